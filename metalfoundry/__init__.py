@@ -1,0 +1,1 @@
+"""Re-install bare-metal servers through Tinkerbell, over SSH."""

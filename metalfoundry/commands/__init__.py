@@ -1,0 +1,1 @@
+"""SAID: pure functions that return Command values, and the readers of what comes back."""

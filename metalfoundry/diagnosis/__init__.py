@@ -1,0 +1,1 @@
+"""JUDGED: pure; facts in, findings out."""

@@ -1,0 +1,1 @@
+"""KNOWN: frozen values, no IO."""

@@ -1,0 +1,1 @@
+"""DECIDED: orders of verbs."""

@@ -1,0 +1,1 @@
+"""DONE: one verb at one place."""

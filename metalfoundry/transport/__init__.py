@@ -1,0 +1,1 @@
+"""CARRIED: the only door to network and time."""

@@ -1,0 +1,1 @@
+"""SHOWN: the terminal, the command line."""
