@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any, Protocol
 
 Object = dict[str, Any]
+Objects = list[Object]
 
 
 class StoreError(Exception):
@@ -59,7 +60,7 @@ class Store(Protocol):
     def replace(self, kind: str, obj: Object) -> Object:
         """Store a changed object; raises NotFound, and Conflict when its resourceVersion is not the newest."""
 
-    def patch(self, kind: str, name: str, operations: list[Object]) -> Object:
+    def patch(self, kind: str, name: str, operations: Objects) -> Object:
         """Apply a JSON patch as kube-apiserver does; raises NotFound, Invalid."""
 
     def delete(self, kind: str, name: str) -> Object:

@@ -1,0 +1,104 @@
+"""What an object must be to be stored: kube-apiserver's rules on metadata, and the schema of its kind."""
+
+from __future__ import annotations
+
+import re
+
+from metalfoundry.lab.kinds import Kind
+from metalfoundry.lab.refusals import BadRequest, InvalidObject
+from metalfoundry.lab.schema import schema_of
+from metalfoundry.lab.store import Conflict, Invalid, Object
+
+_QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
+_LABEL = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+_LOOSE_NAMES = ("roles", "rolebindings")
+_SYSTEM = ("generation", "creationTimestamp", "uid")
+
+
+def admit(kind: Kind, obj: Object, name: str, current: Object | None = None) -> Object:
+    """`obj` as it may be stored over `current` (None: created).
+
+    Raises BadRequest for another name, Conflict for an old resourceVersion, Invalid for what breaks a rule.
+    """
+    meta = obj.get("metadata")
+    if not isinstance(meta, dict) or not meta.get("name"):
+        raise BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
+    if meta["name"] != name:
+        raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
+    if (obj.get("apiVersion"), obj.get("kind")) != (kind.api_version, kind.kind):
+        raise Invalid("The request is invalid: patch: Invalid value: Object 'Kind' is missing or another one")
+    _check_words(meta)
+    schema = schema_of(kind.group, kind.kind)
+    faults = _metadata_faults(kind, meta)
+    if schema is not None:
+        obj, _ = schema.tidy(obj)
+        faults += schema.faults(obj)
+    if current is not None:
+        _keep_identity(kind, obj, current, faults)
+    if faults:
+        raise InvalidObject(kind.kind, name, faults)
+    for words in ("labels", "annotations"):
+        if not obj["metadata"].get(words):
+            obj["metadata"].pop(words, None)
+    return obj
+
+
+def unknown_fields(kind: Kind, obj: Object) -> list[str]:
+    """The paths in `obj` that its schema does not know and that will be dropped."""
+    schema = schema_of(kind.group, kind.kind)
+    return schema.tidy(obj)[1] if schema else []
+
+
+def _check_words(meta: Object) -> None:
+    for field in ("labels", "annotations"):
+        words = meta.get(field)
+        if words is None:
+            continue
+        if not isinstance(words, dict) or not all(isinstance(each, str | None) for each in words.values()):
+            raise Invalid(f"The request is invalid: patch: Invalid value: metadata.{field} must be a map of strings")
+
+
+def _metadata_faults(kind: Kind, meta: Object) -> list[str]:
+    faults = []
+    if kind.plural not in _LOOSE_NAMES and not _NAME.fullmatch(meta["name"]):
+        faults.append(f'metadata.name: Invalid value: "{meta["name"]}": a lowercase RFC 1123 subdomain is required')
+    for field in ("labels", "annotations"):
+        for key in meta.get(field) or {}:
+            if not _QUALIFIED.fullmatch(key.rpartition("/")[2]):
+                faults.append(f'metadata.{field}: Invalid value: "{key}": {_NAME_PART}')
+    for value in (meta.get("labels") or {}).values():
+        if value and not _LABEL.fullmatch(value):
+            faults.append(f'metadata.labels: Invalid value: "{value}": {_LABEL_VALUE}')
+    return faults
+
+
+def _keep_identity(kind: Kind, obj: Object, current: Object, faults: list[str]) -> None:
+    meta, was = obj["metadata"], current["metadata"]
+    version = meta.get("resourceVersion")
+    if not version:
+        faults.append("metadata.resourceVersion: Invalid value: 0x0: must be specified for an update")
+    elif version != was["resourceVersion"]:
+        raise Conflict(
+            f'Operation cannot be fulfilled on {kind.resource} "{was["name"]}": the object has been modified; '
+            "please apply your changes to the latest version and try again"
+        )
+    if meta.get("uid") not in (None, "", was["uid"]):
+        faults.append(f'metadata.uid: Invalid value: "{meta["uid"]}": field is immutable')
+    if kind.namespaced:
+        meta["namespace"] = was["namespace"]
+    for field in _SYSTEM:
+        if field in was:
+            meta[field] = was[field]
+
+
+_NAME_PART = (
+    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric "
+    "character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is "
+    "'([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')"
+)
+_LABEL_VALUE = (
+    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and "
+    "end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is "
+    "'(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')"
+)
