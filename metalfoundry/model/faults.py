@@ -139,7 +139,7 @@ class Key:
     meaning: str
 
 
-def keys(section: type[Section] = InventoryKeys, above: str = "") -> Iterator[Key]:
+def manual(section: type[Section] = InventoryKeys, above: str = "") -> Iterator[Key]:
     """Every key that may stand in the file, in order; `defaults` is named once, without its keys."""
     for name, info in section.model_fields.items():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
@@ -147,7 +147,7 @@ def keys(section: type[Section] = InventoryKeys, above: str = "") -> Iterator[Ke
         yield Key(above + name, default, str(extra["expected"]), info.description or "")
         inner = _section_of(info.annotation)
         if inner and name != "defaults":
-            yield from keys(inner, f"{above}{name}.{'*.' if name == 'servers' else ''}")
+            yield from manual(inner, f"{above}{name}.{'*.' if name == 'servers' else ''}")
 
 
 def _plain(value: Any) -> str:
