@@ -1,0 +1,64 @@
+"""A followed command: how it is wrapped so that it dies with its connection, and how its output becomes lines."""
+
+from __future__ import annotations
+
+import shlex
+
+from metalfoundry.commands.base import Command, Raw
+
+# Without a terminal sshd does not signal a command whose connection is gone; only its stdin ends. So stdin is the
+# lifeline: a watcher reads it and ends the command at its end. The command's own stdin comes first on the same
+# stream, its length known. It runs in a process group of its own where there is setsid, so that a pipeline dies
+# whole. `read` is a builtin: the watcher leaves no child behind.
+_WRAPPER = """\
+exec 3<&0
+new=$(command -v setsid)
+{start}
+w=$!
+{{ while read -r _; do :; done; {kill}; }} <&3 >/dev/null 2>&1 &
+k=$!
+exec 3<&-
+wait $w; s=$?
+kill $k 2>/dev/null
+exit $s"""
+_PLAIN = "$new sh -c {line} </dev/null 3<&- &"
+_FED = """in=$(head -c {size} <&3; echo .)
+printf %s "${{in%.}}" | $new sh -c {line} 3<&- &"""
+_KILL = "kill -TERM -- -$w || kill -TERM $w"
+_KILL_SUDO = " || sudo -n kill -TERM -- -$w || sudo -n kill -TERM $w"
+
+
+def wrap(command: Command) -> str:
+    """The shell line that runs `command`, ends with its exit status, and ends it when stdin ends.
+
+    `command.stdin` must be sent first, whole, and stdin then kept open. Under sudo the command belongs to root and
+    takes no signal from us: there it is ended through `sudo -n kill`, else by its next write to the closed output.
+    """
+    simple = not any(isinstance(word, Raw) for word in command.argv)
+    line = shlex.quote(f"exec {command.line}" if simple else command.line)
+    start = _FED.format(size=len(command.stdin.encode()), line=line) if command.stdin else _PLAIN.format(line=line)
+    kill = _KILL + (_KILL_SUDO if command.argv[:1] == ("sudo",) else "")
+    return "sh -c " + shlex.quote(_WRAPPER.format(start=start, kill=kill))
+
+
+class Lines:
+    """Bytes in, lines out, whatever the size of the pieces; a character cut in two is whole again in its line."""
+
+    def __init__(self) -> None:
+        self._rest: list[bytes] = []
+
+    def feed(self, data: bytes) -> list[str]:
+        """The lines that `data` completes."""
+        *done, rest = data.split(b"\n")
+        if done:
+            done[0] = b"".join((*self._rest, done[0]))
+            self._rest.clear()
+        if rest:
+            self._rest.append(rest)
+        return [line.decode(errors="replace") for line in done]
+
+    def end(self) -> list[str]:
+        """The last line, if it had no newline."""
+        rest = b"".join(self._rest)
+        self._rest.clear()
+        return [rest.decode(errors="replace")] if rest else []

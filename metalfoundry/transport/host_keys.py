@@ -1,0 +1,197 @@
+"""known_hosts as OpenSSH reads it, and the check of the key a host shows.
+
+Known: plain, hashed and wildcard names, `[host]:port`, `@revoked`. A `@cert-authority` line proves nothing here
+(certificates are not checked); it is named in the refusal so that nobody looks for the fault elsewhere.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from metalfoundry.model.errors import HostKeyError
+from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
+
+RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a known_hosts file; `marker` is "", "@revoked" or "@cert-authority"."""
+
+    file: Path
+    line: int
+    marker: str
+    names: str
+    type: str
+    base64: str
+
+    @property
+    def where(self) -> str:
+        """`file:line`, as messages show it."""
+        return f"{self.file}:{self.line}"
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA256:… of the key on this line."""
+        return fingerprint(self.base64)
+
+    def is_for(self, name: str) -> bool:
+        """Whether this line speaks of the host that known_hosts calls `name`."""
+        return names_match(self.names, name)
+
+
+def host_name(address: str, port: int) -> str:
+    """What known_hosts calls a host: the bare name on port 22, `[name]:port` elsewhere."""
+    return address.lower() if port == 22 else f"[{address.lower()}]:{port}"
+
+
+def fingerprint(blob: str) -> str:
+    """SHA256:… of a base64 key blob, as ssh-keygen -l prints it; empty when the blob is no base64."""
+    try:
+        digest = hashlib.sha256(base64.b64decode(blob, validate=True)).digest()
+    except binascii.Error:
+        return ""
+    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
+
+
+def server_key(type: str, blob: str) -> ServerKey:
+    """A ServerKey from the two words of a known_hosts line."""
+    return ServerKey(type, blob, fingerprint(blob))
+
+
+def names_match(names: str, name: str) -> bool:
+    """Whether the first field of a line covers `name`: hashed, literal, `*` and `?`; one `!pattern` excludes."""
+    found = False
+    for pattern in names.split(","):
+        if pattern.startswith("|1|"):
+            found = found or _hash_matches(pattern, name)
+        elif pattern.startswith("!"):
+            if _glob(pattern[1:], name):
+                return False
+        else:
+            found = found or _glob(pattern, name)
+    return found
+
+
+def _glob(pattern: str, name: str) -> bool:
+    expression = re.escape(pattern.lower()).replace(r"\*", ".*").replace(r"\?", ".")
+    return re.fullmatch(expression, name.lower()) is not None
+
+
+def _hash_matches(pattern: str, name: str) -> bool:
+    try:
+        _, _, salt, digest = pattern.split("|")
+        expected = base64.b64decode(digest)
+        found = hmac.new(base64.b64decode(salt), name.lower().encode(), hashlib.sha1).digest()
+    except ValueError:
+        return False
+    return hmac.compare_digest(found, expected)
+
+
+def parse(text: str, file: Path) -> list[Entry]:
+    """The entries of a file's text; what OpenSSH would skip is skipped."""
+    entries = []
+    for number, line in enumerate(text.splitlines(), 1):
+        words = line.split()
+        if not words or words[0].startswith("#"):
+            continue
+        marker = words.pop(0) if words[0].startswith("@") else ""
+        if len(words) >= 3:
+            entries.append(Entry(file, number, marker, words[0], words[1], words[2]))
+    return entries
+
+
+def _load(file: Path) -> list[Entry]:
+    try:
+        return parse(file.read_text(encoding="utf-8", errors="replace"), file)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as exc:
+        raise HostKeyError(
+            f"known_hosts cannot be read: {exc.strerror}", where=str(file), next=f"ls -l {file}"
+        ) from exc
+
+
+class HostKeys:
+    """What is known of one host: `files` in the order they are read; new keys are added to the first of them."""
+
+    def __init__(self, label: str, address: str, port: int, files: Sequence[Path]) -> None:
+        """`label` is how messages call the host. Raises HostKeyError when a file cannot be read."""
+        self.label, self.address, self.port = label, address, port
+        self.name = host_name(address, port)
+        self.files = tuple(files)
+        everything = [entry for file in self.files for entry in _load(file)]
+        mine = [entry for entry in everything if entry.is_for(self.name)]
+        if not mine and port != 22:  # as OpenSSH: an old line without the port still counts when its key is the same
+            self._portless = [entry for entry in everything if not entry.marker and entry.is_for(address.lower())]
+        else:
+            self._portless = []
+        self.known = [entry for entry in mine if not entry.marker]
+        self.revoked = [entry for entry in everything if entry.marker == "@revoked" and entry.is_for(self.name)]
+        self.authorities = [entry for entry in mine if entry.marker == "@cert-authority"]
+
+    def prefer(self, algorithms: Iterable[str]) -> tuple[str, ...]:
+        """`algorithms` with those of the known keys first, so that the server shows the key we can check."""
+        types = [entry.type for entry in (*self.known, *self._portless)]
+        known = [name for kind in types for name in (RSA_SIGNATURES if kind == "ssh-rsa" else (kind,))]
+        offered = tuple(algorithms)
+        return (*(n for n in dict.fromkeys(known) if n in offered), *(n for n in offered if n not in known))
+
+    def check(self, key: ServerKey, policy: HostKeyPolicy, add: Callable[[ServerKey], None]) -> None:
+        """Accept `key` or raise HostKeyError. `add` is called for a new key that accept-new takes."""
+        if any(entry.base64 == key.base64 for entry in self.revoked):
+            raise self._refusal(f"the key is marked @revoked in {self._places(self.revoked)}", key)
+        if policy is HostKeyPolicy.LEARN:
+            return
+        if any(entry.base64 == key.base64 for entry in (*self.known, *self._portless)):
+            return
+        if self.known:
+            raise self._changed(key)
+        if policy is HostKeyPolicy.ACCEPT_NEW:
+            add(key)
+            return
+        raise self._unknown(key)
+
+    def _changed(self, key: ServerKey) -> HostKeyError:
+        old = next((entry for entry in self.known if entry.type == key.type), self.known[0])
+        return HostKeyError(
+            f"{self.label}: the host key has changed: known is {old.type} {old.fingerprint}, "
+            f"shown is {key.type} {key.fingerprint}",
+            where=old.where,
+            next=f"if the host was re-installed: ssh-keygen -R '{self.name}' -f {old.file}",
+            evidence=self._line(key),
+        )
+
+    def _unknown(self, key: ServerKey) -> HostKeyError:
+        authority = f"; {self._places(self.authorities)} names a @cert-authority, which is not used here: "
+        hint = authority + "add the host's own key" if self.authorities else ""
+        file = self.files[0] if self.files else Path("known_hosts")
+        return HostKeyError(
+            f"{self.label}: the host key is not known: shown is {key.type} {key.fingerprint}{hint}",
+            where=f"{self.name}, looked in {', '.join(map(str, self.files)) or 'no file'}",
+            next=f"compare it: ssh-keyscan -p {self.port} {self.address} 2>/dev/null | ssh-keygen -lf -; "
+            f"what is known: ssh-keygen -F '{self.name}' -f {file}",
+            evidence=self._line(key),
+        )
+
+    def _refusal(self, why: str, key: ServerKey) -> HostKeyError:
+        return HostKeyError(
+            f"{self.label}: {why}: {key.type} {key.fingerprint}",
+            where=self._places(self.revoked),
+            next=f"give the host a new key; look at it: ssh-keyscan -p {self.port} {self.address}",
+            evidence=self._line(key),
+        )
+
+    def _line(self, key: ServerKey) -> str:
+        return f"{self.name} {key.type} {key.base64}"
+
+    @staticmethod
+    def _places(entries: Iterable[Entry]) -> str:
+        return ", ".join(entry.where for entry in entries)

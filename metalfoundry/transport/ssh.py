@@ -1,0 +1,198 @@
+"""The Transport that really goes over the wire: Fabric connections, raw channels, kept and shared."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+
+import paramiko
+
+from metalfoundry.commands.base import Command, Effect
+from metalfoundry.model.errors import (
+    AuthError,
+    ConnectError,
+    DeadlineExceeded,
+    HostKeyError,
+    LinkLost,
+    TransportError,
+)
+from metalfoundry.model.hosts import Host, ServerKey
+from metalfoundry.transport.base import Result
+from metalfoundry.transport.channel import Exchange, exchange
+from metalfoundry.transport.clock import Cancel, Clock, Deadline
+from metalfoundry.transport.follow import Lines, wrap
+from metalfoundry.transport.link import Link, Patience, open_link
+from metalfoundry.transport.ssh_config import MAX_HOPS, UserFiles, resolve
+
+log = logging.getLogger(__name__)
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts, before jitter
+
+
+@dataclass
+class _Slot:
+    """The place of one host's connection; `opening` lets one thread open it while the others wait."""
+
+    opening: threading.Lock = field(default_factory=threading.Lock)
+    link: Link | None = None
+
+
+class SshTransport:
+    """Runs commands over SSH; see Transport for the promises.
+
+    One connection is kept for each Host (its name apart: two that differ in policy or key share nothing); a host
+    reached `via` another goes through a forwarded channel of that one's kept connection. With policy LEARN the key
+    is taken for the life of a connection; `presented` tells which it was.
+    """
+
+    def __init__(self, clock: Clock, *, files: UserFiles | None = None, patience: Patience | None = None) -> None:
+        """`files` and `patience` are for tests; the default is this user's ssh_config, keys, agent, known_hosts."""
+        self._clock = clock
+        self._files = files or UserFiles.of_this_user()
+        self._patience = patience or Patience()
+        self._slots: dict[Host, _Slot] = {}
+        self._lock = threading.Lock()
+        logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it writes to stderr by itself
+
+    def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
+        """Run `command` to its end; see Transport.run."""
+        lost = False
+        for pause in self._pauses():
+            try:
+                return self._run(host, command, deadline)
+            except (LinkLost, ConnectError) as exc:
+                lost = lost or isinstance(exc, LinkLost)
+                final = isinstance(exc, AuthError | HostKeyError)
+                if command.effect is not Effect.READ or final or not lost or deadline.remaining() <= pause:
+                    raise
+                log.info("%s; trying again in %.1f s", exc, pause)
+                self._clock.wait(pause, Cancel())
+        raise AssertionError("pauses never end")
+
+    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
+        """Yield stdout line by line, None after each `tick` seconds of silence; see Transport.follow.
+
+        The command's stdin is given to it whole, then closed; the connection's own stdin is its lifeline.
+        """
+        lines = Lines()
+        with self._exchange(host, deadline) as talk:
+            talk.start(wrap(command), command.stdin, keep_open=True)
+            while not talk.ended:
+                if deadline.expired():
+                    return
+                out, err = talk.read(min(tick, deadline.remaining()))
+                if err:
+                    log.debug("%s: %s", host.name, err.decode(errors="replace").rstrip())
+                yield from lines.feed(out)
+                if not out and not err and not talk.ended:
+                    yield None
+            yield from lines.end()
+            log.debug("%s: followed command ended with %d", host.name, talk.status())
+
+    def presented(self, host: Host) -> ServerKey | None:
+        """The key with which the kept connection to `host` was opened; None without a connection."""
+        link = self._slot(host).link
+        return link.key if link and link.active else None
+
+    def disconnect(self, host: Host) -> None:
+        """Drop the kept connection to `host`, if any."""
+        slot = self._slot(host)
+        link, slot.link = slot.link, None
+        if link:
+            link.kill()
+
+    def close(self) -> None:
+        """Drop every connection."""
+        with self._lock:
+            slots = list(self._slots.values())
+            self._slots.clear()
+        for slot in slots:
+            if slot.link:
+                slot.link.kill()
+
+    def _run(self, host: Host, command: Command, deadline: Deadline) -> Result:
+        out: list[bytes] = []
+        err: list[bytes] = []
+        with self._exchange(host, deadline) as talk:
+            begun = self._clock.now().mono
+            talk.start(command.line, command.stdin)
+            while not talk.ended:
+                if deadline.expired():
+                    raise talk.too_late()
+                more = talk.read(deadline.remaining())
+                out.append(more[0])
+                err.append(more[1])
+            status = talk.status()
+        seconds = self._clock.now().mono - begun
+        return Result(status, _text(out), _text(err), seconds)
+
+    @contextmanager
+    def _exchange(self, host: Host, deadline: Deadline) -> Iterator[Exchange]:
+        """A channel for one command. A kept link that proves dead is replaced once: nothing was sent yet."""
+        with ExitStack() as stack:
+            replaced = False
+            for pause in self._pauses():
+                link = self._link(host, deadline)
+                try:
+                    talk = stack.enter_context(exchange(link, deadline))
+                    break
+                except LinkLost:
+                    if replaced:
+                        raise
+                    replaced = True
+                except paramiko.ChannelException as exc:
+                    if deadline.remaining() <= pause:
+                        raise ConnectError(
+                            f"{host.name}: refuses one more session: {exc.text}",
+                            where=link.endpoint.where,
+                            next="raise MaxSessions in its sshd_config",
+                        ) from exc
+                    self._clock.wait(pause, Cancel())
+            yield talk
+
+    def _slot(self, host: Host) -> _Slot:
+        with self._lock:
+            return self._slots.setdefault(_nameless(host), _Slot())
+
+    def _link(self, host: Host, deadline: Deadline, hops: int = 0) -> Link:
+        """The living connection to `host`, opened by one thread if need be, and that to its jump host before."""
+        slot = self._slot(host)
+        if not slot.opening.acquire(timeout=deadline.remaining()):
+            raise DeadlineExceeded(f"{host.name}: no SSH connection in time", where=host.address)
+        try:
+            if slot.link and slot.link.active:
+                return slot.link
+            if hops > MAX_HOPS:
+                raise ConnectError(
+                    f"{host.name}: more than {MAX_HOPS} jump hosts, or a circle of them",
+                    where=host.address,
+                    next=f"ssh -G {host.address} | grep -i proxyjump",
+                )
+            endpoint = resolve(host, self._files)
+            via = self._link(endpoint.via, deadline, hops + 1) if endpoint.via else None
+            slot.link = open_link(endpoint, via, self._files, self._patience, deadline)
+            return slot.link
+        except TransportError:
+            slot.link = None
+            raise
+        finally:
+            slot.opening.release()
+
+    @staticmethod
+    def _pauses() -> Iterator[float]:
+        """Seconds to wait before each next attempt: doubling, with jitter so that many clients spread out."""
+        for attempt in itertools.count():
+            yield min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt) * random.uniform(0.5, 1.0)
+
+
+def _text(pieces: list[bytes]) -> str:
+    return b"".join(pieces).decode(errors="replace")
+
+
+def _nameless(host: Host) -> Host:
+    return replace(host, name="", via=_nameless(host.via) if host.via else None)

@@ -1,0 +1,170 @@
+"""Where a Host really is: the inventory's words first, then the user's ssh_config, then SSH's defaults.
+
+Honoured of ssh_config: HostName, User, Port, IdentityFile, IdentitiesOnly, IdentityAgent, ProxyJump, HostKeyAlias,
+UserKnownHostsFile, GlobalKnownHostsFile, Include. StrictHostKeyChecking is not: a Host always carries its own
+policy, and ssh_config must not loosen it. ProxyCommand is refused by name, since no host key of ours would
+be checked on its way.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from fabric import Config, Connection
+
+from metalfoundry.model.errors import ConnectError
+from metalfoundry.model.hosts import Host, HostKeyPolicy
+
+MAX_INCLUDES = 16
+MAX_HOPS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class UserFiles:
+    """What SSH looks at on this computer. `agent` is the agent's socket; None is no agent."""
+
+    home: Path
+    ssh_config: tuple[Path, ...]
+    system_known_hosts: tuple[Path, ...] = ()
+    agent: str | None = None
+
+    @classmethod
+    def of_this_user(cls) -> UserFiles:
+        """The files that OpenSSH would read for the one who runs this."""
+        home = Path.home()
+        return cls(
+            home=home,
+            ssh_config=(home / ".ssh/config", Path("/etc/ssh/ssh_config")),
+            system_known_hosts=(Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2")),
+            agent=os.environ.get("SSH_AUTH_SOCK"),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """A Host with every question answered. `known_as` is its name in known_hosts; new keys go to the first file."""
+
+    host: Host
+    address: str
+    port: int
+    user: str
+    known_as: str
+    known_hosts: tuple[Path, ...]
+    identities: tuple[Path, ...]
+    identities_only: bool
+    agent: str | None
+    via: Host | None
+
+    @property
+    def where(self) -> str:
+        """How messages say where it is."""
+        way = f" via {self.via.name}" if self.via else ""
+        return f"{self.user}@{self.address} port {self.port}{way}"
+
+
+def resolve(host: Host, files: UserFiles) -> Endpoint:
+    """The Endpoint of `host`; raises ConnectError when ssh_config cannot be used."""
+    try:
+        config = _parse(files)
+        connection = Connection(host.address, host.user, host.port, config=Config(ssh_config=config, lazy=True),
+                                gateway=False, forward_agent=False)  # fmt: skip
+    except (paramiko.SSHException, ValueError, KeyError, OSError) as exc:
+        raise ConnectError(
+            f"{host.name}: ssh_config or the address {host.address!r} cannot be used: {exc}",
+            where=", ".join(map(str, files.ssh_config)),
+            next=f"ssh -G {host.address}",
+        ) from exc
+    options: dict[str, Any] = connection.ssh_config
+    only_one = host.identity is not None
+    identities = [host.identity] if host.identity else options.get("identityfile", [])
+    agent = options.get("identityagent", "SSH_AUTH_SOCK")
+    return Endpoint(
+        host=host,
+        address=connection.host,
+        port=connection.port,
+        user=connection.user,
+        known_as=options.get("hostkeyalias", connection.host),
+        known_hosts=_known_hosts(host, options, files),
+        identities=tuple(_path(str(word), files) for word in identities),
+        identities_only=only_one or options.get("identitiesonly", "no").lower() == "yes",
+        agent=files.agent if agent == "SSH_AUTH_SOCK" else None if agent == "none" else str(_path(agent, files)),
+        via=host.via or _jump(host, options),
+    )
+
+
+def _known_hosts(host: Host, options: dict[str, Any], files: UserFiles) -> tuple[Path, ...]:
+    own = ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
+    if host.known_hosts:
+        own = [host.known_hosts]
+    elif "userknownhostsfile" in options:
+        own = shlex.split(options["userknownhostsfile"])
+    system = list(map(str, files.system_known_hosts))
+    if "globalknownhostsfile" in options:
+        system = shlex.split(options["globalknownhostsfile"])
+    return tuple(_path(word, files) for word in (*own, *system) if word != "none")
+
+
+def _jump(host: Host, options: dict[str, Any]) -> Host | None:
+    """The hop that ssh_config asks for, checked by the Host's own policy (LEARN is never handed on)."""
+    hops = options.get("proxyjump", "none")
+    if hops.lower() == "none":
+        if options.get("proxycommand", "none").lower() == "none":
+            return None
+        raise ConnectError(
+            f"{host.name}: ssh_config asks for a ProxyCommand, which is not supported",
+            where=host.address,
+            next="write it as ProxyJump",
+        )
+    policy = HostKeyPolicy.YES if host.host_key is HostKeyPolicy.LEARN else host.host_key
+    via: Host | None = None
+    for hop in hops.split(","):
+        user, _, place = hop.strip().removeprefix("ssh://").rpartition("@")
+        name, _, port = place.rpartition(":") if place.rpartition(":")[2].isdigit() else (place, "", "")
+        address = name.strip("[]")
+        if address == host.address:  # `Host *` with a ProxyJump matches the jump host as well
+            return None
+        via = Host(hop.strip(), address, user or None, int(port) if port else None, host_key=policy, via=via)
+    return via
+
+
+def _path(word: str, files: UserFiles) -> Path:
+    word = word.replace("%d", str(files.home))
+    return files.home / word[2:] if word.startswith("~/") else Path(word)
+
+
+def _parse(files: UserFiles) -> paramiko.SSHConfig:
+    config = paramiko.SSHConfig()
+    for file in files.ssh_config:
+        if file.is_file():
+            config.parse(io.StringIO("\n".join(_lines(file, files, 0)) + "\nHost *\n"))
+    return config
+
+
+def _lines(file: Path, files: UserFiles, depth: int) -> Iterator[str]:
+    """The file with its Includes written out: paramiko knows none."""
+    block = "Host *"
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        words = line.replace("=", " ", 1).split(None, 1)
+        keyword = words[0].lower() if words else ""
+        if keyword != "include":
+            block = line if keyword in {"host", "match"} else block
+            yield line
+        elif depth < MAX_INCLUDES:
+            for pattern in shlex.split(words[1]) if len(words) > 1 else ():
+                for found in _found(pattern, file, files):
+                    yield from _lines(found, files, depth + 1)
+            yield block  # what follows belongs to the block around the Include again
+
+
+def _found(pattern: str, file: Path, files: UserFiles) -> list[Path]:
+    path = _path(pattern, files)
+    base = files.home / ".ssh" if files.home in file.parents else file.parent
+    relative = (base / path).relative_to("/")
+    return sorted(found for found in Path("/").glob(str(relative)) if found.is_file())
