@@ -1,0 +1,42 @@
+# What a machine says of itself: `key=value` lines, one fact each, a key may come more than once.
+# Only external programs and absolute paths; whatever is missing is left out, and nothing is changed.
+# A caller may set MARKER (a path) and put `check` calls behind this text.
+say() {
+  value=$("$@" 2>/dev/null | tr '\n' ' ')
+  value=${value% }
+  [ -n "$value" ] && printf '%s=%s\n' "$key" "$value"
+}
+key=boot_id say cat /proc/sys/kernel/random/boot_id
+key=machine_id say cat /etc/machine-id
+key=hostname say hostname
+key=uptime say cat /proc/uptime
+key=cmdline say cat /proc/cmdline
+key=serial say cat /sys/class/dmi/id/product_serial
+key=uuid say cat /sys/class/dmi/id/product_uuid
+key=clock say date -u +%s
+# In the sshd container of HookOS the machine's own root is /host_root.
+for release in /host_root/etc/os-release /etc/os-release; do
+  text=$(cat "$release" 2>/dev/null) || continue
+  printf '%s\n' "$text" | while IFS= read -r line; do
+    case $line in
+      ID=* | NAME=* | VERSION_ID=* | PRETTY_NAME=*) printf 'os.%s\n' "$line" ;;
+    esac
+  done
+  break
+done
+for name in $(ls /sys/class/net 2>/dev/null); do
+  [ "$name" = lo ] || key=mac say cat "/sys/class/net/$name/address"
+done
+if [ -n "${MARKER:-}" ]; then
+  key=marker.mtime say stat -c %Y "$MARKER"
+  key=marker.text say cat "$MARKER"
+fi
+if [ -n "${CLOUD_INIT:-}" ]; then
+  key=cloud_init say cloud-init status
+fi
+check() {
+  number=$1
+  shift
+  output=$(sh -c "$1" </dev/null 2>&1)
+  printf 'check=%s %s %s\n' "$number" "$?" "$(printf '%s' "$output" | tail -n 1)"
+}

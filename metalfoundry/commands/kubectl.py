@@ -1,0 +1,177 @@
+"""What is said to kubectl on the jump host, and the readers of what it answers.
+
+Resources are named with version and group: `workflows.v1alpha1.tinkerbell.org` costs one request, the short name
+walks the whole discovery. Every form here works with kubectl 1.20 and later.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.script import Outcome, Part, script
+
+FIELD_MANAGER = "metalfoundry"
+HARDWARE = "hardware.v1alpha1.tinkerbell.org"
+TEMPLATES = "templates.v1alpha1.tinkerbell.org"
+WORKFLOWS = "workflows.v1alpha1.tinkerbell.org"
+
+
+class Refusal(Enum):
+    """Why kubectl failed, as far as its words tell; kubectl knows only exit status 1."""
+
+    NO_KUBECTL = "no kubectl"
+    API_AWAY = "API away"
+    FORBIDDEN = "forbidden"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not found"
+    NO_CRD = "no such resource type"
+    OTHER = "other"
+
+
+_SIGNS: tuple[tuple[Refusal, re.Pattern[str]], ...] = (
+    (Refusal.FORBIDDEN, re.compile(r"\(Forbidden\)|cannot \w+ resource")),
+    (Refusal.UNAUTHORIZED, re.compile(r"Unauthorized|must be logged in|x509: certificate has expired")),
+    (
+        Refusal.NO_CRD,
+        re.compile(
+            r"the server doesn't have a resource type|no matches for kind|could not find the requested resource"
+        ),
+    ),
+    (Refusal.NOT_FOUND, re.compile(r"\(NotFound\)")),
+    (
+        Refusal.API_AWAY,
+        re.compile(
+            r"connection to the server .* was refused|connection refused|no route to host|i/o timeout"
+            r"|TLS handshake timeout|Unable to connect to the server|context deadline exceeded"
+            r"|EOF|etcdserver|ServiceUnavailable|was refused"
+        ),
+    ),
+    (Refusal.NO_KUBECTL, re.compile(r"not found|No such file or directory|command not found")),
+)
+
+
+def refusal(exit_status: int, stderr: str) -> Refusal:
+    """Sort a failure. 126 and 127 are the shell's word that there is no such program."""
+    if exit_status in (126, 127):
+        return Refusal.NO_KUBECTL
+    return next((kind for kind, sign in _SIGNS[:-1] if sign.search(stderr)), Refusal.OTHER)
+
+
+@dataclass(frozen=True, slots=True)
+class Kubectl:
+    """kubectl as one site spells it (`kubectl`, or `sudo k3s kubectl`) and the namespace it works in."""
+
+    words: tuple[str, ...]
+    namespace: str
+
+    def argv(self, verb: str, *words: str) -> tuple[str, ...]:
+        """The words of one call in the site's namespace."""
+        return (*self.words, verb, *words, "-n", self.namespace)
+
+    def survey(self) -> Part:
+        """Every Hardware, Template and Workflow of the namespace as one List: one process, three requests."""
+        return Part("objects", self.argv("get", ",".join((HARDWARE, TEMPLATES, WORKFLOWS)), "-o", "json"))
+
+    def get(self, kind: str, name: str) -> Part:
+        """One object; empty output when it does not exist."""
+        return Part("object", self.argv("get", kind, name, "-o", "json", "--ignore-not-found"))
+
+    def rights(self) -> Part:
+        """What this user may do in the namespace: one SelfSubjectRulesReview."""
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectRulesReview",
+            "spec": {"namespace": self.namespace},
+        }
+        return Part("rights", (*self.words, "create", "-f", "-", "-o", "json", "--validate=false"), json.dumps(review))
+
+    def patch(self, name: str, operations: Sequence[Mapping[str, Any]]) -> Part:
+        """A JSON patch on one Hardware object; all of it is applied, or nothing."""
+        return Part(
+            "patch",
+            self.argv(
+                "patch",
+                HARDWARE,
+                name,
+                "--type=json",
+                "--patch-file=/dev/stdin",
+                f"--field-manager={FIELD_MANAGER}",
+                "-o",
+                "name",
+            ),
+            json.dumps(list(operations)),
+        )
+
+    def apply(self, manifest: str) -> Part:
+        """Apply one manifest."""
+        return Part("apply", self.argv("apply", "-f", "-", f"--field-manager={FIELD_MANAGER}", "-o", "name"), manifest)
+
+    def delete_workflow(self, name: str) -> Part:
+        """Remove one Workflow; fine when it is gone already."""
+        return Part("delete", self.argv("delete", WORKFLOWS, name, "--ignore-not-found", "--wait=false"))
+
+    def watch(self, kind: str, name: str) -> Command:
+        """Follow one object, its deletion included, from its present state on; it need not exist yet."""
+        one = ("--field-selector", f"metadata.name={name}")
+        return Command(self.argv("get", kind, *one, "-w", "--output-watch-events", "-o", "json"))
+
+
+def read_only(*parts: Part, functions: str = "") -> Command:
+    """`parts` as one READ; `functions` is shell text that they call."""
+    return script(parts, effect=Effect.READ, functions=functions)
+
+
+def read_list(outcome: Outcome) -> list[dict[str, Any]]:
+    """The items of a `get -o json`, or the one object as a list; empty for no output.
+
+    Raises ValueError when the output is no JSON.
+    """
+    if not outcome.stdout.strip():
+        return []
+    value = json.loads(outcome.stdout)
+    return list(value["items"]) if "items" in value else [value]
+
+
+def read_event(line: str) -> tuple[str, dict[str, Any]] | None:
+    """(type, object) of one line of `--output-watch-events -o json`; None for a line that is not one."""
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
+        return None
+    return str(event.get("type", "")), event["object"]
+
+
+def missing_rights(outcome: Outcome, wanted: Iterable[tuple[str, str]]) -> list[str]:
+    """Those (verb, plural) pairs of tinkerbell.org that a complete SelfSubjectRulesReview does not grant.
+
+    A review that failed or calls itself incomplete (webhook authorizers) proves nothing and misses nothing.
+    """
+    try:
+        status: Mapping[str, Any] = json.loads(outcome.stdout).get("status", {}) if outcome.ok else {}
+    except ValueError:
+        return []
+    if not status or status.get("incomplete"):
+        return []
+    rules: Sequence[Mapping[str, Any]] = status.get("resourceRules") or []
+
+    def granted(verb: str, plural: str) -> bool:
+        return any(
+            _grants(rule.get("verbs"), verb)
+            and _grants(rule.get("apiGroups"), "tinkerbell.org")
+            and _grants(rule.get("resources"), plural)
+            for rule in rules
+        )
+
+    return [f"{verb} {plural}" for verb, plural in wanted if not granted(verb, plural)]
+
+
+def _grants(words: Sequence[str] | None, word: str) -> bool:
+    return words is not None and ("*" in words or word in words)

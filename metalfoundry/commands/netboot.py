@@ -1,0 +1,169 @@
+"""Claim, open and close as JSON patches on one Hardware object.
+
+Claim and window are two annotations of the Hardware itself, so that one request reads or changes both, and anyone
+with kubectl can see them. The run id is the nonce: every patch after the claim begins with `test` on it, so it is
+applied by its owner or not at all. kube-apiserver's JSON patch (tried on 1.33): `test` with null passes on an absent
+key; an operation under an absent parent fails the whole patch; a refusal is a 422 without a reason.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
+
+RUN = "metalfoundry.dev/run"
+WINDOW = "metalfoundry.dev/window"
+
+Operation = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class WindowNote:
+    """The window annotation: who holds it, why, since and until when (RFC 3339, UTC, whole seconds).
+
+    `before` remembers annotations that the claim changed: their old value, or None where there was none.
+    """
+
+    holder: str
+    reason: str
+    opened: str
+    expires: str
+    phase: str = ""
+    workflow: str = ""
+    before: Mapping[str, str | None] = field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """The annotation's text."""
+        return json.dumps(asdict(self) | {"before": dict(self.before)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> WindowNote:
+        """Read an annotation; what is missing or odd becomes empty, for it may be anyone's writing."""
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = {}
+        value = value if isinstance(value, dict) else {}
+        before = value.get("before")
+        words = {
+            key: str(value.get(key) or "") for key in ("holder", "reason", "opened", "expires", "phase", "workflow")
+        }
+        return cls(**words, before=before if isinstance(before, dict) else {})
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimSeen:
+    """A claim as found on a Hardware object."""
+
+    run: str
+    note: WindowNote
+
+    def live(self, now: datetime) -> bool:
+        """Whether it has not expired. A claim whose expiry cannot be read counts as live: better ask than break."""
+        moment = parse_time(self.note.expires)
+        return moment is None or moment > now
+
+
+def claim_of(hardware: Hardware) -> ClaimSeen | None:
+    """The claim on this object, if any."""
+    run = hardware.annotations.get(RUN)
+    return ClaimSeen(run, WindowNote.from_json(hardware.annotations.get(WINDOW, ""))) if run else None
+
+
+def stamp(moment: datetime) -> str:
+    """RFC 3339 in UTC with whole seconds: such strings sort by time."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_time(text: str) -> datetime | None:
+    """The moment, or None for a text that is none."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def claim(hardware: Hardware, run: str, note: WindowNote) -> list[Operation]:
+    """Take the object as it was read: refused when somebody took it, or let go of it, in between."""
+    holder = claim_of(hardware)
+    operations: list[Operation] = []
+    if not hardware.annotations:
+        operations += [_test("/metadata/annotations", None), _add("/metadata/annotations", {})]
+    operations += [_test(_annotation(RUN), holder.run if holder else None), _add(_annotation(RUN), run)]
+    operations.append(_add(_annotation(WINDOW), note.to_json()))
+    operations += [_add(_annotation(key), "disabled") for key in note.before if key == FLUX_RECONCILE]
+    return operations
+
+
+def rewrite(run: str, note: WindowNote) -> list[Operation]:
+    """Change the window's note (a new expiry, a new phase) under our own claim."""
+    return [_test(_annotation(RUN), run), _add(_annotation(WINDOW), note.to_json())]
+
+
+def open_(hardware: Hardware, run: str, mac: str | None) -> list[Operation]:
+    """Allow netboot on the interface with `mac`, else on the first; nothing else of it is touched."""
+    index = hardware.interface_for(mac)
+    base = f"/spec/interfaces/{index}"
+    operations = [_test(_annotation(RUN), run)]
+    if hardware.interfaces[index].mac:
+        operations.append(_test(f"{base}/dhcp/mac", hardware.raw["spec"]["interfaces"][index]["dhcp"]["mac"]))
+    if not hardware.interfaces[index].has_netboot:
+        operations.append(_add(f"{base}/netboot", {}))
+    return [*operations, _add(f"{base}/netboot/allowPXE", True), _add(f"{base}/netboot/allowWorkflow", True)]
+
+
+def close(hardware: Hardware, run: str | None) -> list[Operation]:
+    """Forbid netboot on every interface that says anything about it; with `run`, only under that claim.
+
+    Not only on the open ones: what we read may be older than what somebody has opened since.
+    """
+    operations = [_test(_annotation(RUN), run)] if run else []
+    for index, interface in enumerate(hardware.interfaces):
+        if interface.allow_pxe is not None:
+            base = f"/spec/interfaces/{index}/netboot"
+            operations += [_add(f"{base}/allowPXE", False), _add(f"{base}/allowWorkflow", False)]
+    return operations
+
+
+def release(hardware: Hardware, run: str, note: WindowNote) -> list[Operation]:
+    """Give the claim back and put the annotations that it changed back as they were."""
+    operations = [_test(_annotation(RUN), run), _remove(_annotation(RUN))]
+    if WINDOW in hardware.annotations:
+        operations.append(_remove(_annotation(WINDOW)))
+    for key, value in note.before.items():
+        if value is not None:
+            operations.append(_add(_annotation(key), value))
+        elif key in hardware.annotations:
+            operations.append(_remove(_annotation(key)))
+    return operations
+
+
+def init(hardware: Hardware) -> list[Operation]:
+    """Make a closed netboot block on every interface that has none; empty where there is nothing to do."""
+    return [
+        _add(f"/spec/interfaces/{index}/netboot", {"allowPXE": False, "allowWorkflow": False})
+        for index, interface in enumerate(hardware.interfaces)
+        if not interface.has_netboot
+    ]
+
+
+def _annotation(key: str) -> str:
+    return "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")
+
+
+def _test(path: str, value: Any) -> Operation:
+    return {"op": "test", "path": path, "value": value}
+
+
+def _add(path: str, value: Any) -> Operation:
+    return {"op": "add", "path": path, "value": value}
+
+
+def _remove(path: str) -> Operation:
+    return {"op": "remove", "path": path}

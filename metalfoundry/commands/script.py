@@ -1,0 +1,71 @@
+"""Several commands in one exec: each remote command costs a round trip, so reads that belong together travel together.
+
+The script goes over stdin to `sh -s`; every part's stdout, stderr and exit status come back between marker lines.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from metalfoundry.commands.base import Command, Effect, Raw
+
+MARK = "@@metalfoundry"
+_END = "METALFOUNDRY_STDIN"
+_PART = f"""part() {{
+name=$1; shift
+printf '{MARK} %s out\\n' "$name"
+{{ err=$("$@" 2>&1 >&3); code=$?; }} 3>&1
+printf '\\n{MARK} %s err\\n%s\\n{MARK} %s exit %s\\n' "$name" "$err" "$name" "$code"
+}}
+"""
+_SECTION = re.compile(
+    rf"^{MARK} (?P<name>\S+) out\n(?P<out>.*?)\n{MARK} (?P=name) err\n(?P<err>.*?)\n"
+    rf"{MARK} (?P=name) exit (?P<code>\d+)$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One command of a script: a name without blanks, its words, and what it reads on stdin."""
+
+    name: str
+    argv: tuple[str | Raw, ...]
+    stdin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one part left behind."""
+
+    exit_status: int
+    stdout: str
+    stderr: str
+
+    @property
+    def ok(self) -> bool:
+        """Whether it ended with exit status 0."""
+        return self.exit_status == 0
+
+
+def script(parts: Sequence[Part], *, effect: Effect, functions: str = "", secrets: tuple[str, ...] = ()) -> Command:
+    """One Command that runs `parts` in order, whatever each returns. `functions` is shell text they may call."""
+    lines = [_PART, functions]
+    for part in parts:
+        words = " ".join(word if isinstance(word, Raw) else shlex.quote(word) for word in part.argv)
+        if part.stdin:
+            lines.append(f"part {part.name} {words} <<'{_END}'\n{part.stdin.rstrip()}\n{_END}\n")
+        else:
+            lines.append(f"part {part.name} {words} </dev/null\n")
+    return Command(("sh", "-s"), stdin="".join(lines), secrets=secrets, effect=effect)
+
+
+def read_script(stdout: str) -> dict[str, Outcome]:
+    """The parts that ran to their end, by name; one that was cut short is missing."""
+    return {
+        match["name"]: Outcome(int(match["code"]), match["out"], match["err"].strip())
+        for match in _SECTION.finditer(stdout)
+    }

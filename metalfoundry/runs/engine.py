@@ -1,0 +1,117 @@
+"""Phases in order, with an undo for everything that was begun. Knows nothing of Tinkerbell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, Protocol, TypeVar
+
+from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError
+from metalfoundry.model.events import Bus, Notice, PhaseEnded, PhaseSkipped, PhaseStarted
+from metalfoundry.transport.clock import Clock
+
+J = TypeVar("J")
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """Whether a phase has something to do, and why (not)."""
+
+    yes: bool
+    why: str = ""
+
+
+NEEDED = Needed(True)
+
+
+@dataclass
+class Run(Generic[J]):
+    """One run: its id, its doors, its job, and the undo stack."""
+
+    id: str
+    bus: Bus
+    clock: Clock
+    job: J
+    said: str = ""
+    _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+
+    def undo(self, name: str, action: Callable[[], object]) -> None:
+        """Make `action` ready for the case that the run fails; called before the deed that it takes back."""
+        self._undo.append((name, action))
+
+    def say(self, text: str) -> None:
+        """The line that the end of the present phase shows."""
+        self.said = text
+
+    def unwind(self) -> list[tuple[str, Exception]]:
+        """Take back what was done, the last first; one that fails is reported and the rest still run.
+
+        A second interrupt gets through at once.
+        """
+        failed: list[tuple[str, Exception]] = []
+        while self._undo:
+            name, action = self._undo.pop()
+            try:
+                action()
+            except Exception as error:  # noqa: BLE001 - collected, and the worst of them is raised by `execute`
+                failed.append((name, error))
+                self.bus.emit(Notice(f"could not {name}: {error}", "warning"))
+        return failed
+
+
+class Phase(Protocol[J]):
+    """One step of a run: first it looks, then it acts. Starting again continues where the world stands."""
+
+    title: str
+
+    def needed(self, run: Run[J]) -> Needed:
+        """Look, without writing anything."""
+
+    def act(self, run: Run[J]) -> None:
+        """Do it; `run.undo` is called before each deed."""
+
+
+def execute(run: Run[J], phases: Sequence[Phase[J]]) -> None:
+    """Run `phases` in order. On any ending but success the undo stack is unwound first, on Ctrl-C as well.
+
+    Raises what a phase raised, Interrupted for Ctrl-C, and UnsafeError instead of either when an undo ended unsafe.
+    """
+    try:
+        for phase in phases:
+            _one(run, phase)
+    except BaseException as error:
+        failed = run.unwind()
+        unsafe = next((problem for _, problem in failed if isinstance(problem, UnsafeError)), None)
+        if unsafe is not None:
+            raise unsafe from error
+        if isinstance(error, KeyboardInterrupt):
+            raise Interrupted(
+                "interrupted", next="start it again when you are ready: it goes on from what is there"
+            ) from error
+        raise
+
+
+def _one(run: Run[J], phase: Phase[J]) -> None:
+    outer, run.bus = run.bus, run.bus.scoped(phase=phase.title)
+    started = run.clock.now().mono
+    run.said = ""
+    begun, problem = False, "interrupted"
+    try:
+        needed = phase.needed(run)
+        if not needed.yes:
+            run.bus.emit(PhaseSkipped(phase.title, needed.why))
+            return
+        run.bus.emit(PhaseStarted(phase.title))
+        begun = True
+        phase.act(run)
+        problem = ""
+    except MetalfoundryError as error:
+        problem = error.what
+        raise
+    except Exception as error:
+        problem = repr(error)
+        raise
+    finally:
+        if begun:
+            run.bus.emit(PhaseEnded(phase.title, run.clock.now().mono - started, problem, run.said))
+        run.bus = outer

@@ -1,0 +1,138 @@
+"""What the phases of one provision share: what was asked for, what was seen, and the one watch on the Workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.model.documents import Document
+from metalfoundry.model.errors import WorkflowFailed
+from metalfoundry.model.events import WindowChanged
+from metalfoundry.model.inventory import Server
+from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.runs.progress import Progress
+from metalfoundry.site.cluster import TICK_SECONDS, Cluster, Gone, Survey
+from metalfoundry.site.machine import Machine
+from metalfoundry.site.site import Site
+from metalfoundry.site.window import Window
+from metalfoundry.transport.clock import Deadline
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a person sees before agreeing to wipe a server; `system` says what runs on it now."""
+
+    server: str
+    hardware: str
+    address: str
+    macs: tuple[str, ...]
+    system: str
+    serial: str
+    uptime_seconds: float | None
+    workflow: str
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was asked for. `confirm` is shown the identity and raises Declined to stop; None asks nobody."""
+
+    workflow: Path | None = None
+    workflow_name: str | None = None
+    template: str | None = None
+    reason: str = ""
+    confirm: Callable[[Identity], None] | None = None
+    keep_workflow: bool = False
+    replace: bool = False
+    reboot: bool = True
+
+
+@dataclass
+class Job:
+    """One provision under way. Fields are filled in by the phases, in their order."""
+
+    site: Site
+    server: Server
+    options: Options
+    run: str
+    progress: Progress
+    cluster: Cluster
+    window: Window
+    survey: Survey | None = None
+    hardware: Hardware | None = None
+    document: Document | None = None
+    boot_action: str | None = None
+    machine: Machine | None = None
+    before: MachineFacts | None = None
+    silence: str = ""
+    stale: list[str] = field(default_factory=list)
+    rebooted_at: float | None = None
+    hook_boot_id: str = ""
+    after: MachineFacts | None = None
+    closed: bool = False
+    gone: bool = False
+    _watch: Iterator[Workflow | Gone | Hardware | None] | None = None
+
+    @property
+    def workflow(self) -> Workflow | None:
+        """The Workflow as last seen."""
+        return self.progress.workflow
+
+    @property
+    def state(self) -> str:
+        """Its state; "" before it is rendered."""
+        return self.workflow.state if self.workflow else ""
+
+    @property
+    def in_hook(self) -> bool:
+        """Whether the machine sat in HookOS before we did anything."""
+        return self.before is not None and self.before.in_hook
+
+    @property
+    def running(self) -> bool:
+        """Whether an agent has reported: only RUNNING, or what can only follow it, proves that."""
+        return self.progress.ran
+
+    def follow(self) -> None:
+        """Start the one watch that all later phases read from; the Workflow must have been applied."""
+        limits = self.site.inventory.timeouts
+        whole = limits.netboot + limits.install + limits.boot + limits.verify
+        deadline = Deadline.after(self.site.clock, whole + 60.0)
+        assert self.document is not None
+        self._watch = self.cluster.watch(self.document.name, self.server.hardware, deadline)
+
+    def step(self) -> None:
+        """Wait for the next thing the watch shows, or a moment of silence, and take it in.
+
+        Netboot that somebody opens after our close is closed again. Raises WorkflowFailed when the Workflow is
+        deleted under us.
+        """
+        if self.gone:
+            self.site.clock.wait(TICK_SECONDS, self.site.cancel)
+            return
+        if self._watch is None:
+            self.follow()
+        assert self._watch is not None
+        seen = next(self._watch, None)
+        if isinstance(seen, Workflow):
+            self.progress.take(seen)
+        elif isinstance(seen, Hardware):
+            if self.window.saw(seen) and self.closed:
+                self.site.bus.emit(WindowChanged("opened by somebody else", why="it is closed again"))
+                self.window.close("somebody else opened it")
+        elif isinstance(seen, Gone):
+            self.gone = True
+            raise WorkflowFailed(
+                f"the Workflow {seen.name} was deleted while it was wanted",
+                where=f"namespace {self.site.kubectl.namespace}",
+                next="find out who deletes Workflows here (Flux, a colleague), then run again",
+            )
+
+    def stop_following(self) -> None:
+        """End the watch and what the timeline still shows as running."""
+        watch, self._watch = self._watch, None
+        close = getattr(watch, "close", None)
+        if close is not None:
+            close()
+        self.progress.stop()

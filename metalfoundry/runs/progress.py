@@ -1,0 +1,71 @@
+"""Turns what a watch shows of a Workflow into events and a timeline, by our own clock.
+
+The Workflow's own times are the machine's, whose clock may be wrong, and while an action runs they are absent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from metalfoundry.model.events import ActionEnded, ActionStarted, Bus, WorkflowChanged
+from metalfoundry.model.resources import Workflow
+from metalfoundry.transport.clock import Clock
+
+ENDED = ("SUCCESS", "FAILED", "TIMEOUT")
+
+
+@dataclass
+class ActionSeen:
+    """One action as we saw it; `seconds` by our clock, None while it runs or when it never did."""
+
+    name: str
+    index: int
+    timeout: float
+    state: str = "PENDING"
+    first_seen: float | None = None
+    seconds: float | None = None
+
+
+@dataclass
+class Progress:
+    """The newest Workflow and the timeline of its actions."""
+
+    bus: Bus
+    clock: Clock
+    workflow: Workflow | None = None
+    actions: list[ActionSeen] = field(default_factory=list)
+    ran: bool = False
+
+    def take(self, workflow: Workflow) -> None:
+        """Take in one state of the Workflow and emit what is new in it."""
+        before, self.workflow = self.workflow, workflow
+        self.ran = self.ran or workflow.state in ("RUNNING", "POST", "SUCCESS", "FAILED", "TIMEOUT")
+        action = workflow.current.name if workflow.current else ""
+        if before is None or (before.state, before.current) != (workflow.state, workflow.current):
+            self.bus.emit(WorkflowChanged(workflow.name, workflow.state, action))
+        if len(self.actions) != len(workflow.actions):
+            self.actions = [
+                ActionSeen(one.name, index, one.timeout or 0.0) for index, one in enumerate(workflow.actions, 1)
+            ]
+        for seen, now in zip(self.actions, workflow.actions, strict=True):
+            self._advance(seen, now.state)
+
+    def stop(self) -> None:
+        """End what is still running, because nobody looks any longer."""
+        for seen in self.actions:
+            if seen.first_seen is not None and seen.seconds is None:
+                self._end(seen, "LEFT")
+
+    def _advance(self, seen: ActionSeen, state: str) -> None:
+        if state == seen.state or state == "PENDING":
+            return
+        if seen.first_seen is None:
+            seen.first_seen = self.clock.now().mono
+            self.bus.emit(ActionStarted(seen.name, seen.index, len(self.actions), seen.timeout))
+        if state in ENDED and seen.seconds is None:
+            self._end(seen, state)
+        seen.state = state
+
+    def _end(self, seen: ActionSeen, state: str) -> None:
+        seen.seconds = self.clock.now().mono - (seen.first_seen or 0.0)
+        self.bus.emit(ActionEnded(seen.name, seen.index, state, seen.seconds))

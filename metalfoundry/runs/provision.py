@@ -1,0 +1,83 @@
+"""Re-install one server: the phases in their order, and what comes of them.
+
+Each phase first looks, then acts; whatever is begun has its undo ready. However a run ends, netboot is closed.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from metalfoundry.model.errors import MetalfoundryError
+from metalfoundry.model.events import RunEnded, RunStarted
+from metalfoundry.model.inventory import Server
+from metalfoundry.runs.engine import Phase, Run, execute
+from metalfoundry.runs.finish import Release, Verify
+from metalfoundry.runs.install import Boot, Close, Install, Open
+from metalfoundry.runs.job import Job, Options
+from metalfoundry.runs.prepare import Claim, Declare, Preflight, Quiet
+from metalfoundry.runs.progress import Progress
+from metalfoundry.runs.report import Recorder, Report
+from metalfoundry.site.cluster import Cluster
+from metalfoundry.site.site import Site
+from metalfoundry.site.window import Window
+from metalfoundry.transport.clock import Clock
+
+PHASES: tuple[Phase[Job], ...] = (
+    Preflight(),
+    Claim(),
+    Quiet(),
+    Declare(),
+    Open(),
+    Boot(),
+    Close(),
+    Install(),
+    Verify(),
+    Release(),
+)
+
+
+def run_id(clock: Clock, server: str) -> str:
+    """A name for one run that sorts by time and that nobody guesses."""
+    return f"{clock.now().wall:%Y%m%dT%H%M%SZ}-{server}-{secrets.token_hex(4)}"
+
+
+def provision(site: Site, server: Server, options: Options) -> Report:
+    """Re-install `server` and return what came of it; errors are in the report, never raised.
+
+    KeyboardInterrupt comes out only when the operator interrupts a second time, while the first is being cleaned up.
+    """
+    run = run_id(site.clock, server.name)
+    recorder = Recorder(run, server.name)
+    bus = site.bus.scoped(run=run, server=server.name)
+    bus.sinks.append(recorder)
+    here = site.on(bus)
+    job = Job(
+        site=here,
+        server=server,
+        options=options,
+        run=run,
+        progress=Progress(bus, here.clock),
+        cluster=Cluster(here),
+        window=Window(here, server, run, options.reason),
+    )
+    started = here.clock.now().mono
+    error: Exception | None = None
+    bus.emit(RunStarted("provision", options.reason))
+    try:
+        execute(Run(run, bus, here.clock, job), PHASES)
+    except Exception as problem:  # noqa: BLE001 - an error of a run is a result, for one server as for a fleet
+        error = problem
+    finally:
+        job.stop_following()
+        seconds = here.clock.now().mono - started
+        code = exit_code(error)
+        bus.emit(RunEnded("provisioned" if error is None else "failed", code, seconds))
+        bus.sinks.remove(recorder)
+    return recorder.report(error, job.window.proof, seconds)
+
+
+def exit_code(error: Exception | None) -> int:
+    """The documented exit code of an error; 1 for what is none of ours."""
+    if error is None:
+        return 0
+    return error.exit_code if isinstance(error, MetalfoundryError) else 1

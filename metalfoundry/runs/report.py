@@ -1,0 +1,137 @@
+"""What came of a run, as a value: for the terminal, for --json, for a library's caller. Schema: docs/report.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError
+from metalfoundry.model.events import (
+    ActionEnded,
+    ActionStarted,
+    CommandStarted,
+    PhaseEnded,
+    PhaseSkipped,
+    Record,
+    WindowChanged,
+)
+from metalfoundry.site.window import Proof
+
+SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One server's run. `verdict`: provisioned, failed, interrupted or unsafe; `error` is None when it went well.
+
+    `opened`: whether netboot was opened by us or seen open; `proof`: of the last close; None when none was needed or
+    none was reached. `remote_commands` leaves out watches and looks at a machine that is awaited.
+    """
+
+    run: str
+    server: str
+    verdict: str
+    exit_code: int
+    error: Exception | None
+    proof: Proof | None
+    opened: bool
+    phases: tuple[Mapping[str, Any], ...]
+    actions: tuple[Mapping[str, Any], ...]
+    remote_commands: int
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """The report's schema, version 1."""
+        return {
+            "schema": SCHEMA,
+            "run": self.run,
+            "server": self.server,
+            "verdict": self.verdict,
+            "exit_code": self.exit_code,
+            "error": _error(self.error),
+            "netboot": {
+                "closed": self.closed,
+                "closed_at": self.proof.at if self.proof else None,
+                "proof": self.proof.to_json() if self.proof else None,
+            },
+            "phases": [dict(phase) for phase in self.phases],
+            "actions": [dict(action) for action in self.actions],
+            "remote_commands": self.remote_commands,
+            "seconds": round(self.seconds, 3),
+        }
+
+    @property
+    def closed(self) -> bool:
+        """Whether netboot is known to be closed as far as this run touched it."""
+        return not isinstance(self.error, UnsafeError) and (self.proof is not None or not self.opened)
+
+
+@dataclass
+class Recorder:
+    """A sink that gathers a run's records into its report."""
+
+    run: str
+    server: str
+    phases: list[dict[str, Any]] = field(default_factory=list)
+    actions: list[dict[str, Any]] = field(default_factory=list)
+    commands: int = 0
+    opened: bool = False
+
+    def __call__(self, record: Record) -> None:
+        """Take one record of this run."""
+        event = record.event
+        if record.run != self.run:
+            return
+        if isinstance(event, PhaseEnded):
+            outcome = "failed" if event.error else "done"
+            self._phase(event.title, outcome, event.error or event.said, event.seconds)
+        elif isinstance(event, PhaseSkipped):
+            self._phase(event.title, "skipped", event.why, 0.0)
+        elif isinstance(event, ActionStarted):
+            self.actions.append(
+                {"name": event.action, "index": event.index, "total": event.total, "timeout": event.timeout}
+                | {"state": "RUNNING", "started": record.time.isoformat(timespec="milliseconds"), "seconds": None}
+            )
+        elif isinstance(event, ActionEnded):
+            for action in self.actions:
+                if action["index"] == event.index:
+                    action |= {"state": event.state, "seconds": round(event.seconds, 3)}
+        elif isinstance(event, CommandStarted):
+            self.commands += not event.waiting
+        elif isinstance(event, WindowChanged):
+            self.opened = self.opened or event.state.startswith("open")
+
+    def report(self, error: Exception | None, proof: Proof | None, seconds: float) -> Report:
+        """The report of a run that has ended with `error`, or well."""
+        kinds: dict[type[Exception], str] = {Interrupted: "interrupted", UnsafeError: "unsafe"}
+        code = 0 if error is None else getattr(error, "exit_code", 1)
+        return Report(
+            run=self.run,
+            server=self.server,
+            verdict="provisioned" if error is None else kinds.get(type(error), "failed"),
+            exit_code=int(code),
+            error=error,
+            proof=proof,
+            opened=self.opened,
+            phases=tuple(self.phases),
+            actions=tuple(self.actions),
+            remote_commands=self.commands,
+            seconds=seconds,
+        )
+
+    def _phase(self, title: str, outcome: str, said: str, seconds: float) -> None:
+        self.phases.append({"title": title, "outcome": outcome, "said": said, "seconds": round(seconds, 3)})
+
+
+def _error(error: Exception | None) -> dict[str, str] | None:
+    if error is None:
+        return None
+    if isinstance(error, MetalfoundryError):
+        return {"what": error.what, "where": error.where, "next": error.next, "evidence": error.evidence}
+    return {
+        "what": f"unexpected: {error!r}",
+        "where": "",
+        "next": "run again with --debug and report it",
+        "evidence": "",
+    }

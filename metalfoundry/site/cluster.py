@@ -1,0 +1,288 @@
+"""Tinkerbell's objects through kubectl on the jump host: read, patch, apply, delete, watch.
+
+A write whose reply is lost is not repeated: the object is read and says what happened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from metalfoundry.commands import smee
+from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.kubectl import (
+    HARDWARE,
+    WORKFLOWS,
+    Refusal,
+    missing_rights,
+    read_event,
+    read_list,
+    read_only,
+    refusal,
+)
+from metalfoundry.commands.script import Outcome, Part, read_script, script
+from metalfoundry.model.errors import DeadlineExceeded, LinkLost, PreflightError
+from metalfoundry.model.resources import Hardware, Template, Workflow
+from metalfoundry.site.site import Site
+from metalfoundry.transport.clock import Deadline
+
+WANTED_RIGHTS = (
+    ("get", "hardware"),
+    ("list", "hardware"),
+    ("patch", "hardware"),
+    ("list", "templates"),
+    ("list", "workflows"),
+    ("watch", "workflows"),
+    ("create", "workflows"),
+    ("delete", "workflows"),
+)
+READ_SECONDS = 30.0
+TICK_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """Everything in the namespace at one moment. `missing` lists rights that are not granted.
+
+    `smee` holds Smee's HTTP status by path where it was asked for one machine.
+    """
+
+    hardware: Mapping[str, Hardware]
+    templates: Mapping[str, Template]
+    workflows: Mapping[str, Workflow]
+    missing: tuple[str, ...] = ()
+    smee: Mapping[str, int] | None = None
+
+    def of_agent(self, agents: Sequence[str], hardware: str) -> list[Workflow]:
+        """All Workflows that the same agent would be served: by its id, or made for the same Hardware."""
+        wanted = {agent.lower() for agent in agents if agent}
+        return [
+            workflow
+            for workflow in self.workflows.values()
+            if (workflow.agent_id or "").lower() in wanted or workflow.hardware_ref == hardware
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """After a patch: whether it was applied (None: the reply was lost), and the object as read afterwards."""
+
+    applied: bool | None
+    hardware: Hardware
+    smee: Mapping[str, int] | None
+    stderr: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A watched Workflow was deleted."""
+
+    name: str
+
+
+class Cluster:
+    """The verbs. Every method raises TransportError when the jump host is lost beyond its deadline."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    def survey(self, deadline: Deadline, ask_smee_for: str | None = None, rights: bool = False) -> Survey:
+        """Read the whole namespace in one exec. Raises PreflightError where kubectl cannot do it."""
+        parts = [self._site.kubectl.survey()]
+        if rights:
+            parts.append(self._site.kubectl.rights())
+        asked = self._smee_parts(ask_smee_for)
+        outcomes = self._read([*parts, *asked], deadline)
+        listed = self._objects(outcomes)
+        by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
+        for item in listed:
+            by_kind.setdefault(str(item.get("kind")), []).append(item)
+        return Survey(
+            {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
+            {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
+            {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
+            tuple(missing_rights(outcomes["rights"], WANTED_RIGHTS)) if "rights" in outcomes else (),
+            smee.read_answers(outcomes, ask_smee_for) if ask_smee_for and asked else None,
+        )
+
+    def hardware(self, name: str, deadline: Deadline, ask_smee_for: str | None = None) -> Patched:
+        """Read one Hardware object (and Smee's answer). Raises PreflightError when it does not exist."""
+        parts = [self._site.kubectl.get(HARDWARE, name), *self._smee_parts(ask_smee_for)]
+        return self._seen(name, self._read(parts, deadline), None, ask_smee_for)
+
+    def patch(
+        self,
+        name: str,
+        operations: Sequence[Mapping[str, Any]],
+        deadline: Deadline,
+        *,
+        effect: Effect = Effect.WRITE,
+        ask_smee_for: str | None = None,
+        also: Sequence[Part] = (),
+    ) -> Patched:
+        """Patch one Hardware object and read it again, in one exec; `also` are parts run before the patch.
+
+        A refused patch is no error here: kube-apiserver gives no reason, the object read afterwards does.
+        """
+        reads = [self._site.kubectl.get(HARDWARE, name), *self._smee_parts(ask_smee_for)]
+        writes = [self._site.kubectl.patch(name, operations)] if operations else []
+        command = script([*also, *writes, *reads], effect=effect, functions=smee.FUNCTIONS)
+        try:
+            outcomes = self._run(command, deadline)
+        except (LinkLost, DeadlineExceeded) as error:
+            if not error.sent or deadline.expired():
+                raise
+            return self._seen(name, self._read(reads, deadline), None, ask_smee_for)
+        return self._seen(name, outcomes, outcomes.get("patch"), ask_smee_for)
+
+    def apply(self, name: str, manifest: str, deadline: Deadline) -> Workflow:
+        """Apply one Workflow document and read the Workflow. Raises PreflightError when it is refused."""
+        reads = [self._site.kubectl.get(WORKFLOWS, name)]
+        command = script([self._site.kubectl.apply(manifest), *reads], effect=Effect.WRITE)
+        try:
+            outcomes = self._run(command, deadline)
+        except (LinkLost, DeadlineExceeded) as error:
+            if not error.sent or deadline.expired():
+                raise
+            outcomes = self._read(reads, deadline)
+        found = read_list(outcomes["object"]) if "object" in outcomes else []
+        applied = outcomes.get("apply")
+        if (applied and not applied.ok) or not found:
+            raise PreflightError(
+                f"the Workflow {name} could not be applied",
+                where=f"namespace {self._site.kubectl.namespace}",
+                next="mend the document, then run again",
+                evidence=applied.stderr if applied else "",
+            )
+        return Workflow.of(found[0])
+
+    def delete_workflows(self, names: Sequence[str], deadline: Deadline, effect: Effect = Effect.WRITE) -> None:
+        """Remove Workflows; those that are gone already are fine. Raises PreflightError when one is still there."""
+        command = script([self._site.kubectl.delete_workflow(name) for name in names], effect=effect)
+        failed: list[str] = []
+        try:
+            outcomes = self._run(command, deadline)
+            failed = [outcome.stderr for outcome in outcomes.values() if not outcome.ok]
+        except (LinkLost, DeadlineExceeded) as error:
+            if not error.sent or deadline.expired():
+                raise
+        left = failed and [name for name in names if self.workflow(name, deadline)]
+        if left:
+            raise PreflightError(
+                f"the Workflow {', '.join(left)} could not be deleted",
+                where=f"namespace {self._site.kubectl.namespace}",
+                next=f"kubectl auth can-i delete workflows -n {self._site.kubectl.namespace}",
+                evidence="\n".join(failed),
+            )
+
+    def workflow(self, name: str, deadline: Deadline) -> Workflow | None:
+        """Read one Workflow; None when it does not exist."""
+        found = self._objects(self._read([self._site.kubectl.get(WORKFLOWS, name)], deadline), "object")
+        return Workflow.of(found[0]) if found else None
+
+    def watch(self, workflow: str, hardware: str, deadline: Deadline) -> Iterator[Workflow | Gone | Hardware | None]:
+        """Follow one Workflow and one Hardware from their present state on; None in silence.
+
+        A watch that ends says nothing (kubectl ends it with exit 0 when the API server dies), so the object is read
+        again and the watch taken up again, until `deadline`.
+        """
+        streams = [
+            lambda: self._watch(WORKFLOWS, workflow, deadline),
+            lambda: self._watch(HARDWARE, hardware, deadline),
+        ]
+        for arrived in self._site.merge(streams, TICK_SECONDS):
+            if arrived is None or arrived[1] is None:
+                yield None
+                continue
+            index, (event, item) = arrived[0], arrived[1]
+            if index == 1:
+                if event != "DELETED":
+                    yield Hardware.of(item)
+            else:
+                yield Gone(workflow) if event == "DELETED" else Workflow.of(item)
+
+    def _watch(self, kind: str, name: str, deadline: Deadline) -> Iterator[tuple[str, dict[str, Any]] | None]:
+        command = self._site.kubectl.watch(kind, name)
+        pause = 0.2
+        while not deadline.expired():
+            try:
+                for line in self._site.transport.follow(self._site.jump, command, deadline, TICK_SECONDS):
+                    event = read_event(line) if line else None
+                    if event or line is None:
+                        pause = 0.2 if event else pause
+                        yield event
+            except LinkLost:
+                yield None
+            self._site.clock.wait(pause, self._site.cancel)
+            pause = min(pause * 2, 5.0)
+            yield from self._missed_deletion(kind, name, deadline)
+
+    def _missed_deletion(self, kind: str, name: str, deadline: Deadline) -> Iterator[tuple[str, dict[str, Any]]]:
+        """A new watch of a deleted object is silent, so its absence is asked for."""
+        try:
+            outcome = self._read([self._site.kubectl.get(kind, name)], deadline.within(READ_SECONDS)).get("object")
+        except (LinkLost, DeadlineExceeded):
+            return
+        if outcome and outcome.ok and not outcome.stdout.strip():
+            yield "DELETED", {}
+
+    def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
+        command = read_only(*parts, functions=smee.FUNCTIONS)
+        return self._run(command, deadline)
+
+    def _run(self, command: Command, deadline: Deadline) -> dict[str, Outcome]:
+        result = self._site.transport.run(self._site.jump, command, deadline)
+        outcomes = read_script(result.stdout)
+        if not outcomes:
+            raise PreflightError(
+                "the jump host did not run our script",
+                where=self._site.jump.name,
+                next=f"ssh {self._site.jump.address} sh -c true",
+                evidence=(result.stderr or result.stdout)[-2000:],
+            )
+        return outcomes
+
+    def _smee_parts(self, mac: str | None) -> list[Part]:
+        url = self._site.inventory.site.smee
+        return smee.ask(url, mac) if url and mac else []
+
+    def _seen(self, name: str, outcomes: dict[str, Outcome], patch: Outcome | None, mac: str | None) -> Patched:
+        found = self._objects(outcomes, "object")
+        if not found:
+            raise PreflightError(
+                f"there is no Hardware {name}",
+                where=f"namespace {self._site.kubectl.namespace}",
+                next=f"kubectl get hardware -n {self._site.kubectl.namespace}",
+            )
+        answers = smee.read_answers(outcomes, mac) if mac and self._site.inventory.site.smee else None
+        return Patched(patch.ok if patch else None, Hardware.of(found[0]), answers, patch.stderr if patch else "")
+
+    def _objects(self, outcomes: Mapping[str, Outcome], part: str = "objects") -> list[dict[str, Any]]:
+        outcome = outcomes.get(part, Outcome(1, "", "the reply was cut short"))
+        if not outcome.ok:
+            raise self._refused(outcome)
+        try:
+            return read_list(outcome)
+        except ValueError as error:
+            raise PreflightError(
+                "kubectl answered with something that is not JSON",
+                where=self._site.jump.name,
+                next=f"ssh {self._site.jump.address} {' '.join(self._site.kubectl.words)} version",
+                evidence=outcome.stdout[:500],
+            ) from error
+
+    def _refused(self, outcome: Outcome) -> PreflightError:
+        words, namespace = " ".join(self._site.kubectl.words), self._site.kubectl.namespace
+        what, step = {
+            Refusal.NO_KUBECTL: (f"there is no `{words}`", "install kubectl there, or spell it right in site.kubectl"),
+            Refusal.API_AWAY: ("kubectl does not reach the API server", f"{words} get --raw /readyz"),
+            Refusal.FORBIDDEN: ("kubectl may not do this", f"{words} auth can-i --list -n {namespace}"),
+            Refusal.UNAUTHORIZED: ("the API server does not know this user", f"{words} config view --minify"),
+            Refusal.NO_CRD: ("this cluster has no Tinkerbell objects", f"{words} api-resources | grep tinkerbell"),
+            Refusal.NOT_FOUND: ("kubectl did not find it", f"{words} get hardware -n {namespace}"),
+            Refusal.OTHER: ("kubectl failed", f"{words} get hardware -n {namespace}"),
+        }[refusal(outcome.exit_status, outcome.stderr)]
+        return PreflightError(
+            what, where=f"jump host {self._site.jump.name}", next=step, evidence=outcome.stderr or outcome.stdout[-500:]
+        )

@@ -1,0 +1,167 @@
+"""One server over its own SSH: what it is, reboot, and who answers when it comes back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from metalfoundry.commands import machine as said
+from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.model.errors import (
+    AuthError,
+    CommandError,
+    ConnectError,
+    DeadlineExceeded,
+    HostKeyError,
+    LinkLost,
+    NeverInstalled,
+    TransportError,
+)
+from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
+from metalfoundry.model.inventory import Server
+from metalfoundry.site.site import Site
+from metalfoundry.transport.base import Transport
+from metalfoundry.transport.clock import Deadline
+from metalfoundry.transport.known_hosts import record
+
+LOOK_SECONDS = 5.0
+VERIFY_SECONDS = 60.0
+FACTS_SECONDS = 10.0
+REBOOT_SECONDS = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The verbs on one server; `address` is where it answers."""
+
+    site: Site
+    server: Server
+    address: str | None
+
+    @property
+    def host(self) -> Host:
+        """As root, with the host key that we know."""
+        return self.server.host(self.site.inventory.site, self.address)
+
+    @property
+    def newcomer(self) -> Host:
+        """The same address while it is being re-installed: its key must be new, and is learned."""
+        return replace(self.host, host_key=HostKeyPolicy.LEARN)
+
+    def facts(self, deadline: Deadline) -> MachineFacts:
+        """What the machine says before anything is done to it, its host key checked.
+
+        HookOS makes new keys at each boot: where the key has changed, the one question whether this is HookOS is
+        asked all the same; any other system's changed key stays the error that it is. Raises TransportError.
+        """
+        bounded = deadline.within(FACTS_SECONDS)
+        try:
+            return self._ask(self.host, bounded, self.site.transport)
+        except HostKeyError as changed:
+            try:
+                seen = self._ask(self.newcomer, deadline.within(FACTS_SECONDS), self.site.transport)
+            except TransportError:
+                raise changed from None
+            if not seen.in_hook:
+                self.site.transport.disconnect(self.newcomer)
+                raise changed from None
+            return seen
+
+    def reboot(self, deadline: Deadline) -> None:
+        """Send `reboot` as root. A link that dies, or a silence, is what a reboot looks like, and no error here.
+
+        Raises NeverInstalled when the machine refuses to, and ConnectError when it cannot be asked.
+        """
+        bounded = deadline.within(REBOOT_SECONDS)
+        try:
+            self.site.transport.run(self.host, said.REBOOT, bounded).check("refused")
+        except (LinkLost, DeadlineExceeded) as error:
+            if not error.sent:
+                raise
+        except CommandError as error:
+            if error.exit_status < 0 or error.exit_status > 128:  # killed by the shutdown that it started
+                return
+            raise NeverInstalled(
+                f"{self.server.name} refused to reboot (exit status {error.exit_status})",
+                where=self.host.name,
+                next="reboot it by hand, with: fab provision NAME --no-reboot",
+                evidence=error.evidence,
+            ) from error
+        finally:
+            self.site.transport.disconnect(self.host)
+
+    def look(self) -> MachineFacts:
+        """What answers now as root, whoever it is: its host key is learned, for it must be new. Raises TransportError."""
+        return self._ask(self.newcomer, Deadline.after(self.site.clock, LOOK_SECONDS), self.site.lookout)
+
+    def verify(self) -> MachineFacts:
+        """As `look`, as the user who verifies, with the operator's own checks run; where that user is refused, root
+        is asked what this system is."""
+        deadline = Deadline.after(self.site.clock, VERIFY_SECONDS)
+        try:
+            return self._ask(self._verifier, deadline, self.site.lookout, self.server.verify.commands)
+        except AuthError:
+            if self._verifier.user == self.host.user:
+                raise
+            return self._ask(self.newcomer, deadline, self.site.lookout)
+
+    def presented(self) -> ServerKey | None:
+        """The key of the system that answered last."""
+        return self.site.transport.presented(self._verifier)
+
+    def record_key(self, key: ServerKey) -> str | None:
+        """Write the new system's key into known_hosts in place of the old one; return what it replaced.
+
+        Raises OSError when the file cannot be written.
+        """
+        host = self.host
+        known_hosts = Path(host.known_hosts) if host.known_hosts else Path("~/.ssh/known_hosts").expanduser()
+        return record(known_hosts, host.address, host.port or 22, key)
+
+    @property
+    def _verifier(self) -> Host:
+        return replace(self.newcomer, user=self.server.verify.user or self.host.user)
+
+    def _ask(self, host: Host, deadline: Deadline, transport: Transport, checks: Sequence[str] = ()) -> MachineFacts:
+        wanted = self.server.verify
+        command = said.facts(wanted.marker or "", wanted.cloud_init, checks)
+        result = transport.run(host, command, deadline)
+        seen = said.read_facts(result.stdout)
+        if not seen.boot_id:
+            raise ConnectError(
+                f"{host.name} answers SSH, but tells no boot id",
+                where=host.address,
+                next=f"ssh {host.user}@{host.address} cat /proc/sys/kernel/random/boot_id",
+                evidence=(result.stderr or result.stdout)[-500:],
+            )
+        key = transport.presented(host)
+        return replace(seen, host_key=key.fingerprint if key else "")
+
+
+class Watcher:
+    """Looks at a machine again and again in the background, never more than one look at a time."""
+
+    def __init__(self, site: Site, look: Callable[[], MachineFacts], every: float = 0.5) -> None:
+        self._site = site
+        self._take = look
+        self._every = every
+        self._next = 0.0
+        self._look: Future[MachineFacts] | None = None
+
+    def poll(self) -> MachineFacts | TransportError | None:
+        """The outcome of a look that has just ended, else None; starts the next look when its time has come."""
+        now = self._site.clock.now().mono
+        if self._look is not None and self._look.done():
+            look, self._look = self._look, None
+            self._next = now + self._every
+            error = look.exception()
+            if error is None:
+                return look.result()
+            if isinstance(error, TransportError):
+                return error
+            raise error
+        if self._look is None and now >= self._next:
+            self._look = self._site.background(self._take)
+        return None

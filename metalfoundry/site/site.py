@@ -1,0 +1,84 @@
+"""Site: everything that is needed to do something at one place. The composition root of all verbs."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Protocol, TypeVar
+
+from metalfoundry.commands.kubectl import Kubectl
+from metalfoundry.model.events import Bus
+from metalfoundry.model.hosts import Host
+from metalfoundry.model.inventory import Inventory
+from metalfoundry.site.telling import Telling
+from metalfoundry.transport.clock import Cancel, Clock
+from metalfoundry.transport.merge import Merge, threaded
+
+T = TypeVar("T")
+
+
+class Executor(Protocol):
+    """Starts work and gives back its future."""
+
+    def __call__(self, work: Callable[[], T]) -> Future[T]:
+        """Start `work`."""
+
+
+class Background:
+    """Runs a look at a machine beside the main line; a look is short and bounded, so nobody waits for it at the end."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="look")
+
+    def __call__(self, work: Callable[[], T]) -> Future[T]:
+        """Start `work` in a thread."""
+        return self._pool.submit(work)
+
+
+def inline(work: Callable[[], T]) -> Future[T]:
+    """Do `work` here and now, in the form that Background gives: for plans and tests."""
+    future: Future[T] = Future()
+    try:
+        future.set_result(work())
+    except Exception as error:  # noqa: BLE001 - handed to whoever asks for the result
+        future.set_exception(error)
+    return future
+
+
+@dataclass(frozen=True)
+class Site:
+    """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits."""
+
+    inventory: Inventory
+    transport: Telling
+    lookout: Telling
+    clock: Clock
+    bus: Bus
+    cancel: Cancel = field(default_factory=Cancel)
+    merge: Merge = threaded
+    background: Executor = field(default_factory=Background)
+    holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
+
+    def on(self, bus: Bus) -> Site:
+        """The same place with another bus: events carry the run and server that it fills in."""
+        return replace(self, bus=bus, transport=self.transport.on(bus), lookout=self.lookout.on(bus))
+
+    @property
+    def jump(self) -> Host:
+        """The jump host, where kubectl runs."""
+        return self.inventory.site.jump
+
+    @property
+    def kubectl(self) -> Kubectl:
+        """kubectl as it is spelt here."""
+        return Kubectl(self.inventory.site.kubectl, self.inventory.site.namespace)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # no entry in the password database, as in some containers
+        return "unknown"

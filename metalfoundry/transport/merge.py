@@ -1,0 +1,56 @@
+"""Several followed streams as one, in order of arrival."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from typing import Protocol, TypeVar
+
+T = TypeVar("T")
+
+
+class Merge(Protocol):
+    """Turns streams into one stream of (index of the stream, item); None after `tick` seconds of silence."""
+
+    def __call__(self, streams: Sequence[Callable[[], Iterator[T]]], tick: float) -> Iterator[tuple[int, T] | None]:
+        """Start every stream and yield what comes; what a stream raises is raised here."""
+
+
+def threaded(streams: Sequence[Callable[[], Iterator[T]]], tick: float) -> Iterator[tuple[int, T] | None]:
+    """One thread a stream. Ends when all streams have ended; closing it closes them at their next item.
+
+    A stream must yield something regularly (a followed command ticks by itself), for only then it notices the end.
+    """
+    arrived: queue.SimpleQueue[tuple[int, T] | BaseException | None] = queue.SimpleQueue()
+    stop = threading.Event()
+
+    def pump(index: int, start: Callable[[], Iterator[T]]) -> None:
+        try:
+            for item in start():
+                if stop.is_set():
+                    return
+                arrived.put((index, item))
+        except BaseException as error:  # noqa: BLE001 - it belongs to the reader, who raises it
+            arrived.put(error)
+        finally:
+            arrived.put(None)
+
+    for index, start in enumerate(streams):
+        threading.Thread(target=pump, args=(index, start), name=f"follow-{index}", daemon=True).start()
+    running = len(streams)
+    try:
+        while running:
+            try:
+                item = arrived.get(timeout=tick)
+            except queue.Empty:
+                yield None
+                continue
+            if item is None:
+                running -= 1
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                yield item
+    finally:
+        stop.set()
