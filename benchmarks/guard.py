@@ -1,0 +1,161 @@
+"""How long netboot stays open once the installer runs: guard.sh on a real kube-apiserver, beside a ten-second loop.
+
+    METALFOUNDRY_TEST_KUBECONFIG=... python benchmarks/guard.py [reactions, default 50]
+
+One reaction = from the moment the Workflow's state RUNNING is written to the moment a watch shows allowPXE false.
+The loop (`kubectl get`, look, `kubectl patch`, sleep 10) is not slept through: its two commands are measured here,
+and its phase, which is uniform over ten seconds by nature, is drawn at random.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shlex
+import ssl
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any, cast
+
+import yaml
+
+SCRIPT = Path(__file__).parent.parent / "metalfoundry" / "commands" / "guard.sh"
+NAMESPACE = "tink-system"
+MERGE = "application/merge-patch+json"
+KUBECTL = os.environ.get("METALFOUNDRY_TEST_KUBECTL", "kubectl")
+
+
+class Api:
+    """A few requests of the Kubernetes API with a bearer token; raises urllib's errors."""
+
+    def __init__(self, kubeconfig: Path) -> None:
+        config = yaml.safe_load(kubeconfig.read_text())
+        self.server = config["clusters"][0]["cluster"]["server"]
+        self.token = config["users"][0]["user"]["token"]
+        self.context = ssl._create_unverified_context()
+
+    def open(self, method: str, path: str, body: object = None, content: str = "application/json") -> Any:
+        """The response, to be read or iterated by line."""
+        url = f"{self.server}/apis/tinkerbell.org/v1alpha1/namespaces/{NAMESPACE}/{path}"
+        request = urllib.request.Request(url, method=method, data=json.dumps(body).encode() if body else None)
+        request.add_header("Authorization", f"Bearer {self.token}")
+        request.add_header("Content-Type", content)
+        return urllib.request.urlopen(request, context=self.context, timeout=30)
+
+    def send(self, method: str, path: str, body: object = None, content: str = "application/json") -> dict[str, Any]:
+        """The JSON answer."""
+        with self.open(method, path, body, content) as response:
+            return cast("dict[str, Any]", json.load(response))
+
+    def remove(self, path: str) -> None:
+        """Delete what may not be there."""
+        try:
+            self.send("DELETE", path)
+        except urllib.error.HTTPError as error:
+            if error.code != 404:
+                raise
+
+
+def objects(name: str, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A claimed Hardware with an open window, and its Workflow."""
+    api = {"apiVersion": "tinkerbell.org/v1alpha1"}
+    hardware = {
+        "kind": "Hardware",
+        "metadata": {"name": name, "annotations": {"metalfoundry.dev/run": run}},
+        "spec": {"interfaces": [{"dhcp": {"mac": "02:00:00:00:00:01"}, "netboot": {"allowPXE": True}}]},
+    }
+    workflow = {"kind": "Workflow", "metadata": {"name": name}, "spec": {"templateRef": name, "hardwareRef": name}}
+    return api | hardware, api | workflow
+
+
+def guard(action: str, run: str, name: str, uid: str, folder: str) -> None:
+    """Run one sub-command as the client does; raises CalledProcessError."""
+    values = {
+        "RUN": run, "NONCE": "bench", "NAMESPACE": NAMESPACE, "HARDWARE": name, "WORKFLOW": name,
+        "WORKFLOW_UID": uid, "KUBECTL": KUBECTL, "EXPIRES": "+600", "HARD_CAP": "+3600", "STATE_DIR": folder,
+        "ACTION": action,
+    }  # fmt: skip
+    preamble = "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
+    text = f"{preamble}guard_text() {{ cat <<'END_OF_GUARD'\n{SCRIPT.read_text()}END_OF_GUARD\n}}\n"
+    subprocess.run(["sh", "-s"], input=text + 'eval "$(guard_text)"\n', text=True, check=True, capture_output=True)
+
+
+def reaction(api: Api, number: int, folder: str) -> float:
+    """Seconds from RUNNING to closed, once."""
+    name, run = f"bench-guard-{number}", f"bench-{number}"
+    hardware, workflow = objects(name, run)
+    for kind in ("hardware", "workflows"):
+        api.remove(f"{kind}/{name}")
+    api.send("POST", "hardware", hardware)
+    uid = api.send("POST", "workflows", workflow)["metadata"]["uid"]
+    try:
+        for action in ("arm", "alive"):
+            guard(action, run, name, uid, folder)
+        version = api.send("GET", f"hardware/{name}")["metadata"]["resourceVersion"]
+        query = f"hardware?watch=1&fieldSelector=metadata.name%3D{name}&resourceVersion={version}"
+        with api.open("GET", query) as events:
+            begin = time.perf_counter()
+            api.send("PATCH", f"workflows/{name}/status", {"status": {"state": "RUNNING"}}, MERGE)
+            for line in events:
+                if not json.loads(line)["object"]["spec"]["interfaces"][0]["netboot"]["allowPXE"]:
+                    return time.perf_counter() - begin
+        raise RuntimeError("the watch ended before the window closed")
+    finally:
+        guard("disarm", run, name, uid, folder)
+        for kind in ("hardware", "workflows"):
+            api.remove(f"{kind}/{name}")
+
+
+def loop(api: Api, times: int) -> list[float]:
+    """Seconds the ten-second loop would need: a random phase, and its two commands as measured now."""
+    name = "bench-guard-loop"
+    hardware, workflow = objects(name, "bench-loop")
+    for kind, body in (("hardware", hardware), ("workflows", workflow)):
+        api.remove(f"{kind}/{name}")
+        api.send("POST", kind, body)
+    patch = '[{"op":"add","path":"/spec/interfaces/0/netboot/allowPXE","value":false}]'
+    commands = (
+        ["get", "workflow", name, "-n", NAMESPACE, "-o", "jsonpath={.status.state}"],
+        ["patch", "hardware", name, "-n", NAMESPACE, "--type=json", "-p", patch],
+    )
+    seconds = []
+    for _ in range(times):
+        begin = time.perf_counter()
+        for words in commands:
+            subprocess.run([KUBECTL, *words], check=True, capture_output=True)
+        seconds.append(random.uniform(0, 10) + time.perf_counter() - begin)
+    for kind in ("hardware", "workflows"):
+        api.remove(f"{kind}/{name}")
+    return seconds
+
+
+def line(title: str, seconds: list[float]) -> str:
+    """Median, 99th percentile and worst of `seconds`."""
+    ordered = sorted(seconds)
+    p99 = ordered[min(len(ordered) - 1, round(0.99 * len(ordered)))]
+    return f"{title:<34}{statistics.median(ordered):8.3f}{p99:8.3f}{ordered[-1]:8.3f}   n={len(ordered)}"
+
+
+def main() -> None:
+    """Measure and print the table."""
+    kubeconfig = Path(os.environ["METALFOUNDRY_TEST_KUBECONFIG"])
+    os.environ["KUBECONFIG"] = str(kubeconfig)
+    times = int(sys.argv[1]) if len(sys.argv) > 1 else 50
+    api = Api(kubeconfig)
+    with tempfile.TemporaryDirectory() as folder:
+        ours = [reaction(api, number, folder) for number in range(times)]
+    theirs = loop(api, max(6, times))
+    print(f"{'RUNNING written → closed, seconds':<34}{'median':>8}{'p99':>8}{'worst':>8}")
+    print(line("guard.sh", ours))
+    print(line("ten-second loop, phase at random", theirs))
+
+
+if __name__ == "__main__":
+    main()
