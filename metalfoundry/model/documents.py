@@ -120,8 +120,8 @@ def workflow_from(
 
 def safe_name(wanted: str) -> str:
     """`wanted` as a name that Kubernetes takes: lower case, [a-z0-9-.], at most 63 long (then told apart by a hash)."""
-    plain = re.sub(r"[^a-z0-9.]+", "-", wanted.lower()).replace(".-", "-").replace("-.", "-").strip("-.")
-    plain = re.sub(r"\.{2,}", ".", plain)
+    plain = re.sub(r"[^a-z0-9]*[^a-z0-9.][^a-z0-9]*", "-", wanted.lower())
+    plain = re.sub(r"\.+", ".", plain).strip("-.")
     if len(plain) > _NAME_LENGTH:
         digest = hashlib.sha256(wanted.encode()).hexdigest()[:8]
         plain = f"{plain[: _NAME_LENGTH - 9].rstrip('-.')}-{digest}"
