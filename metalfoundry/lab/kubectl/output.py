@@ -1,0 +1,98 @@
+"""How kubectl prints objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+import yaml
+
+from metalfoundry.lab.kinds import Kind, of_object
+from metalfoundry.lab.kubectl import jsonpath
+from metalfoundry.lab.kubectl.args import Unknown
+from metalfoundry.lab.schema import Column, schema_of
+from metalfoundry.lab.store import Object
+
+LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_NAME = Column("NAME", ".metadata.name", False)
+_BUILT_IN: dict[str, tuple[Column, ...]] = {
+    "pods": (Column("STATUS", ".status.phase", False),),
+    "events": (
+        Column("TYPE", ".type", False),
+        Column("REASON", ".reason", False),
+        Column("OBJECT", ".involvedObject.name", False),
+        Column("MESSAGE", ".message", False),
+    ),
+    "deployments": (Column("READY", ".status.readyReplicas", False),),
+}
+
+
+def compact(value: object) -> str:
+    """JSON in one line, as Go writes it."""
+    return jsonpath.escape(json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":")))
+
+
+def pretty(value: object) -> str:
+    """JSON as `kubectl -o json` prints it."""
+    return jsonpath.escape(json.dumps(value, sort_keys=True, ensure_ascii=False, indent=4)) + "\n"
+
+
+def as_list(items: Sequence[Object]) -> Object:
+    """The List that kubectl makes of several objects."""
+    return {"apiVersion": "v1", "items": list(items), "kind": "List", "metadata": {"resourceVersion": ""}}
+
+
+def known(form: str) -> str:
+    """`form` itself when it can be printed; raises Unknown otherwise."""
+    if form in ("", "json", "yaml", "name", "wide") or form.startswith("jsonpath="):
+        return form
+    raise Unknown(f"-o {form}")
+
+
+def one(value: Object, form: str) -> str:
+    """One object or List in `form`: json, yaml, name or jsonpath=…"""
+    if form == "json":
+        return pretty(value)
+    if form == "yaml":
+        return str(yaml.safe_dump(value, sort_keys=True, allow_unicode=True, default_flow_style=False))
+    if form == "name":
+        items = value["items"] if value.get("kind") == "List" else [value]
+        return "".join(f"{title(item)}\n" for item in items)
+    return jsonpath.render(form.removeprefix("jsonpath="), value)
+
+
+def title(obj: Object) -> str:
+    """`hardware.tinkerbell.org/NAME`"""
+    kind = of_object(obj["apiVersion"], obj["kind"])
+    name = str(obj["metadata"]["name"])
+    return kind.title(name) if kind else f"{obj['kind'].lower()}/{name}"
+
+
+class Table:
+    """Rows as kubectl aligns them; `events` puts the event's type before each row, `full` the kind into each name."""
+
+    def __init__(self, kind: Kind, *, wide: bool = False, events: bool = False, full: bool = False) -> None:
+        schema = schema_of(kind.group, kind.kind)
+        columns = schema.columns if schema else _BUILT_IN.get(kind.plural, ())
+        self._columns = [_NAME, *(each for each in columns if wide or not each.wide)]
+        self._events, self._full = events, full
+        self._widths: list[int] = []
+
+    def rows(self, objects: Sequence[Object], event: str = "ADDED", headers: bool = True) -> str:
+        """The rows of `objects`; the widths of the first batch stay."""
+        cells = [self._row(obj, event) for obj in objects]
+        if headers:
+            cells.insert(0, [*(("EVENT",) if self._events else ()), *(column.name for column in self._columns)])
+        if not self._widths:
+            self._widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+        return "".join(self._line(row) for row in cells)
+
+    def _row(self, obj: Object, event: str) -> list[str]:
+        cells = [" ".join(str(each) for each in jsonpath.find(column.path, obj)) for column in self._columns]
+        if self._full:
+            cells[0] = title(obj)
+        return [event, *cells] if self._events else cells
+
+    def _line(self, row: list[str]) -> str:
+        padded = [cell.ljust(width + 3) for cell, width in zip(row[:-1], self._widths, strict=False)]
+        return "".join([*padded, row[-1]]) + "\n"

@@ -1,0 +1,62 @@
+"""One call of the lab's kubectl, from its words to its exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from metalfoundry.lab.kubectl import access, logs, output, read, write
+from metalfoundry.lab.kubectl.args import Unknown, Words, parse
+from metalfoundry.lab.kubectl.jsonpath import PathError
+from metalfoundry.lab.kubectl.session import ApiAway, Failure, Session
+from metalfoundry.lab.store import StoreError
+
+UNKNOWN_FORM = 64
+"""Exit status for a form of kubectl that the stand-in does not know."""
+
+
+def run(session: Session, argv: list[str]) -> int:
+    """Do what `kubectl ARGV` says; the exit status is kubectl's, or 64 for a form not known here."""
+    try:
+        words = parse(argv)
+        return _VERBS[words.verb](session, words)
+    except Unknown as error:
+        session.err(f"kubectl of metalfoundry's lab: not known here: {error}\n  in: kubectl {' '.join(argv)}\n")
+        return UNKNOWN_FORM
+    except ApiAway:
+        session.err(
+            f"The connection to the server {session.server} was refused - did you specify the right host or port?\n"
+        )
+    except StoreError as error:
+        session.err(session.refused(error) + "\n")
+    except Failure as error:
+        session.err(f"{error}\n")
+    except PathError as error:
+        session.err(f"error: {error}\n")
+    return 1
+
+
+def _version(session: Session, words: Words) -> int:
+    if not words.flag("client"):
+        raise Unknown("version without --client")
+    form = words.value("output")
+    if form == "json":
+        session.out(
+            output.pretty({"clientVersion": {"gitVersion": "v1.33.0-metalfoundry-lab", "major": "1", "minor": "33"}})
+        )
+    elif form == "":
+        session.out("Client Version: v1.33.0-metalfoundry-lab\n")
+    else:
+        raise Unknown(f"version -o {form}")
+    return 0
+
+
+_VERBS: dict[str, Callable[[Session, Words], int]] = {
+    "get": read.get,
+    "patch": write.patch,
+    "apply": write.apply,
+    "create": write.create,
+    "delete": write.delete,
+    "logs": logs.logs,
+    "auth": access.can_i,
+    "version": _version,
+}

@@ -1,0 +1,212 @@
+"""kubectl get: objects, lists, watches and raw paths."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import chain
+
+from metalfoundry.lab.kinds import KINDS, Kind, resolve
+from metalfoundry.lab.kubectl import output
+from metalfoundry.lab.kubectl.args import Unknown, Words
+from metalfoundry.lab.kubectl.session import Failure, Session
+from metalfoundry.lab.store import NotFound, Object, StoreError
+
+_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_VERSION = {"gitVersion": "v1.33.0-metalfoundry-lab", "major": "1", "minor": "33"}
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One kind, and one name of it or "" for all."""
+
+    kind: Kind
+    name: str = ""
+
+
+def namespace_of(words: Words) -> str:
+    """The namespace that was said, or kubectl's default."""
+    return words.value("namespace", "default")
+
+
+def targets(plain: tuple[str, ...]) -> tuple[list[Target], bool]:
+    """What the plain words name, and whether that is exactly one object; raises Failure for a type not served."""
+    if not plain:
+        raise Failure("error: Required resource not specified.")
+    if "/" in plain[0]:
+        pairs = [word.partition("/") for word in plain]
+        return [Target(_kind(kind), name) for kind, _, name in pairs], len(plain) == 1
+    kinds = [_kind(word) for word in plain[0].split(",")]
+    if len(plain) == 1:
+        return [Target(kind) for kind in kinds], False
+    return [Target(kind, name) for kind in kinds for name in plain[1:]], len(kinds) == 1 and len(plain) == 2
+
+
+def _kind(word: str) -> Kind:
+    kind = resolve(word)
+    if kind is None:
+        raise Failure(f'error: the server doesn\'t have a resource type "{word.partition(".")[0]}"')
+    return kind
+
+
+def fetch(session: Session, kind: Kind, name: str, namespace: str) -> Object:
+    """One object, as a GET gives it; raises NotFound, Forbidden, ApiAway."""
+    session.request("get", kind, name, namespace)
+    if kind.namespaced and namespace != session.store.namespace:
+        raise NotFound(f'{kind.resource} "{name}" not found')
+    return session.store.get(kind.key, name)
+
+
+def get(session: Session, words: Words) -> int:
+    """Run `kubectl get`."""
+    if "raw" in words.values:
+        return _raw(session, words.value("raw"))
+    form = output.known(words.value("output"))
+    wanted, single = targets(words.plain)
+    if words.flag("watch") or words.flag("watch-only"):
+        return _watch(session, words, wanted, form)
+    found, faults = list[tuple[Kind, list[Object]]](), list[str]()
+    for target in wanted:
+        try:
+            found.append((target.kind, _objects(session, words, target)))
+        except NotFound as error:
+            if not words.flag("ignore-not-found"):
+                faults.append(session.refused(error))
+        except StoreError as error:
+            faults.append(session.refused(error))
+    if form in ("", "wide"):
+        _table(session, words, found, form, quiet=bool(faults))
+    elif not (single and faults) and (found or not words.flag("ignore-not-found")):
+        items = [obj for _, objects in found for obj in objects]
+        session.out(output.one(items[0] if single and len(items) == 1 else output.as_list(items), form))
+    session.err("".join(f"{fault}\n" for fault in faults))
+    return 1 if faults else 0
+
+
+def _objects(session: Session, words: Words, target: Target) -> list[Object]:
+    namespace = namespace_of(words)
+    if target.name:
+        return [fetch(session, target.kind, target.name, namespace)]
+    session.request("list", target.kind, "", namespace)
+    if target.kind.namespaced and namespace != session.store.namespace:
+        return []
+    return [obj for obj in session.store.list(target.kind.key) if chosen(words)(obj)]
+
+
+def chosen(words: Words) -> Callable[[Object], bool]:
+    """Whether an object fits the label and field selectors; raises Unknown for a selector not known here."""
+    fields = [_equals(term) for term in words.value("field-selector").split(",") if term]
+    labels = [_equals(term) for term in words.value("selector").split(",") if term]
+    if any(path not in ("metadata.name", "involvedObject.name", "involvedObject.kind") for path, _ in fields):
+        raise Unknown(f"--field-selector {words.value('field-selector')}")
+
+    def fits(obj: Object) -> bool:
+        own = obj["metadata"].get("labels") or {}
+        return all(own.get(key) == value for key, value in labels) and all(
+            obj.get(path.partition(".")[0], {}).get(path.partition(".")[2]) == value for path, value in fields
+        )
+
+    return fits
+
+
+def _equals(term: str) -> tuple[str, str]:
+    match = re.fullmatch(r"([^=!()\s]+)==?([^=!()\s]*)", term)
+    if match is None:
+        raise Unknown(f"selector {term!r}")
+    return match[1], match[2]
+
+
+def _table(session: Session, words: Words, found: list[tuple[Kind, list[Object]]], form: str, quiet: bool) -> None:
+    batches = dict[Kind, list[Object]]()
+    for kind, objects in found:
+        batches.setdefault(kind, []).extend(objects)
+    filled = [(kind, objects) for kind, objects in batches.items() if objects]
+    if not filled and not quiet and not words.flag("ignore-not-found"):
+        session.err(f"No resources found in {namespace_of(words)} namespace.\n")
+    texts = []
+    for kind, objects in filled:
+        table = output.Table(kind, wide=form == "wide", full=len(filled) > 1)
+        texts.append(table.rows(objects, headers=not words.flag("no-headers")))
+    session.out("\n".join(texts))
+
+
+def _watch(session: Session, words: Words, wanted: list[Target], form: str) -> int:
+    if len(wanted) != 1:
+        raise Failure("error: you may only specify a single resource type")
+    target, namespace = wanted[0], namespace_of(words)
+    _objects(session, words, target)
+    session.request("watch", target.kind, "", namespace)
+    show, fits = _shower(session, words, target.kind, form), chosen(words)
+    here = namespace == session.store.namespace or not target.kind.namespaced
+    with session.following(seconds(words.value("request-timeout", "0"))) as stop:
+        present, events = session.store.list_and_watch(target.kind.key, stop)
+        stream = chain((("ADDED", obj) for obj in present if not words.flag("watch-only")), events)
+        try:
+            for event, obj in stream:
+                if here and fits(obj) and target.name in ("", obj["metadata"]["name"]):
+                    show(event, obj)
+        finally:
+            events.close()
+    return 0
+
+
+def _shower(session: Session, words: Words, kind: Kind, form: str) -> Callable[[str, Object], None]:
+    events = words.flag("output-watch-events")
+    table = output.Table(kind, wide=form == "wide", events=events)
+    first = [not words.flag("no-headers")]
+
+    def show(event: str, obj: Object) -> None:
+        value: Object = {"type": event, "object": obj} if events else obj
+        if form in ("", "wide"):
+            session.out(table.rows([obj], event, headers=first[0]))
+            first[0] = False
+        elif form == "json" and events:
+            session.out('{"type":"' + event + '","object":' + output.compact(obj) + "}\n")
+        elif form == "name":
+            session.out(output.title(obj) + "\n")
+        else:
+            session.out(output.one(value, form))
+
+    return show
+
+
+def seconds(text: str) -> float:
+    """A duration such as `10s`, `1m30s` or `5` (seconds); raises Unknown for another text."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise Unknown(f"duration {text!r}")
+    return sum(float(number) * _SECONDS[unit] for number, unit in parts)
+
+
+def _raw(session: Session, path: str) -> int:
+    if path.rstrip("/") in ("/readyz", "/livez", "/healthz"):
+        session.request("get")
+        session.out("ok")
+        return 0
+    if path == "/version":
+        session.request("get")
+        session.out(output.pretty(_VERSION))
+        return 0
+    for kind in KINDS:
+        match = re.fullmatch(re.escape(kind.path("\0")).replace("\0", "([^/]+)") + "(?:/([^/]+))?", path.rstrip("/"))
+        if match:
+            namespace, name = match.groups() if kind.namespaced else ("", match[1])
+            return _raw_objects(session, kind, namespace, name)
+    session.request("get")
+    raise Failure("Error from server (NotFound): the server could not find the requested resource")
+
+
+def _raw_objects(session: Session, kind: Kind, namespace: str, name: str | None) -> int:
+    if name:
+        session.out(output.compact(fetch(session, kind, name, namespace)) + "\n")
+        return 0
+    session.request("list", kind, "", namespace)
+    here = namespace == session.store.namespace or not kind.namespaced
+    meta = {"continue": "", "resourceVersion": session.store.resource_version}
+    items = session.store.list(kind.key) if here else []
+    whole = {"apiVersion": kind.api_version, "items": items, "kind": f"{kind.kind}List", "metadata": meta}
+    session.out(output.compact(whole) + "\n")
+    return 0
