@@ -1,0 +1,233 @@
+"""SSH on loopback: the jump host, and the servers of the machines behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TypeVar
+
+import asyncssh
+
+from metalfoundry.lab.loop import LoopThread
+from metalfoundry.lab.shell import Children, Place, ShellSession
+from metalfoundry.lab.wire import Wire
+
+T = TypeVar("T")
+MAX_SESSIONS = 10  # sshd's default, for each connection; forwarded channels do not count
+
+
+class SshHost(asyncssh.SSHServer):
+    """One client's connection to a host: public keys only, commands in `place`, forwarding where `routes` allows."""
+
+    def __init__(self, place: Callable[[str], Place], keys: Callable[[str], bytes | None], children: Children) -> None:
+        self._place = place
+        self._keys = keys
+        self._all = children
+        self._own = Children()
+        self._user = ""
+        self.connection: asyncssh.SSHServerConnection | None = None
+        self.routes: Callable[[str, int], tuple[str, int] | None] = lambda host, port: None
+        self.gone: Callable[[SshHost], None] = lambda host: None
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """A client has come."""
+        self.connection = conn
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """It has gone."""
+        self.gone(self)
+
+    def begin_auth(self, username: str) -> bool:
+        """Nobody comes in without a key."""
+        self._user = username
+        return True
+
+    def public_key_auth_supported(self) -> bool:
+        """The only way in."""
+        return True
+
+    def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
+        """Whether this is the client's key."""
+        return self._keys(username) == key.public_data
+
+    def session_requested(self) -> ShellSession | bool:
+        """A command, unless the connection has as many as sshd would allow."""
+        if self._own.sessions >= MAX_SESSIONS:
+            return False
+        return _Counted(self._place(self._user), self._all, self._own)
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> asyncssh.SSHTCPSession[bytes] | bool:
+        """A forwarded channel (direct-tcpip)."""
+        route = self.routes(dest_host, dest_port)
+        if route is None or self.connection is None:
+            return False
+        return self.connection.forward_connection(*route)  # type: ignore[return-value]  # a coroutine is accepted
+
+
+class _Counted(ShellSession):
+    """A session that counts for its connection, while its process belongs to the host."""
+
+    def __init__(self, place: Place, children: Children, own: Children) -> None:
+        super().__init__(place, children)
+        self._own = own
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        self._own.sessions += 1
+        super().connection_made(chan)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._own.sessions -= 1
+        super().connection_lost(exc)
+
+
+class Listener:
+    """An SSH server on one loopback port that may come and go: while closed, a connection is refused."""
+
+    def __init__(self, loop: LoopThread) -> None:
+        self._loop = loop
+        # Bound and never listening: keeps the port ours while no server is there.
+        self._holder = _bound(0)
+        self.port: int = self._holder.getsockname()[1]
+        self._acceptor: asyncssh.SSHAcceptor | None = None
+        self._mute: asyncio.Server | None = None
+        self._hosts: set[SshHost] = set()
+        self.children = Children()
+
+    def open(self, make: Callable[[Children], SshHost], host_key: asyncssh.SSHKey) -> None:
+        """Listen with that host key; `make` gives the server of each connection."""
+        self._loop.call(self._open(make, host_key))
+
+    def open_mute(self) -> None:
+        """Listen, accept, and never say a word."""
+        self._loop.call(self._open_mute())
+
+    def close(self, *, kill: bool = True) -> None:
+        """Stop listening and cut the connections; `kill` also ends every command, as a machine's end does."""
+        self._loop.call(self._close(kill))
+
+    def release(self) -> None:
+        """Close for good, and give the port back."""
+        self.close()
+        self._loop.call(self.children.gone())
+        self._holder.close()
+
+    def cut(self) -> None:
+        """Cut the connections; commands live on."""
+        self._loop.call(self._cut())
+
+    async def _open(self, make: Callable[[Children], SshHost], host_key: asyncssh.SSHKey) -> None:
+        def one() -> SshHost:
+            host = make(self.children)
+            host.gone = self._hosts.discard
+            self._hosts.add(host)
+            return host
+
+        self._acceptor = await asyncssh.listen(
+            sock=_bound(self.port),
+            server_factory=one,
+            server_host_keys=[host_key],
+            encoding=None,
+            agent_forwarding=False,
+            password_auth=False,
+            kbdint_auth=False,
+            gss_host=None,
+            allow_pty=True,
+            compression_algs=None,
+        )
+
+    async def _open_mute(self) -> None:
+        self._mute = await asyncio.start_server(lambda reader, writer: None, sock=_bound(self.port))
+
+    async def _close(self, kill: bool) -> None:
+        for server in (self._acceptor, self._mute):
+            if server is not None:
+                server.close()
+        self._acceptor = self._mute = None
+        await self._cut()
+        if kill:
+            self.children.kill()
+
+    async def _cut(self) -> None:
+        for host in list(self._hosts):
+            if host.connection is not None:
+                host.connection.abort()
+
+
+class JumpHost:
+    """The embedded jump host. Tests read `log`, and spoil the way to it with `wire` (see wire.py), `cut_links`.
+
+    `refused`: user names whose keys are not taken. `routes`: (address, port) as said by the client to the
+    (address, port) where it is in the lab.
+    """
+
+    def __init__(self, loop: LoopThread, home: Path, env: Mapping[str, str], client: asyncssh.SSHKey) -> None:
+        self.log: list[str] = []
+        self.refused: set[str] = set()
+        self.routes: dict[tuple[str, int], tuple[str, int]] = {}
+        self.host_key = asyncssh.generate_private_key("ssh-ed25519")
+        self._loop = loop
+        self._place = Place(env, home, self.log.append)
+        self._client = client.public_data
+        self._listener = Listener(loop)
+        self.wire = Wire(("127.0.0.1", self._listener.port))
+
+    def start(self) -> None:
+        """Listen."""
+        self._listener.open(self._host, self.host_key)
+        self._loop.call(self.wire.open())
+
+    def stop(self) -> None:
+        """End, with every command that still runs."""
+        self._loop.call(self.wire.close())
+        self._listener.release()
+
+    @property
+    def port(self) -> int:
+        """Where it is reached."""
+        return self.wire.port
+
+    def cut_links(self) -> int:
+        """Cut every connection; commands live on. Returns how many there were."""
+        return self._loop.call(_soon(self.wire.cut))
+
+    def freeze(self) -> None:
+        """From now on, silence on every connection, and on new ones."""
+        self._loop.call(_soon(self.wire.freeze))
+
+    def thaw(self) -> None:
+        """The end of the silence."""
+        self._loop.call(_soon(self.wire.thaw))
+
+    @property
+    def delay(self) -> float:
+        """Seconds that the way to it takes, in each direction."""
+        return self.wire.delay
+
+    @delay.setter
+    def delay(self, seconds: float) -> None:
+        self.wire.delay = seconds
+
+    def _host(self, children: Children) -> SshHost:
+        host = SshHost(lambda user: self._place, self._key, children)
+        host.routes = lambda address, port: self.routes.get((address, port), (address, port))
+        return host
+
+    def _key(self, user: str) -> bytes | None:
+        return None if user in self.refused else self._client
+
+
+async def _soon(action: Callable[[], T]) -> T:
+    return action()
+
+
+def _bound(port: int) -> socket.socket:
+    """A TCP socket bound to a loopback port, which several may share; the kernel asks only those that listen."""
+    sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    sock.bind(("127.0.0.1", port))
+    return sock

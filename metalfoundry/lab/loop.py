@@ -1,0 +1,49 @@
+"""One asyncio loop in a thread: the lab's SSH servers and wires live in it."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Runs coroutines for callers in other threads, from `start` to `stop`."""
+
+    def __init__(self) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="lab-ssh", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def call(self, work: Coroutine[Any, Any, T], seconds: float = 10.0) -> T:
+        """Run `work` in the loop and return its result; raises TimeoutError."""
+        return asyncio.run_coroutine_threadsafe(work, self.loop).result(seconds)
+
+    def tell(self, action: Callable[[], object]) -> None:
+        """Run `action` in the loop soon."""
+        self.loop.call_soon_threadsafe(action)
+
+    def stop(self) -> None:
+        """Cancel what still runs, and end."""
+        self.call(self._settle())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join(5)
+        self.loop.close()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.run_forever()
+
+    async def _settle(self) -> None:
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            if task is not None:
+                task.cancel()
+        await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+        await asyncio.sleep(0)  # lets transports that were closed say goodbye

@@ -1,0 +1,277 @@
+"""A machine that boots: firmware, disk, HookOS, SSH, and the way from one to the next."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import asyncssh
+
+from metalfoundry.lab.agent import Agent
+from metalfoundry.lab.hosts import Listener, SshHost
+from metalfoundry.lab.journal import Journal
+from metalfoundry.lab.loop import LoopThread
+from metalfoundry.lab.pace import Pace
+from metalfoundry.lab.scenarios import Firmware, Scenario
+from metalfoundry.lab.shell import Children, Place
+from metalfoundry.lab.smee import Smee, auto_ipxe, kernel_params
+from metalfoundry.lab.stubs import write_stubs
+from metalfoundry.lab.systems import Kind, Metal, System, default_cmdline, kernel, make_system
+from metalfoundry.lab.tinkserver import TinkServer
+
+# Machine seconds. In life: POST 60-180, HookOS 40, a disk boot 30.
+SHUTDOWN, POST, HOOK_BOOT, DISK_BOOT, KEXEC = 0.5, 3.0, 2.0, 2.0, 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Boot:
+    """One boot that came up: what, when (monotonic seconds and UTC), and its boot id."""
+
+    what: str
+    mono: float
+    at: datetime
+    boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What every machine of a lab shares."""
+
+    loop: LoopThread
+    pace: Pace
+    journal: Journal
+    server: TinkServer
+    smee: Smee
+    client: asyncssh.SSHKey
+
+
+class Machine:
+    """One server. Tests read `state`, `boots`, `wiped`, `log`; `reboot` and `power_cut` are its buttons.
+
+    `state`: old, new or hook (what runs), going-down, post, booting, no-system (a wiped disk), dead, off.
+    """
+
+    def __init__(self, metal: Metal, folder: Path, scenario: Scenario, world: World) -> None:
+        self.metal = metal
+        self.scenario = scenario
+        self.boots: list[Boot] = []
+        self.wiped = 0
+        self.log: list[str] = []
+        self.state = "off"
+        self.disk: System | None = None
+        self._folder = folder
+        self._world = world
+        self._listener = Listener(world.loop)
+        self._down = threading.Event()  # the running system is to go down
+        self._kexec = False
+        self._stopped = False
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name=f"lab-{metal.name}", daemon=True)
+        self._control = -1
+
+    @property
+    def port(self) -> int:
+        """Its SSH port on loopback, the same for its whole life."""
+        return self._listener.port
+
+    def start(self) -> None:
+        """Power on; the first system is up when this returns."""
+        self._folder.mkdir(parents=True)
+        for kind in Kind:
+            write_stubs(self._folder / "bin" / kind.value, kind)
+        self.disk = self._make(Kind.OLD)
+        self._open_control()
+        self._thread.start()
+        first = "hook" if self.scenario.in_hook else "old"
+        self.wait(lambda: self.state == first, 10)
+
+    def stop(self) -> None:
+        """End, whatever it does."""
+        self._stopped = True
+        self._down.set()
+        self._thread.join(10)
+        self._world.loop.tell(lambda: self._world.loop.loop.remove_reader(self._control))
+        self._listener.release()
+        os.close(self._control)
+
+    def reboot(self) -> None:
+        """As `reboot` typed on the machine."""
+        self._down.set()
+
+    def power_cut(self) -> None:
+        """As the plug pulled and put back: nothing is said to anybody."""
+        self._listener.close()
+        self._down.set()
+
+    def wait(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+        """Block until `condition` holds after some change of state, at most real `seconds`; say whether it does."""
+        with self._changed:
+            return self._changed.wait_for(condition, seconds)
+
+    def files(self) -> Path:
+        """The files of the disk's system; of the old one when the lab starts."""
+        if self.disk is None:
+            raise FileNotFoundError(f"{self.metal.name} has no system on its disk")
+        return self.disk.root
+
+    def host_key(self) -> str:
+        """The public key of the disk's system, as known_hosts has it."""
+        if self.disk is None:
+            raise FileNotFoundError(f"{self.metal.name} has no system on its disk")
+        return self.disk.host_key.export_public_key().decode().strip()
+
+    def _run(self) -> None:
+        if self.scenario.in_hook:
+            self._hook(kernel_params(auto_ipxe(self.metal.mac)))
+        else:
+            self._serve_disk(first=True)
+        while not self._stopped:
+            self._become("going-down")
+            self._world.pace.wait(SHUTDOWN, threading.Event())
+            self._listener.close()
+            self._down.clear()
+            if not self._stopped:
+                self._firmware()
+        self._become("off")
+
+    def _firmware(self) -> None:
+        """From power-on to the end of what was booted."""
+        kexec, self._kexec = self._kexec, False
+        self._become("post")
+        if self._pass(KEXEC if kexec else POST):
+            return
+        if self.scenario.firmware is Firmware.DEAD:
+            self._become("dead")
+            self._down.wait()
+            return
+        script = None if kexec or self.scenario.firmware is Firmware.DISK else self._ask_smee()
+        if script is not None:
+            self._become("booting")
+            if not self._pass(HOOK_BOOT):
+                self._hook(kernel_params(script))
+        else:
+            self._serve_disk()
+
+    def _ask_smee(self) -> str | None:
+        """The script that Smee gives, or None where it denies or is away: then the disk is next in the boot order."""
+        url = self._world.smee.url + self._world.smee.path(self.metal.mac)
+        request = urllib.request.Request(url, headers={"X-Lab-Client": self.metal.ip})
+        try:
+            with urllib.request.urlopen(request, timeout=5) as response:
+                text: str = response.read().decode()
+                return text
+        except OSError:
+            return None
+
+    def _serve_disk(self, *, first: bool = False) -> None:
+        self._become("booting")
+        if not first and self._pass(DISK_BOOT):
+            return
+        system = self.disk
+        if system is None:
+            self._become("no-system")
+            self._down.wait()
+            return
+        self._up(system, default_cmdline(system.kind), ssh=True)
+        self._down.wait()
+
+    def _hook(self, cmdline: str) -> None:
+        system = self._make(Kind.HOOK)
+        log = system.root / ".tink-worker.log"
+        body = _Body(self, len(self.boots) + 1)
+        agent = Agent(
+            self.metal.mac,
+            self.metal.ip,
+            self.scenario,
+            self._world.server,
+            self._world.pace,
+            self._world.journal,
+            log,
+        )
+        self._up(system, cmdline, ssh=self.scenario.hook_ssh)
+        if self.scenario.workers:
+            agent.run(body, self._down)
+        self._down.wait()
+
+    def _up(self, system: System, cmdline: str, *, ssh: bool) -> None:
+        boot_id = system.boot(cmdline)
+        if ssh:
+            self._listener.open(lambda children: self._host(system, children), system.host_key)
+        self.boots.append(Boot(system.kind.value, time.monotonic(), datetime.now(UTC), boot_id))
+        self._become(system.kind.value)
+
+    def _host(self, system: System, children: Children) -> SshHost:
+        env = {
+            "PATH": str(self._folder / "bin" / system.kind.value),
+            "HOME": str(system.root / "root"),
+            "LAB_ROOT": str(system.root),
+            "LAB_CONTROL": str(self._folder / "control"),
+            "LAB_IP": self.metal.ip,
+            "LAB_KERNEL": kernel(system.kind),
+        }
+
+        def place(user: str) -> Place:
+            return Place({**env, "LAB_USER": user, "USER": user}, system.root / "root", self.log.append)
+
+        def keys(user: str) -> bytes | None:
+            return self._world.client.public_data if user in system.users else None
+
+        return SshHost(place, keys, children)
+
+    def _make(self, kind: Kind) -> System:
+        folder = self._folder / kind.value
+        marker, cloud_init = self.scenario.marker, self.scenario.cloud_init
+        return make_system(kind, folder, self.metal, marker=marker, cloud_init=cloud_init)
+
+    def _pass(self, seconds: float) -> bool:
+        """Let machine time pass; True when the machine was reset meanwhile."""
+        return self._world.pace.wait(seconds, self._down)
+
+    def _become(self, state: str) -> None:
+        with self._changed:
+            self.state = state
+            self._changed.notify_all()
+
+    def _open_control(self) -> None:
+        path = self._folder / "control"
+        os.mkfifo(path)
+        self._control = os.open(path, os.O_RDWR | os.O_NONBLOCK)
+        self._world.loop.tell(lambda: self._world.loop.loop.add_reader(self._control, self._hear))
+
+    def _hear(self) -> None:
+        """What a program on the machine asks of it."""
+        for line in os.read(self._control, 4096).decode().splitlines():
+            self.log.append(f"<{line}>")
+            if line == "reboot":
+                self.reboot()
+
+
+class _Body:
+    """The machine in the hands of one boot's agent: what comes after the next boot is not its business."""
+
+    def __init__(self, machine: Machine, boot: int) -> None:
+        self._machine = machine
+        self._boot = boot
+
+    def wipe(self) -> None:
+        machine = self._machine
+        machine.wiped += 1
+        if machine.scenario.disk_takes:
+            machine.disk = None
+
+    def written(self, environment: dict[str, str]) -> None:
+        machine = self._machine
+        if machine.scenario.disk_takes:
+            machine.disk = machine._make(Kind.NEW)
+
+    def reboot(self, *, kexec: bool = False) -> None:
+        machine = self._machine
+        if len(machine.boots) == self._boot and machine.state == "hook":
+            machine._kexec = kexec
+            machine.reboot()

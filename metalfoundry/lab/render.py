@@ -1,0 +1,147 @@
+"""From Template and hardware map to the tasks of a Workflow's status, as tink-controller 0.21 renders them.
+
+Of Go's template language the lab knows what Tinkerbell's Templates use: `.key`, `.Hardware.path`, `index X N`,
+`formatPartition X N`, parentheses. Anything else ends in an error that says so.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+_FIELD = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
+_TOKEN = re.compile(r'\(|\)|"[^"]*"|[^\s()]+')
+_IMAGE = re.compile(
+    r"[a-z0-9]+([._:-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
+)
+_CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class RenderError(Exception):
+    """The Template cannot be rendered; the text is what the Workflow's condition says."""
+
+
+def ulid() -> str:
+    """An ID such as tink-controller gives to tasks and actions."""
+    number = (int(time.time() * 1000) << 80) | secrets.randbits(80)
+    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -5, -5))
+
+
+def render(workflow: str, data: str, values: Mapping[str, Any]) -> tuple[int, list[dict[str, Any]]]:
+    """Global timeout in seconds and the tasks for `.status`; raises RenderError."""
+    text = _fill(workflow, data, values)
+    try:
+        document = yaml.safe_load(text)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        problem = (error.problem or "").replace("not allowed here", "not allowed in this context")
+        raise RenderError(f"parsing yaml data: err: yaml: line {line}: {problem}, content: {text}") from error
+    if not isinstance(document, dict):
+        raise RenderError(f"parsing yaml data: err: yaml: unmarshal errors, content: {text}")
+    tasks = document.get("tasks") or []
+    _check(document, tasks)
+    return int(document.get("global_timeout") or 0), [_task(task) for task in tasks]
+
+
+def _fill(workflow: str, data: str, values: Mapping[str, Any]) -> str:
+    def put(match: re.Match[str]) -> str:
+        tokens = _TOKEN.findall(match[1])
+        found, rest = _expression(tokens, values)
+        if rest or found is None:
+            raise KeyError(match[1].lstrip("."))
+        return str(found)
+
+    out, last = [], 0
+    for match in _FIELD.finditer(data):
+        try:
+            filled = put(match)
+        except (KeyError, IndexError, TypeError) as error:
+            where = data[: match.start(1)]
+            spot = f"{where.count(chr(10)) + 1}:{match.start(1) - (where.rfind(chr(10)) + 1)}"
+            key = error.args[0] if isinstance(error, KeyError) else match[1]
+            raise RenderError(
+                f"failed to parse template with ID {workflow}: err: template: workflow-template:{spot}: "
+                f'executing "workflow-template" at <{match[1]}>: map has no entry for key "{key}"'
+            ) from error
+        out += [data[last : match.start()], filled]
+        last = match.end()
+    return "".join([*out, data[last:]])
+
+
+def _expression(tokens: list[str], values: Mapping[str, Any]) -> tuple[Any, list[str]]:
+    """Value of the expression at the head of `tokens`, and what follows it."""
+    if not tokens:
+        return None, []
+    head, rest = tokens[0], tokens[1:]
+    if head in ("index", "formatPartition"):
+        first, rest = _expression(rest, values)
+        second, rest = _expression(rest, values)
+        return (first[second] if head == "index" else _partition(str(first), second)), rest
+    if head == "(":
+        found, rest = _expression(rest, values)
+        if rest[:1] != [")"]:
+            raise KeyError(" ".join(tokens))
+        return found, rest[1:]
+    if head.startswith("."):
+        found = values
+        for key in filter(None, head.split(".")):
+            found = found[key]
+        return found, rest
+    return (int(head) if head.isdigit() else head.strip('"')), rest
+
+
+def _partition(device: str, number: int) -> str:
+    return f"{device}p{number}" if device[-1:].isdigit() else f"{device}{number}"
+
+
+def _check(document: Mapping[str, Any], tasks: list[dict[str, Any]]) -> None:
+    name = str(document.get("name") or "")
+    if not 0 < len(name) <= 200:
+        raise RenderError(
+            "validating workflow template: name cannot be empty or have more than 200 characters: " + name
+        )
+    if not tasks:
+        raise RenderError("validating workflow template: template must have at least one task defined")
+    for task in tasks:
+        seen: set[str] = set()
+        for action in task.get("actions") or []:
+            image, called = str(action.get("image") or ""), str(action.get("name") or "")
+            if not _IMAGE.fullmatch(image):
+                raise RenderError(
+                    f"validating workflow template: invalid action image ({image}): invalid reference format"
+                )
+            if called in seen:
+                raise RenderError(
+                    f"validating workflow template: two actions in a task cannot have same name: {called}"
+                )
+            seen.add(called)
+        if not task.get("worker"):
+            raise RenderError("failed to render template, empty hardware address")
+
+
+def _task(task: Mapping[str, Any]) -> dict[str, Any]:
+    rendered = {
+        "actions": [_action(action) for action in task.get("actions") or []],
+        "agentID": str(task["worker"]),
+        "id": ulid(),
+        "name": str(task["name"]),
+    }
+    return rendered | {key: task[key] for key in ("environment", "volumes") if task.get(key)}
+
+
+def _action(action: Mapping[str, Any]) -> dict[str, Any]:
+    rendered = {
+        "id": ulid(),
+        "image": str(action["image"]),
+        "name": str(action["name"]),
+        "state": "PENDING",
+        "timeout": int(action.get("timeout") or 0),
+    }
+    if action.get("environment"):
+        rendered["environment"] = {key: str(value) for key, value in action["environment"].items()}
+    return rendered | {key: action[key] for key in ("command", "pid", "volumes") if action.get(key)}

@@ -1,0 +1,104 @@
+"""What may happen to a machine: one short record each, by name.
+
+A new scenario is a new record here; a new kind of trouble is a new field, read where it happens
+(machine.py for firmware and disk, agent.py for actions, controller.py and tinkserver.py for Tinkerbell).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from metalfoundry.lab.pace import LabError
+
+
+class Last(Enum):
+    """How the Template ends."""
+
+    WAITDAEMON = "waitdaemon"  # reports SUCCESS, reboots a little later
+    REBOOT = "reboot"  # reboots inside the action: never reported
+    KEXEC = "kexec"  # as REBOOT, without firmware
+    STAY = "stay"  # no boot action: the machine stays in HookOS
+
+
+class Firmware(Enum):
+    """What the firmware does after POST."""
+
+    NETBOOT = "netboot"  # asks Smee, and boots the disk where Smee denies
+    DISK = "disk"  # boots the disk whatever DHCP offers
+    DEAD = "dead"  # comes no further than POST
+
+
+class Fault(Enum):
+    """How an action goes wrong."""
+
+    EXIT_CODE = "exit-code"
+    TIMEOUT = "timeout"
+    PULL_DENIED = "image-pull-denied"
+    NO_MANIFEST = "image-no-manifest"
+    NO_SPACE = "image-no-space"
+    STUCK = "stuck"  # runs until somebody stops it
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One story. The defaults are a healthy machine that installs."""
+
+    name: str
+    story: str
+    last: Last = Last.WAITDAEMON
+    firmware: Firmware = Firmware.NETBOOT
+    in_hook: bool = False  # the machine sits in HookOS when the lab starts
+    hook_ssh: bool = False  # this HookOS was built with an sshd
+    faults: Mapping[str, Fault] = field(default_factory=dict)  # action name -> what goes wrong
+    disk_takes: bool = True  # False: what was streamed is not what the disk boots
+    true_key: bool = True  # False: known_hosts holds another key for the machine
+    right_agent: bool = True  # False: hardware_map names a MAC that no machine has
+    finished_before: bool = False  # a finished Workflow of the same agent lies around
+    shadow: float = 8.0  # machine seconds that such a Workflow holds up the next one
+    toggle: bool = True  # the Workflow document asks for toggleAllowNetboot
+    netboot_block: bool = True  # False: the Hardware has no `netboot` at all
+    workers: bool = True  # False: the agent's image cannot be fetched, HookOS stays silent
+    action_factor: float = 1.0  # how many times longer each action takes
+    action_timeout: int = 0  # replaces every action's timeout, in machine seconds, where above 0
+    global_timeout: int = 1800  # of the Template, in machine seconds
+    cloud_init: str = "done"  # what `cloud-init status` says on the new system
+    marker: bool = True  # False: the new system lacks /var/lib/tinkerbell-provisioned
+
+
+_ALL = (
+    Scenario("installs", "installs; the last action reports SUCCESS and reboots the machine"),
+    Scenario("reboot-last", "installs; the last action reboots, so SUCCESS never comes", last=Last.REBOOT),
+    Scenario("kexec-last", "installs; the last action boots the new kernel by kexec", last=Last.KEXEC),
+    Scenario("action-fails", "write-netplan exits with 1", faults={"write-netplan": Fault.EXIT_CODE}),
+    Scenario("action-times-out", "write-netplan outlives its timeout", faults={"write-netplan": Fault.TIMEOUT}),
+    Scenario(
+        "image-missing", "the registry has no such action image", faults={"stream-ubuntu-image": Fault.NO_MANIFEST}
+    ),
+    Scenario("never-netboots", "the firmware boots the disk whatever DHCP offers", firmware=Firmware.DISK),
+    Scenario("already-in-hook", "the machine idles in HookOS, which has no sshd", in_hook=True),
+    Scenario("already-in-hook-ssh", "the machine idles in a HookOS with sshd", in_hook=True, hook_ssh=True),
+    Scenario("hook-ssh", "installs from a HookOS with sshd", hook_ssh=True),
+    Scenario("old-system-returns", "SUCCESS, but the disk still boots the old system", disk_takes=False),
+    Scenario("wrong-host-key", "the machine shows another key than known_hosts has", true_key=False),
+    Scenario("dead", "nothing is heard from the machine after the reboot", firmware=Firmware.DEAD),
+    Scenario("wrong-agent-id", "the Workflow waits for an agent that no machine is", right_agent=False),
+    Scenario("agent-silent", "HookOS comes up and starts no agent", workers=False),
+    Scenario("shadowed", "a finished Workflow of the same agent holds up the new one", finished_before=True),
+    Scenario("slow", "installs, eight times slower", action_factor=8.0),
+    Scenario("no-netboot-block", "installs; the Hardware has no netboot block before", netboot_block=False),
+    Scenario("no-toggle", "installs; the Workflow leaves allowPXE to us", toggle=False),
+    Scenario("cloud-init-fails", "installs; cloud-init ends in error", cloud_init="error"),
+    Scenario("no-marker", "installs; the new system lacks the marker file", marker=False),
+)
+SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
+
+
+def scenario(name: str | Scenario, **changes: object) -> Scenario:
+    """The scenario of that name, with fields changed; raises LabError that lists the names."""
+    if isinstance(name, Scenario):
+        return replace(name, **changes)  # type: ignore[arg-type]
+    if name not in SCENARIOS:
+        raise LabError(f"no scenario {name!r}; there are: {', '.join(SCENARIOS)}")
+    return replace(SCENARIOS[name], **changes)  # type: ignore[arg-type]

@@ -1,0 +1,109 @@
+"""What a machine may run: the old system, HookOS, the new system; each with files of its own."""
+
+from __future__ import annotations
+
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+import asyncssh
+
+
+class Kind(Enum):
+    """Which of the three."""
+
+    OLD = "old"
+    HOOK = "hook"
+    NEW = "new"
+
+
+@dataclass(frozen=True, slots=True)
+class Metal:
+    """What does not change when a machine is re-installed."""
+
+    name: str
+    mac: str
+    ip: str
+    serial: str
+    uuid: str
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One installed (or netbooted) system: its kind, its files below `root`, its host key."""
+
+    kind: Kind
+    root: Path
+    host_key: asyncssh.SSHKey
+    users: tuple[str, ...]
+
+    def boot(self, cmdline: str) -> str:
+        """Write what a kernel shows after this boot; return the new boot id."""
+        boot_id = str(uuid.uuid4())
+        _write(self.root, "proc/sys/kernel/random/boot_id", boot_id)
+        _write(self.root, "proc/cmdline", cmdline)
+        _write(self.root, ".booted", str(int(time.time())))
+        return boot_id
+
+
+def make_system(kind: Kind, folder: Path, metal: Metal, *, marker: bool = True, cloud_init: str = "done") -> System:
+    """A fresh system in `folder`: new machine-id, new host key. What was in the folder is gone."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    _metal_files(folder, metal, "eth0" if kind is Kind.HOOK else "eno1")
+    _write(folder, "etc/os-release", _OS_RELEASE[kind])
+    _write(folder, "etc/machine-id", uuid.uuid4().hex)
+    _write(folder, "etc/hostname", "hookos" if kind is Kind.HOOK else metal.name)
+    _write(folder, ".cloud-init", cloud_init if kind is Kind.NEW else "")
+    for name in ("opt", "tmp", "root", "var/log", "var/lib/cloud", "run"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    if kind is Kind.NEW and marker:
+        _write(folder, "var/lib/tinkerbell-provisioned", f"tinkerbell_provisioned={int(time.time())}")
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    return System(kind, folder, key, ("root",) if kind is Kind.HOOK else ("root", "ubuntu"))
+
+
+def default_cmdline(kind: Kind) -> str:
+    """The kernel's command line of a system that boots from disk."""
+    return f"BOOT_IMAGE=/vmlinuz-{_KERNEL[kind]} root=LABEL=cloudimg-rootfs ro quiet"
+
+
+def kernel(kind: Kind) -> str:
+    """What `uname -r` says."""
+    return _KERNEL[kind]
+
+
+def _metal_files(root: Path, metal: Metal, nic: str) -> None:
+    _write(root, f"sys/class/net/{nic}/address", metal.mac)
+    _write(root, f"sys/class/net/{nic}/operstate", "up")
+    _write(root, "sys/class/net/lo/address", "00:00:00:00:00:00")
+    _write(root, "sys/class/net/lo/operstate", "unknown")
+    _write(root, "sys/class/dmi/id/product_serial", metal.serial)
+    _write(root, "sys/class/dmi/id/product_uuid", metal.uuid)
+    _write(root, "sys/class/dmi/id/product_name", "PowerEdge R610")
+    _write(root, "sys/class/dmi/id/sys_vendor", "Dell Inc.")
+    _write(root, "sys/block/sda/size", "976773168")
+    _write(root, "sys/block/sda/device/model", "PERC 6/i")
+    _write(root, "proc/meminfo", "MemTotal:       49434468 kB\nMemFree:        47210332 kB")
+    _write(root, "proc/uptime", "0.00 0.00")
+    (root / "sys/firmware/efi").mkdir(parents=True)
+
+
+def _write(root: Path, name: str, text: str) -> None:
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+_KERNEL = {Kind.OLD: "5.10.0-28-amd64", Kind.HOOK: "6.6.71-linuxkit", Kind.NEW: "6.8.0-79-generic"}
+_OS_RELEASE = {
+    Kind.OLD: 'PRETTY_NAME="Debian GNU/Linux 11 (bullseye)"\nNAME="Debian GNU/Linux"\nVERSION_ID="11"\n'
+    'VERSION="11 (bullseye)"\nVERSION_CODENAME=bullseye\nID=debian',
+    Kind.HOOK: 'NAME="HookOS"\nVERSION=0.10.0\nID=hookos\nVERSION_ID=0.10.0\nPRETTY_NAME="HookOS 0.10.0"\n'
+    'ANSI_COLOR="1;34"\nHOME_URL="https://github.com/tinkerbell/hook"',
+    Kind.NEW: 'PRETTY_NAME="Ubuntu 24.04.3 LTS"\nNAME="Ubuntu"\nVERSION_ID="24.04"\n'
+    'VERSION="24.04.3 LTS (Noble Numbat)"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian',
+}

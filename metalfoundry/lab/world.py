@@ -1,0 +1,212 @@
+"""The lab as a whole: a cluster, Tinkerbell, a jump host, and machines that boot."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+
+import asyncssh
+import yaml
+
+from metalfoundry.lab import rack
+from metalfoundry.lab.controller import Controller
+from metalfoundry.lab.door import Door
+from metalfoundry.lab.hosts import JumpHost
+from metalfoundry.lab.journal import Journal
+from metalfoundry.lab.loop import LoopThread
+from metalfoundry.lab.machine import Machine, World
+from metalfoundry.lab.memory import MemoryStore
+from metalfoundry.lab.pace import LabError, Pace
+from metalfoundry.lab.processes import Marked
+from metalfoundry.lab.scenarios import Scenario, scenario
+from metalfoundry.lab.smee import Smee
+from metalfoundry.lab.sshd import SshdJump
+from metalfoundry.lab.store import AlreadyExists, Store
+from metalfoundry.lab.tinkserver import TinkServer
+
+NAMESPACE = "tink-system"
+POD = "tinkerbell-0"
+SERVERS = ("colo-server-01", "anvil")
+
+
+class Lab:
+    """A small world in `folder`, from `start` to `stop` (or as a context manager).
+
+    `scenario` is every server's; `each` names another for some. `speed` makes machine time pass faster. With
+    `store` and `kubectl` (and `kubeconfig`) the cluster is a real one; with `real_sshd` the jump host is OpenSSH's.
+    `new_smee_paths` makes Smee answer as from 0.22 on. Tests find everything in the attributes: `store`, `jump`,
+    `smee`, `journal`, `door` (None with a real cluster), `machine(name)`, `inventory` (the file's path).
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        scenario: str | Scenario = "installs",
+        speed: float = 1.0,
+        servers: Sequence[str] = SERVERS,
+        *,
+        each: Mapping[str, str | Scenario] | None = None,
+        store: Store | None = None,
+        kubectl: str | None = None,
+        kubeconfig: str | None = None,
+        real_sshd: bool = False,
+        new_smee_paths: bool = False,
+        patience: float = 3.0,
+    ) -> None:
+        if (store is None) != (kubectl is None):
+            raise LabError("a real cluster needs both `store` and `kubectl`")
+        self.folder = folder.resolve()
+        self.pace = Pace(speed)
+        self.inventory = self.folder / "inventory.yaml"
+        embedded = MemoryStore(NAMESPACE)
+        self.door = Door(embedded) if store is None else None
+        self.store: Store = embedded if store is None else store
+        self.journal = Journal(NAMESPACE, self._keep_log)
+        self.server = TinkServer(self.store, self.pace, self.journal, patience)
+        self.controller = Controller(self.store, self.pace, self.journal)
+        self.smee = Smee(self.store, self.journal, new_paths=new_smee_paths)
+        self.client = asyncssh.generate_private_key("ssh-ed25519")
+        self.mark = f"METALFOUNDRY_LAB={uuid.uuid4()}"
+        self.processes = Marked(self.mark)
+        self.machines: dict[str, Machine] = {}
+        self._loop = LoopThread()
+        self._stories = {name: _story((each or {}).get(name, scenario)) for name in servers}
+        self._kubectl, self._kubeconfig, self._real_sshd = kubectl, kubeconfig, real_sshd
+        self._undo: list[Callable[[], None]] = []
+        self.jump: JumpHost | SshdJump = self._make_jump()
+
+    def start(self) -> Lab:
+        """Build it and write the inventory; all is up when this returns. Raises LabError."""
+        try:
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def _start(self) -> None:
+        self._fill_folder()
+        self._up(self._loop.start, self._loop.stop)
+        if self.door is not None:
+            self._up(self.door.start, self.door.stop)
+            self.door.install(self.folder / "bin")
+        self._fill_cluster()
+        for part in (self.server, self.controller, self.smee, self.jump):
+            self._up(part.start, part.stop)
+        self._undo.append(self.processes.kill)
+        world = World(self._loop, self.pace, self.journal, self.server, self.smee, self.client)
+        for place, (name, story) in enumerate(self._stories.items()):
+            machine = Machine(rack.metal(name, place), self.folder / "machines" / name, story, world)
+            self.machines[name] = machine
+            self.server.shadow[machine.metal.mac] = story.shadow
+            self._up(machine.start, machine.stop)
+            if isinstance(self.jump, JumpHost):
+                self.jump.routes[machine.metal.ip, 22] = ("127.0.0.1", machine.port)
+        self._write_files()
+
+    def stop(self) -> None:
+        """End everything that was started, and every process that was started on the jump host."""
+        while self._undo:
+            self._undo.pop()()
+
+    def machine(self, name: str) -> Machine:
+        """The machine of that name."""
+        return self.machines[name]
+
+    def known_hosts(self) -> str:
+        """What known_hosts holds for this lab now: the jump host, and the system on each disk."""
+        lines = [f"[127.0.0.1]:{self.jump.port} {_public(self.jump.host_key)}"]
+        for name, machine in self.machines.items():
+            other = asyncssh.generate_private_key("ssh-ed25519")
+            key = machine.host_key() if self._stories[name].true_key else _public(other)
+            lines += [f"[127.0.0.1]:{machine.port} {key}", f"{machine.metal.ip} {key}"]
+        return "\n".join(lines) + "\n"
+
+    def __enter__(self) -> Lab:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _keep_log(self, line: str) -> None:
+        if self.door is not None:
+            self.door.store.append_log(POD, line)
+
+    def _up(self, start: Callable[[], object], stop: Callable[[], None]) -> None:
+        start()
+        self._undo.append(stop)
+
+    def _make_jump(self) -> JumpHost | SshdJump:
+        home = self.folder / "home"
+        env = {
+            "PATH": os.pathsep.join((str(self.folder / "bin"), os.environ.get("PATH", os.defpath))),
+            "HOME": str(home),
+            "TMPDIR": str(self.folder / "tmp"),
+            "USER": getpass.getuser(),
+            **dict([self.mark.split("=", 1)]),
+        }
+        if self._kubeconfig is not None:
+            env["KUBECONFIG"] = self._kubeconfig
+        make = SshdJump if self._real_sshd else JumpHost
+        return make(self._loop, home, env, self.client)
+
+    def _fill_folder(self) -> None:
+        for name in ("home", "tmp", "machines", "bin"):
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(parents=True)
+        key = self.folder / "id_ed25519"
+        key.unlink(missing_ok=True)
+        key.touch(0o600)
+        key.write_bytes(self.client.export_private_key())
+        (self.folder / "id_ed25519.pub").write_text(_public(self.client) + "\n")
+        if self._kubectl is not None:
+            (self.folder / "bin" / "kubectl").symlink_to(Path(self._kubectl).resolve())
+
+    def _fill_cluster(self) -> None:
+        for place, (name, story) in enumerate(self._stories.items()):
+            metal = rack.metal(name, place)
+            self._create("hardware", rack.hardware(metal, story, allow_workflow=place == 0))
+            self._create("templates", rack.template(story))
+            if story.finished_before:
+                self._create("workflows", rack.finished_workflow(metal, story))
+        if self.door is not None:
+            self._create("pods", rack.pod(POD))
+            self._create("deployments", rack.deployment())
+
+    def _create(self, kind: str, obj: dict[str, object]) -> None:
+        try:
+            self.store.create(kind, obj)
+        except AlreadyExists:
+            if kind != "templates":
+                raise
+
+    def _write_files(self) -> None:
+        (self.folder / "known_hosts").write_text(self.known_hosts())
+        pairs = [(machine.metal, self._stories[name]) for name, machine in self.machines.items()]
+        documents = [rack.workflow(metal, story) for metal, story in pairs]
+        (self.folder / "workflows.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
+        places = rack.Places(
+            folder=self.folder,
+            jump_port=self.jump.port,
+            jump_user=getpass.getuser(),
+            smee=self.smee.url,
+            kubectl="kubectl",
+            speed=self.pace.speed,
+            ports={name: machine.port for name, machine in self.machines.items()},
+        )
+        self.inventory.write_text(rack.inventory(places, pairs))
+
+
+def _story(name: str | Scenario) -> Scenario:
+    return scenario(name)
+
+
+def _public(key: asyncssh.SSHKey) -> str:
+    return key.export_public_key().decode().strip()
