@@ -31,7 +31,7 @@ guard() { # FOLDER
   WROTE='' SHUT='' WHY='' PROVED=no CLOSED=no ENDING='' STOP='' STOP_AT=0
   CLAIM=unknown BY='' PXE=unknown OPEN='' RV='' HW_UID=''
   API=unknown TRIES=0 READING='' PROOF='' READ_SINCE=0 AGAIN='' NEXT_READ=0 SAW_HW='' SAW_WF=''
-  PATCHING='' PATCH_SINCE=0 REFUSED=0 PATCH_AFTER=0
+  PATCHING='' STANDBY='' PATCH='' PATCH_SINCE=0 REFUSED=0 PATCH_AFTER=0
   HW=down HW_SPOKE='' HW_AT=0 HW_QUICK=0 WF=down WF_SPOKE='' WF_AT=0 WF_QUICK=0 WF_GONE=''
   KID_HW='' KID_WF='' KID_READ='' KID_PATCH='' KID_TICK='' ANNOUNCED='' TICKS=0 LAST=''
   NOW=$(date +%s)
@@ -123,17 +123,18 @@ hardware() {
 
 interfaces() { # prepares the close patch, so that closing costs no more than kubectl itself
   PXE=$pxe OPEN='' index=0 rest=$pxe
-  patch="[{\"op\":\"test\",\"path\":\"/metadata/annotations/metalfoundry.dev~1run\",\"value\":\"$RUN\"}"
+  PATCH="[{\"op\":\"test\",\"path\":\"/metadata/annotations/metalfoundry.dev~1run\",\"value\":\"$RUN\"}"
   while [ -n "$rest" ]; do
     if [ "${rest%%,*}" = true ]; then
       OPEN="$OPEN${OPEN:+,}$index"
       for field in allowPXE allowWorkflow; do
-        patch="$patch,{\"op\":\"add\",\"path\":\"/spec/interfaces/$index/netboot/$field\",\"value\":false}"
+        PATCH="$PATCH,{\"op\":\"add\",\"path\":\"/spec/interfaces/$index/netboot/$field\",\"value\":false}"
       done
     fi
     rest=${rest#*,} index=$((index + 1))
   done
-  printf '%s]\n' "$patch" >"$DIR/close.json"
+  PATCH=$PATCH]
+  printf '%s\n' "$PATCH" >"$DIR/close.json"
   [ -z "$OPEN" ] || [ -z "$SHUT" ] || reopened
 }
 
@@ -180,6 +181,7 @@ announce() {
   [ -z "$ANNOUNCED" ] && [ "$(watching)" = yes ] || return 0
   ANNOUNCED=yes
   log "watching claim=$CLAIM window=$(window)"
+  standby
 }
 
 watching() {
@@ -240,7 +242,7 @@ proved() {
 
 tick() {
   NOW=$(date +%s) TICKS=$((TICKS + 1))
-  read -r EXPIRES <"$DIR/expires"
+  read -r EXPIRES 2>/dev/null <"$DIR/expires" || finish_unheard
   [ "$EXPIRES" -le "$HARD_CAP" ] || EXPIRES=$HARD_CAP
   [ "$NOW" -lt "$EXPIRES" ] || shut expired
   [ "$STOP_AT" = 0 ] || [ "$NOW" -lt "$STOP_AT" ] || finish "$ENDING"
@@ -251,6 +253,12 @@ tick() {
   [ -z "$PATCHING" ] || [ $((NOW - PATCH_SINCE)) -lt 20 ] || slay "$KID_PATCH"
   [ "$NOW" -lt "$NEXT_READ" ] || look
   [ "$API" = away ] || judge
+  [ -z "$ANNOUNCED" ] || [ -n "$PATCHING" ] || [ "$API" = away ] || standby
+}
+
+finish_unheard() { # nobody can speak to a guard whose folder is gone; it closes and goes
+  EXPIRES=0
+  end_when_closed folder-gone
 }
 
 finish() { # REASON: leaves the log and one file of facts; ends all children
@@ -260,18 +268,20 @@ finish() { # REASON: leaves the log and one file of facts; ends all children
   echo bye >&4
   stop_kids
   mv "$DIR/ended.new" "$DIR/ended"
-  rm -f "$DIR/guard.sh" "$DIR/close.json" "$DIR/kids" "$DIR/life" "$DIR/events" "$DIR/pid"
+  rm -f "$DIR/guard.sh" "$DIR/close.json" "$DIR/kids" "$DIR/life" "$DIR/patch" "$DIR/events" "$DIR/pid"
   exit 0
 }
 
 # ---- what is done ----------------------------------------------------------------------------------------------
 
-# The fields of object(), for kubectl's jsonpath; $1 is where the object lies in what is printed. The run id stands
-# near the end because somebody else's may hold anything.
+# The fields of object(), as a go-template: with jsonpath, whose `range` state outlives an object, `kubectl get -w`
+# ends at the second event without a word (1.20 to 1.33). The run id stands near the end because somebody else's may
+# hold anything.
 fields() {
-  printf '%s' "|{$1.kind}|{$1.metadata.uid}|{$1.metadata.resourceVersion}|{$1.status.state}|" \
-    "{range $1.spec.interfaces[*]}{.netboot.allowPXE},{end}|{$1.metadata.annotations.metalfoundry\\.dev/run}|" \
-    "{$1.status.currentState.actionName}{$1.status.currentAction}{\"\\n\"}"
+  printf '%s' '|{{.kind}}|{{.metadata.uid}}|{{.metadata.resourceVersion}}|{{with .status}}{{with .state}}{{.}}{{end}}' \
+    '{{end}}|{{range .spec.interfaces}}{{with .netboot}}{{with .allowPXE}}true{{end}}{{end}},{{end}}|' \
+    '{{with .metadata.annotations}}{{with index . "metalfoundry.dev/run"}}{{.}}{{end}}{{end}}|{{with .status}}' \
+    '{{with .currentState}}{{with .actionName}}{{.}}{{end}}{{end}}{{with .currentAction}}{{.}}{{end}}{{end}}{{"\n"}}'
 }
 
 pump() { # kubectl writes a line in pieces; they become one write, so that lines do not mix
@@ -288,17 +298,17 @@ look() { # reads Hardware and Workflow in one process
   READING=yes READ_SINCE=$NOW AGAIN='' PROOF='' SAW_HW='' SAW_WF=''
   [ -z "$SHUT" ] || [ -n "$PATCHING" ] || PROOF=yes
   (
-    exec 4>&-
+    exec 4>&- 5>&-
     if [ -n "$WORKFLOW" ]; then
       set -- "$hardware_type/$HARDWARE" "$workflow_type/$WORKFLOW"
-      form="{range .items[*]}$NONCE|READ$(fields '')"'{end}'
+      form="{{range .items}}$NONCE|READ$(fields){{end}}"
     else
       set -- "$hardware_type/$HARDWARE"
-      form="$NONCE|READ$(fields '')"
+      form="$NONCE|READ$(fields)"
     fi
     {
       # shellcheck disable=SC2086  # KUBECTL may be several words
-      $KUBECTL get "$@" -n "$NAMESPACE" --ignore-not-found --request-timeout=10s -o "jsonpath=$form" \
+      $KUBECTL get "$@" -n "$NAMESPACE" --ignore-not-found --request-timeout=10s -o "go-template=$form" \
         2>"$DIR/err.read" 3>&- &
       printf '%s|kid|READ|%s\n' "$NONCE" "$!" >&3
       wait "$!"
@@ -339,12 +349,12 @@ watches() { # starts what is down
 watch() { # HW|WF TYPE NAME
   if [ "$1" = HW ]; then HW=up HW_SPOKE='' HW_AT=$TICKS; else WF=up WF_SPOKE='' WF_AT=$TICKS; fi
   (
-    exec 4>&-
+    exec 4>&- 5>&-
     {
       # An end after ten minutes: should everything of ours be killed at once, kubectl is not left for ever.
       # shellcheck disable=SC2086
       $KUBECTL get "$2" -n "$NAMESPACE" --field-selector "metadata.name=$3" -w --output-watch-events \
-        --request-timeout=600s -o "jsonpath=$NONCE|{.type}$(fields .object)" 2>"$DIR/err.$1" 3>&- &
+        --request-timeout=600s -o "go-template=$NONCE|{{.type}}{{with .object}}$(fields){{end}}" 2>"$DIR/err.$1" 3>&- &
       printf '%s|kid|%s|%s\n' "$NONCE" "$1" "$!" >&3
       wait "$!"
     } | pump
@@ -371,13 +381,32 @@ watch_ended() { # HW|WF: an ended watch says nothing about why; read again, then
   fi
 }
 
+# Most of kubectl's time is its own start: one that is already waiting for its patch closes four times as fast.
+standby() {
+  [ -z "$STANDBY" ] || return 0
+  STANDBY=yes
+  exec 5<>"$DIR/patch"
+  patch_from "$DIR/patch"
+}
+
 close() {
   PATCHING=yes PROOF='' PATCH_SINCE=$NOW WROTE=$OPEN
+  if [ -n "$STANDBY" ]; then
+    STANDBY=''
+    printf '%s\n' "$PATCH" >&5
+    exec 5>&-
+  else
+    patch_from "$DIR/close.json"
+  fi
+}
+
+patch_from() { # FILE
   (
     exec 4>&-
     # shellcheck disable=SC2086
     $KUBECTL patch "$hardware_type" "$HARDWARE" -n "$NAMESPACE" --type=json --patch-file=/dev/stdin \
-      --field-manager=metalfoundry --request-timeout=10s <"$DIR/close.json" >/dev/null 2>"$DIR/err.patch" 3>&- &
+      --field-manager=metalfoundry --request-timeout=10s <"$1" >/dev/null 2>"$DIR/err.patch" 3>&- 5>&- &
+    exec 5>&-
     printf '%s|kid|PATCH|%s\n' "$NONCE" "$!" >&3
     wait "$!"
     printf '%s|patch|%s\n' "$NONCE" "$?" >&3
@@ -385,9 +414,16 @@ close() {
 }
 
 patch_done() { # EXIT-STATUS: whatever it says, what counts is what is read afterwards
-  PATCHING='' KID_PATCH=''
+  KID_PATCH=''
+  if [ -z "$PATCHING" ]; then # the one on standby ended by itself; the next tick starts another
+    STANDBY=''
+    exec 5>&-
+    return 0
+  fi
+  PATCHING=''
   if [ "$1" = 0 ]; then
     REFUSED=0 PATCH_AFTER=0 PROVED=no
+    standby
   else
     WROTE='' REFUSED=$((REFUSED + 1)) PATCH_AFTER=$NOW
     [ "$REFUSED" != 2 ] || log "close-refused error=$(reason patch)"
@@ -408,7 +444,7 @@ reason() { # NAME: the last line that kubectl left on stderr
 # ---- life and death --------------------------------------------------------------------------------------------
 
 ticker() {
-  exec 4>&-
+  exec 4>&- 5>&-
   while sleep "$TICK" && kill -0 "$$" 2>/dev/null; do printf '%s|tick|\n' "$NONCE" >&3; done
 }
 
@@ -572,7 +608,7 @@ furnish() {
       "UNTIL=${UNTIL:-running}" "TICK=${TICK:-3}" "RETRY=${RETRY:-3}" "REREAD=${REREAD:-30}" "export PATH HOME"
     [ -z "${KUBECONFIG:-}" ] || printf '%s\n' "export KUBECONFIG=$(quoted "$KUBECONFIG")"
   } >"$DIR/facts" && guard_text >"$DIR/guard.sh" && printf '%s\n' "$NONCE" >"$DIR/nonce" &&
-    printf '%s\n' "$EXPIRES" >"$DIR/expires" && mkfifo "$DIR/events" "$DIR/life"
+    printf '%s\n' "$EXPIRES" >"$DIR/expires" && mkfifo "$DIR/events" "$DIR/life" "$DIR/patch"
 }
 
 detach() {
