@@ -167,6 +167,18 @@ class FleetFailed(MetalfoundryError):
 
 
 class Interrupted(MetalfoundryError):
-    """Ended by a signal, with the window closed."""
+    """Ended by a signal, with the window closed; `exit_code` is 128 + the signal."""
 
     exit_code = 130
+
+    def __init__(self, what: str, *, next: str = "", signal: int = 2) -> None:
+        super().__init__(what, next=next)
+        self.exit_code = 128 + signal
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM or SIGHUP, to be treated like Ctrl-C; `signal` is its number."""
+
+    def __init__(self, signal: int) -> None:
+        super().__init__(signal)
+        self.signal = signal

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError
+from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated, UnsafeError
 from metalfoundry.model.events import Bus, Notice, PhaseEnded, PhaseSkipped, PhaseStarted
 from metalfoundry.transport.clock import Clock
 
@@ -85,10 +85,13 @@ def execute(run: Run[J], phases: Sequence[Phase[J]]) -> None:
         if unsafe is not None:
             raise unsafe from error
         if isinstance(error, KeyboardInterrupt):
-            raise Interrupted(
-                "interrupted", next="start it again when you are ready: it goes on from what is there"
-            ) from error
+            raise _interrupted(error) from error
         raise
+
+
+def _interrupted(error: KeyboardInterrupt) -> Interrupted:
+    number = error.signal if isinstance(error, Terminated) else 2
+    return Interrupted("interrupted", next="run it again: it goes on from what is there", signal=number)
 
 
 def _one(run: Run[J], phase: Phase[J]) -> None:

@@ -41,17 +41,11 @@ def run_id(clock: Clock, server: str) -> str:
     return f"{clock.now().wall:%Y%m%dT%H%M%SZ}-{server}-{secrets.token_hex(4)}"
 
 
-def provision(site: Site, server: Server, options: Options) -> Report:
-    """Re-install `server` and return what came of it; errors are in the report, never raised.
-
-    KeyboardInterrupt comes out only when the operator interrupts a second time, while the first is being cleaned up.
-    """
-    run = run_id(site.clock, server.name)
-    recorder = Recorder(run, server.name)
+def new_job(site: Site, server: Server, options: Options, run: str) -> Job:
+    """A job on which nothing has been done yet."""
     bus = site.bus.scoped(run=run, server=server.name)
-    bus.sinks.append(recorder)
     here = site.on(bus)
-    job = Job(
+    return Job(
         site=here,
         server=server,
         options=options,
@@ -60,6 +54,18 @@ def provision(site: Site, server: Server, options: Options) -> Report:
         cluster=Cluster(here),
         window=Window(here, server, run, options.reason),
     )
+
+
+def provision(site: Site, server: Server, options: Options) -> Report:
+    """Re-install `server` and return what came of it; errors are in the report, never raised.
+
+    KeyboardInterrupt comes out only when the operator interrupts a second time, while the first is being cleaned up.
+    """
+    run = run_id(site.clock, server.name)
+    recorder = Recorder(run, server.name)
+    job = new_job(site, server, options, run)
+    here, bus = job.site, job.site.bus
+    bus.sinks.append(recorder)
     started = here.clock.now().mono
     error: Exception | None = None
     bus.emit(RunStarted("provision", options.reason))

@@ -93,7 +93,7 @@ class Machine:
             self.site.transport.disconnect(self.host)
 
     def look(self) -> MachineFacts:
-        """What answers now as root, whoever it is: its host key is learned, for it must be new. Raises TransportError."""
+        """What answers now as root, whoever it is: its key is learned, for it must be new. Raises TransportError."""
         return self._ask(self.newcomer, Deadline.after(self.site.clock, LOOK_SECONDS), self.site.lookout)
 
     def verify(self) -> MachineFacts:

@@ -13,8 +13,9 @@ from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.model.events import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
-from metalfoundry.site.telling import Telling
+from metalfoundry.site.telling import Teller
 from metalfoundry.transport.clock import Cancel, Clock
+from metalfoundry.transport.gates import Gated
 from metalfoundry.transport.merge import Merge, threaded
 
 T = TypeVar("T")
@@ -53,8 +54,8 @@ class Site:
     """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits."""
 
     inventory: Inventory
-    transport: Telling
-    lookout: Telling
+    transport: Gated
+    lookout: Gated
     clock: Clock
     bus: Bus
     cancel: Cancel = field(default_factory=Cancel)
@@ -64,7 +65,13 @@ class Site:
 
     def on(self, bus: Bus) -> Site:
         """The same place with another bus: events carry the run and server that it fills in."""
-        return replace(self, bus=bus, transport=self.transport.on(bus), lookout=self.lookout.on(bus))
+        carried = self.transport
+        return replace(
+            self,
+            bus=bus,
+            transport=carried.observed(Teller(bus)),
+            lookout=carried.observed(Teller(bus, waiting=True)),
+        )
 
     @property
     def jump(self) -> Host:

@@ -1,71 +1,28 @@
-"""A transport that tells the bus what it carries: every command has a start and an end."""
+"""Tells the bus what a transport carries: every command has a start and an end."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from metalfoundry.commands.base import Command, hide
 from metalfoundry.model.events import Bus, CommandEnded, CommandStarted
-from metalfoundry.model.hosts import Host, ServerKey
-from metalfoundry.transport.base import Result, Transport
-from metalfoundry.transport.clock import Clock, Deadline
+from metalfoundry.model.hosts import Host
+from metalfoundry.transport.base import Result
 
 
-@dataclass(frozen=True)
-class Telling:
-    """Wraps a Transport; `waiting` marks commands that only wait for something (watches, looks)."""
+@dataclass(frozen=True, slots=True)
+class Teller:
+    """An Observer of transport/gates.py; `waiting` marks commands that only wait for something."""
 
-    inner: Transport
     bus: Bus
-    clock: Clock
     waiting: bool = False
 
-    def on(self, bus: Bus) -> Telling:
-        """The same, told to another bus."""
-        return replace(self, bus=bus)
+    def started(self, host: Host, command: Command, follows: bool) -> None:
+        """A command leaves; one that is followed waits by its nature."""
+        self.bus.emit(CommandStarted(host.name, command.shown, command.effect.value, self.waiting or follows))
 
-    def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
-        """As Transport.run."""
-        started = self._start(host, command, self.waiting)
-        status, error = None, "interrupted"
-        try:
-            result = self.inner.run(host, command, deadline)
-            status, error = result.exit_status, ""
-            return result
-        except Exception as problem:
-            error = hide(str(problem), command.secrets)
-            raise
-        finally:
-            self._end(host, started, status, error)
-
-    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
-        """As Transport.follow; a followed command is one that waits."""
-        started = self._start(host, command, True)
-        error = ""
-        try:
-            yield from self.inner.follow(host, command, deadline, tick)
-        except Exception as problem:
-            error = hide(str(problem), command.secrets)
-            raise
-        finally:
-            self._end(host, started, None, error)
-
-    def presented(self, host: Host) -> ServerKey | None:
-        """As Transport.presented."""
-        return self.inner.presented(host)
-
-    def disconnect(self, host: Host) -> None:
-        """As Transport.disconnect."""
-        self.inner.disconnect(host)
-
-    def close(self) -> None:
-        """As Transport.close."""
-        self.inner.close()
-
-    def _start(self, host: Host, command: Command, waiting: bool) -> float:
-        self.bus.emit(CommandStarted(host.name, command.shown, command.effect.value, waiting))
-        return self.clock.now().mono
-
-    def _end(self, host: Host, started: float, status: int | None, error: str) -> None:
-        self.bus.emit(CommandEnded(host.name, status, self.clock.now().mono - started, error))
+    def ended(self, host: Host, command: Command, outcome: Result | BaseException | None, seconds: float) -> None:
+        """It is over: with its result, with what was raised, or with nothing for a followed one."""
+        status = outcome.exit_status if isinstance(outcome, Result) else None
+        error = hide(str(outcome) or repr(outcome), command.secrets) if isinstance(outcome, BaseException) else ""
+        self.bus.emit(CommandEnded(host.name, status, seconds, error))

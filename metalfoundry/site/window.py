@@ -56,13 +56,23 @@ class Proof:
 class Window:
     """One server's window under one run id. `hardware` is the object as last read; `proof` the last proven close."""
 
-    def __init__(self, site: Site, server: Server, run: str, reason: str = "", phase: str = "provision") -> None:
+    def __init__(
+        self,
+        site: Site,
+        server: Server,
+        run: str,
+        reason: str = "",
+        phase: str = "provision",
+        lease: float | None = None,
+    ) -> None:
+        """`lease`: seconds until the claim expires; all timeouts together where it is None."""
         self._site = site
         self._cluster = Cluster(site)
         self._server = server
         self._run = run
         self._reason = reason
         self._phase = phase
+        self._lease = lease
         self.hardware: Hardware | None = None
         self.note: WindowNote | None = None
         self.proof: Proof | None = None
@@ -91,7 +101,7 @@ class Window:
         for _ in range(3):
             self.refuse_live_claim(self.hardware)
             previous = netboot.claim_of(self.hardware)
-            self.note = self._new_note(self.hardware)
+            self.note = self.new_note(self.hardware)
             operations = netboot.claim(self.hardware, self._run, self.note)
             self.hardware = self._cluster.patch(self._server.hardware, operations, deadline).hardware
             if self._ours(self.hardware):
@@ -103,6 +113,11 @@ class Window:
             where=f"Hardware {self._server.hardware}",
             next=f"kubectl auth can-i patch hardware -n {self._site.kubectl.namespace}",
         )
+
+    def adopt(self, hardware: Hardware, claim: netboot.ClaimSeen | None) -> None:
+        """Take over what a claim under our run id, or nobody, has left on `hardware`, in order to end it."""
+        self.hardware = hardware
+        self.note = claim.note if claim else None
 
     def open(self) -> None:
         """Allow netboot on the server's interface and read it back. Raises ClaimedError when the claim is lost."""
@@ -174,11 +189,11 @@ class Window:
         problem = "not tried"
         while not deadline.expired():
             try:
-                seen = self._patch(netboot.close(self._held(), self._run), deadline, Effect.RESTORE)
+                seen = self._patch(netboot.close(self._held(), self._run or None), deadline, Effect.RESTORE)
                 problem = _still_open(seen)
                 if not problem:
                     return self._proven(why, seen)
-                if not self._ours(seen.hardware):
+                if self._run and not self._ours(seen.hardware):
                     problem = "another run holds the claim now, and its window is open"
                     break
             except MetalfoundryError as error:
@@ -225,7 +240,8 @@ class Window:
         seen = netboot.claim_of(hardware)
         return seen is not None and seen.run == self._run
 
-    def _new_note(self, hardware: Hardware) -> WindowNote:
+    def new_note(self, hardware: Hardware) -> WindowNote:
+        """The note that a claim on `hardware`, taken now, would carry."""
         now = self._site.clock.now().wall
         before: dict[str, str | None] = {}
         if self._site.inventory.site.flux == "auto" and hardware.flux_managed:
@@ -233,14 +249,13 @@ class Window:
         inherited = netboot.claim_of(hardware)
         if inherited:  # a dead run's claim: what it changed is still changed
             before |= inherited.note.before
-        total = sum(
-            (getattr(self._site.inventory.timeouts, name) for name in ("netboot", "install", "boot", "verify")), 0.0
-        )
+        limits = self._site.inventory.timeouts
+        lease = self._lease or limits.netboot + limits.install + limits.boot + limits.verify
         return WindowNote(
             holder=self._site.holder,
             reason=self._reason,
             opened=netboot.stamp(now),
-            expires=netboot.stamp(now + timedelta(seconds=total)),
+            expires=netboot.stamp(now + timedelta(seconds=lease)),
             phase=self._phase,
             before=before,
         )

@@ -23,8 +23,8 @@ class Gate(Protocol):
 class Observer(Protocol):
     """Sees every command that passed the gates, from the thread that runs it."""
 
-    def started(self, host: Host, command: Command) -> None:
-        """It is about to be sent."""
+    def started(self, host: Host, command: Command, follows: bool) -> None:
+        """It is about to be sent; `follows`: by `follow`, to be read as it comes."""
 
     def ended(self, host: Host, command: Command, outcome: Result | BaseException | None, seconds: float) -> None:
         """It is over: with its Result, with what was raised, or with None for a followed command that ended."""
@@ -64,9 +64,13 @@ class Gated:
     def __init__(self, inner: Transport, gates: Sequence[Gate], clock: Clock, observer: Observer | None = None) -> None:
         self._inner, self._gates, self._clock, self._observer = inner, tuple(gates), clock, observer
 
+    def observed(self, observer: Observer) -> Gated:
+        """The same transport and gates, seen by `observer` instead."""
+        return Gated(self._inner, self._gates, self._clock, observer)
+
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
         """As Transport.run, if every gate lets it pass."""
-        begun = self._enter(host, command)
+        begun = self._enter(host, command, False)
         outcome: Result | BaseException | None = None
         try:
             outcome = self._inner.run(host, command, deadline)
@@ -79,7 +83,7 @@ class Gated:
 
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
         """As Transport.follow, if every gate lets it pass."""
-        begun = self._enter(host, command)
+        begun = self._enter(host, command, True)
         outcome: BaseException | None = None
         try:
             yield from self._inner.follow(host, command, deadline, tick)
@@ -103,11 +107,11 @@ class Gated:
         """As Transport.close."""
         self._inner.close()
 
-    def _enter(self, host: Host, command: Command) -> float:
+    def _enter(self, host: Host, command: Command, follows: bool) -> float:
         for gate in self._gates:
             gate.check(host, command)
         if self._observer:
-            self._observer.started(host, command)
+            self._observer.started(host, command, follows)
         return self._clock.now().mono
 
     def _leave(self, host: Host, command: Command, outcome: Result | BaseException | None, begun: float) -> None:

@@ -1,0 +1,108 @@
+"""The library's front door.
+
+    from metalfoundry import Foundry, Options
+
+    with Foundry.load("inventory.yaml") as foundry:
+        report = foundry.provision("colo-server-01", Options(reason="new disk"))
+        print(report.verdict, report.closed)
+
+Nothing here prints, asks or exits: errors are raised as model/errors.py draws them, or stand in a report.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+
+from metalfoundry.model.events import Bus, Sink
+from metalfoundry.model.inventory import Inventory, Server, load
+from metalfoundry.runs import manual, plan, provision, status
+from metalfoundry.runs.job import Options
+from metalfoundry.runs.plan import Plan
+from metalfoundry.runs.report import Report
+from metalfoundry.runs.status import Row
+from metalfoundry.site.site import Site
+from metalfoundry.site.window import Proof
+from metalfoundry.transport.base import Transport
+from metalfoundry.transport.clock import Cancel, Clock, SystemClock
+from metalfoundry.transport.gates import CancelGate, Gated, PlanGate
+
+
+class Foundry:
+    """One inventory, opened for work. A context manager: leaving it drops the SSH connections."""
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        *,
+        sinks: Iterable[Sink] = (),
+        clock: Clock | None = None,
+        transport: Transport | None = None,
+    ) -> None:
+        """`sinks` get every Record; `clock` and `transport` default to the real ones."""
+        self.inventory = inventory
+        self.clock = clock or SystemClock()
+        self.cancel = Cancel()
+        self._bus = Bus(lambda: self.clock.now().wall, list(sinks))
+        self._transport = transport or _ssh(self.clock)
+
+    @classmethod
+    def load(cls, path: str | Path = "inventory.yaml", *, sinks: Iterable[Sink] = ()) -> Foundry:
+        """Open the inventory at `path`. Raises InventoryError with every fault at once."""
+        return cls(load(Path(path)), sinks=sinks)
+
+    def __enter__(self) -> Foundry:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Drop every connection."""
+        self._transport.close()
+
+    def servers(self, names: str | None) -> list[Server]:
+        """The servers of `NAME[,NAME…]`, `all`, or None for all. Raises InventoryError for an unknown one."""
+        if names in (None, "all"):
+            return list(self.inventory.servers.values())
+        wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
+        return [self.inventory.server(name) for name in dict.fromkeys(wanted)]
+
+    def provision(self, name: str, options: Options | None = None) -> Report:
+        """Re-install one server. Errors of the run are in the report; `report.error` is None when it went well."""
+        return provision.provision(self._site(), self.inventory.server(name), options or Options())
+
+    def plan(self, name: str, options: Options | None = None) -> Plan:
+        """What provision would find and say, with nothing written. Raises what Preflight raises."""
+        return plan.plan(self._site(planning=True), self.inventory.server(name), options or Options())
+
+    def status(self, servers: Sequence[Server] | None = None) -> list[Row]:
+        """One row for each server, from one remote command. Raises PreflightError."""
+        return status.status(self._site(), servers or list(self.inventory.servers.values()))
+
+    def open_netboot(self, name: str, reason: str, seconds: float = 600.0) -> str:
+        """Open one server's window by hand, for `seconds`; return the run id that holds it. Raises ClaimedError."""
+        return manual.open_netboot(self._site(), self.inventory.server(name), reason, seconds)
+
+    def close_netboot(self, name: str) -> Proof:
+        """Close one server's window, whoever opened it by hand. Raises ClaimedError while a live run holds it."""
+        return manual.close_netboot(self._site(), self.inventory.server(name))
+
+    def init(self, name: str) -> bool:
+        """Make a closed `netboot` block where the Hardware has none; say whether something was to do."""
+        return manual.init(self._site(), self.inventory.server(name))
+
+    def _site(self, planning: bool = False) -> Site:
+        gate = PlanGate() if planning else CancelGate(self.cancel)
+        gated = Gated(self._transport, [gate], self.clock)
+        return Site(self.inventory, gated, gated, self.clock, self._bus, self.cancel).on(self._bus)
+
+
+def _ssh(clock: Clock) -> Transport:
+    """Imported here: paramiko takes its time, and a caller with a transport of its own needs none of it."""
+    from metalfoundry.transport.ssh import SshTransport
+
+    return SshTransport(clock)

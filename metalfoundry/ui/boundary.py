@@ -1,0 +1,70 @@
+"""Where errors become exit codes: every task runs inside `boundary`, and nothing else maps errors."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from invoke.exceptions import Exit
+
+from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryError, Terminated
+
+
+@contextmanager
+def boundary(debug: bool = False) -> Iterator[None]:
+    """Turn what the library raises into a message on stderr and the documented exit code.
+
+    With `debug` the traceback is shown as well. SIGTERM and SIGHUP end the task like Ctrl-C does, with 128 + signal.
+    """
+    restore = [(number, signal.signal(number, _terminate)) for number in (signal.SIGTERM, signal.SIGHUP)]
+    try:
+        yield
+    except MetalfoundryError as error:
+        if debug:
+            raise
+        tell(error)
+        raise Exit(code=error.exit_code) from None
+    except KeyboardInterrupt:
+        tell(Interrupted("interrupted"))
+        raise Exit(code=130) from None
+    except Exit:
+        raise
+    except Exception as error:
+        if debug:
+            raise
+        print(
+            f"error: unexpected: {error!r}\n  now:   run it again with --debug, and report what it prints",
+            file=sys.stderr,
+        )
+        raise Exit(code=1) from None
+    finally:
+        for number, handler in restore:
+            signal.signal(number, handler)
+
+
+def tell(error: Exception) -> None:
+    """What, where, evidence, what now: on stderr."""
+    print(described(error), file=sys.stderr)
+
+
+def described(error: Exception) -> str:
+    """The message as lines of text."""
+    if not isinstance(error, MetalfoundryError):
+        return f"error: unexpected: {error!r}"
+    lines = [f"error: {error.what}"]
+    if error.where:
+        lines.append(f"  where: {error.where}")
+    if isinstance(error, InventoryError) and error.faults:
+        lines += [f"  fault: {fault}" for fault in error.faults]
+    elif error.evidence:
+        lines += [f"  proof: {line}" for line in error.evidence.splitlines()[-8:]]
+    if error.next:
+        lines.append("  now:   " + error.next.replace("\n", "\n         "))
+    return "\n".join(lines)
+
+
+def _terminate(number: int, frame: FrameType | None) -> None:
+    raise Terminated(number)

@@ -1,0 +1,71 @@
+"""The events of a run as lines: coloured on a terminal, plain elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from metalfoundry.model.events import (
+    ActionEnded,
+    ActionStarted,
+    ClaimChanged,
+    Event,
+    MachineSeen,
+    Notice,
+    PhaseEnded,
+    PhaseSkipped,
+    PhaseStarted,
+    Record,
+    WindowChanged,
+)
+
+STYLES = {"ok": "green", "bad": "bold red", "window": "yellow", "dim": "dim", "warning": "yellow"}
+
+
+class Lines:
+    """A sink: one line for a phase, an action, a change of the window; `time server what`."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+
+    def __call__(self, record: Record) -> None:
+        """Print what is worth a line."""
+        line = _line(record.event)
+        if line is None:
+            return
+        style, words = line
+        text = Text(f"{record.time.astimezone():%H:%M:%S} ", style=STYLES["dim"])
+        text.append(f"{record.server:<16} " if record.server else "", style="bold")
+        text.append(words, style=STYLES.get(style, ""))
+        self._console.print(text)
+
+
+def _line(event: Event) -> tuple[str, str] | None:
+    match event:
+        case PhaseStarted(title=title):
+            return "dim", f"  {title} …"
+        case PhaseSkipped(title=title, why=why):
+            return "dim", f"- {title:<10} not needed: {why}"
+        case PhaseEnded(title=title, seconds=seconds, error=error, said=said):
+            return ("bad", f"✗ {title:<10} {error}") if error else ("ok", f"✓ {title:<10} {seconds:6.1f} s  {said}")
+        case ActionStarted(action=action, index=index, total=total, timeout=timeout):
+            limit = f", at most {timeout:.0f} s" if timeout else ""
+            return "", f"    action {index}/{total} {action}{limit}"
+        case ActionEnded(action=action, state=state, seconds=seconds):
+            return "" if state == "SUCCESS" else "bad" if state != "LEFT" else "dim", (
+                f"    action {action} {state} after {seconds:.1f} s"
+            )
+        case WindowChanged(state=state, why=why, proof=proof, expires=expires):
+            tail = "; ".join(word for word in (why, proof, f"until {expires}" if expires else "") if word)
+            return "window", f"  netboot is {state}: {tail}"
+        case ClaimChanged(state=state, holder=holder):
+            return "dim", f"  claim {state} ({holder})"
+        case MachineSeen(system=system, boot_id=boot_id):
+            return "", f"  the machine is {system}" + (f", boot id {boot_id[:8]}" if boot_id else "")
+        case Notice(text=text, level=level):
+            return level, f"  {text}"
+        case _:
+            return None

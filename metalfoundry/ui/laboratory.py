@@ -1,0 +1,46 @@
+"""`fab lab.up` and `fab lab.down` on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metalfoundry.model.errors import MetalfoundryError, UsageError
+from metalfoundry.ui.boundary import boundary
+
+
+def up(scenario: str, speed: str, folder: str, real: bool) -> None:
+    """Start the lab in the background and say how to use it."""
+    with boundary():
+        from metalfoundry.lab import process, scenarios
+
+        if scenario == "list":
+            print("\n".join(sorted(scenarios.SCENARIOS)))
+            return
+        if scenario not in scenarios.SCENARIOS:
+            raise UsageError(
+                f"there is no scenario {scenario}", next=f"one of: {', '.join(sorted(scenarios.SCENARIOS))}"
+            )
+        try:
+            inventory = process.up(Path(folder), scenario, _speed(speed), real=real)
+        except process.LabError as error:
+            raise MetalfoundryError(str(error), where=folder, next=f"look into {folder}/lab.log") from error
+        print(f"the lab is up ({scenario}); use it with:\n  fab provision colo-server-01 --inventory {inventory}")
+
+
+def down(folder: str) -> None:
+    """Stop the lab."""
+    with boundary():
+        from metalfoundry.lab import process
+
+        process.down(Path(folder))
+        print("the lab is down")
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if speed <= 0:
+        raise UsageError(f"{text!r} is no speed", next="a number above 0, such as 5")
+    return speed

@@ -1,0 +1,60 @@
+"""`fab provision` on the terminal: ask, run one server after the other, show what came of it."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+from metalfoundry.foundry import Foundry
+from metalfoundry.model.inventory import Server
+from metalfoundry.runs.job import Options
+from metalfoundry.runs.report import Report
+from metalfoundry.ui.asking import confirm, described
+from metalfoundry.ui.boundary import tell
+
+UNSAFE, PART_FAILED = 40, 50
+
+
+def provision(foundry: Foundry, servers: Sequence[Server], options: Options, *, ask: bool, json: bool) -> int:
+    """Provision each server; return the exit code. An interrupt ends the rest as well."""
+    options = replace(options, confirm=confirm if ask else None)
+    reports: list[Report] = []
+    for server in servers:
+        report = foundry.provision(server.name, options)
+        reports.append(report)
+        if report.error is not None:
+            tell(report.error)
+        elif not json:
+            print(f"{server.name} is provisioned, netboot is closed; {report.seconds:.1f} s")
+        if report.verdict == "interrupted":
+            break
+    if json:
+        shown = [report.to_json() for report in reports]
+        print(jsonlib.dumps(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
+    return _exit_code(reports)
+
+
+def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bool) -> int:
+    """Show what would be done; nothing is written."""
+    plans = [foundry.plan(server.name, options) for server in servers]
+    if json:
+        shown = [one.to_json() for one in plans]
+        print(jsonlib.dumps(shown[0] if len(shown) == 1 else {"servers": shown}, indent=2))
+        return 0
+    for one in plans:
+        print(described(one.identity))
+        print(f"  ends with {one.boot_action or 'SUCCESS'}\n")
+        for step in one.steps:
+            print(f"[{step.phase}] on {step.host} ({step.effect}):\n{step.command}\n")
+    print("Nothing was changed.", file=sys.stderr)
+    return 0
+
+
+def _exit_code(reports: Sequence[Report]) -> int:
+    codes = {report.exit_code for report in reports}
+    if len(codes) == 1:
+        return codes.pop()
+    interrupted = codes & {130, 129, 143}
+    return UNSAFE if UNSAFE in codes else interrupted.pop() if interrupted else PART_FAILED

@@ -1,0 +1,72 @@
+"""The words of a task: names, refusals, help, the inventory to open, and the exit code at the end."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.parser.context import ParserContext
+from invoke.tasks import Task
+
+from metalfoundry.model.errors import UsageError
+from metalfoundry.ui.boundary import boundary
+
+if TYPE_CHECKING:
+    from metalfoundry.foundry import Foundry
+
+INVENTORY = ""
+DEFAULT_INVENTORY = "inventory.yaml"
+
+
+@contextmanager
+def opened(c: Context, inventory: str, json: bool = False) -> Iterator[Foundry]:
+    """The Foundry of `inventory` inside the boundary, with its events on the terminal (stderr under `json`)."""
+    debug = bool(c.config.get("run", {}).get("echo")) or bool(os.environ.get("METALFOUNDRY_DEBUG"))
+    with boundary(debug):
+        _refuse_fabric_flags(c)
+        from metalfoundry.foundry import Foundry
+        from metalfoundry.ui.console import Lines
+
+        path = inventory or os.environ.get("METALFOUNDRY_INVENTORY") or DEFAULT_INVENTORY
+        with Foundry.load(path, sinks=[Lines(sys.stderr if json else sys.stdout)]) as foundry:
+            yield foundry
+
+
+def check_names(c: Context, command: str, name: str, task: Any) -> None:
+    """Print the task's help for --help in the name's place; refuse a flag there. (Invoke takes either for a name.)"""
+    with boundary():
+        if name in ("--help", "-h", "help"):
+            print_help(command, task)
+            raise Exit(code=0)
+        if name.startswith("-") or not name.strip(", "):
+            raise UsageError(
+                f"{name!r} stands where a server's name belongs",
+                next=f"fab {command} NAME[,NAME…] {name if name.startswith('-') else ''}".rstrip(),
+            )
+
+
+def print_help(command: str, task: Task[Any]) -> None:
+    """Usage, what it does, and its flags."""
+    print(f"Usage: fab {command} NAME[,NAME…] [--options]\n\n{task.__doc__}\n\nOptions:")
+    for flags, text in ParserContext(command, args=task.get_arguments()).help_tuples():
+        print(f"  {flags:<28} {text or ''}")
+
+
+def finish(exit_code: int) -> NoReturn:
+    """End the task with this exit code."""
+    raise Exit(code=exit_code)
+
+
+def _refuse_fabric_flags(c: Context) -> None:
+    """Fabric would run the whole task once for each -H host, and --dry would answer every command with nothing."""
+    if type(c).__name__ == "Connection":
+        raise UsageError(
+            "-H is not for these tasks: servers come from the inventory", next="fab provision NAME[,NAME…]"
+        )
+    if c.config.run.dry:
+        raise UsageError("--dry would blind the run, for it answers every command with nothing", next="use --plan")
