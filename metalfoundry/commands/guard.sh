@@ -480,8 +480,8 @@ stop_kids() {
   read -r kids 2>/dev/null <"$DIR/kids"
   [ -z "$kids" ] || slay "$kids"
   # The whole group, where the guard leads one; otherwise no group has this number.
-  kill -TERM -- "-$$" 2>/dev/null
-  case $KUBECTL in sudo\ *) sudo -n kill -TERM -- "-$$" 2>/dev/null ;; esac
+  kill -TERM "-$$" 2>/dev/null
+  case $KUBECTL in sudo\ *) sudo -n kill -TERM "-$$" 2>/dev/null ;; esac
   return 0
 }
 
