@@ -16,6 +16,7 @@ from metalfoundry.lab.scenarios import Fault, Scenario
 from metalfoundry.lab.tinkserver import Job, NoWorkflow, Refused, TinkServer
 
 IMAGE_SECONDS, ACTION_SECONDS = 1.5, 1.0
+BETWEEN = 0.5  # the server's cache lags behind a report, so the next action comes a little later
 _WRITERS = ("image2disk", "oci2disk", "qemuimg2disk", "archive2disk")
 _BOOTS = ("reboot", "kexec")
 
@@ -72,6 +73,7 @@ class Agent:
             else:
                 if job is not None:
                     self._do(job, body, down)
+                    self._pace.wait(BETWEEN, down)
 
     def _do(self, job: Job, body: Body, down: threading.Event) -> None:
         self._say("received action", _AGENT, 102, action=_shown(job))

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from metalfoundry.lab.informer import Informer, amend
 from metalfoundry.lab.journal import Journal
 from metalfoundry.lab.pace import Pace, stamp
-from metalfoundry.lab.render import RenderError, render
+from metalfoundry.lab.render import RenderError, render, template_values
 from metalfoundry.lab.store import NotFound, Object, Store, StoreError
 
 SETTLED = ("PENDING", "SUCCESS", "FAILED", "TIMEOUT")
@@ -107,7 +107,7 @@ class Controller:
                 self._write(workflow, agentID=_mac(hardware))
                 return
             template = self._template(name, spec.get("templateRef", ""))
-            seconds, tasks = render(name, template["spec"].get("data", ""), _values(spec, hardware))
+            seconds, tasks = render(name, template["spec"].get("data", ""), template_values(spec, hardware))
         except RenderError as error:
             text = str(error)
             known = text.startswith(("template not found", "hardware not found"))
@@ -213,9 +213,3 @@ def _like(one: Object, other: Object) -> bool:
 def _mac(hardware: Object) -> str:
     interfaces = hardware["spec"].get("interfaces") or [{}]
     return str(interfaces[0].get("dhcp", {}).get("mac", ""))
-
-
-def _values(spec: Object, hardware: Object) -> dict[str, object]:
-    """What a Template sees: the hardware map's keys, and `.Hardware`, whose Disks are device names."""
-    disks = [disk["device"] for disk in hardware["spec"].get("disks", [])]
-    return {**spec.get("hardwareMap", {}), "Hardware": {"Disks": disks, **hardware["spec"]}}

@@ -54,7 +54,8 @@ class World:
 class Machine:
     """One server. Tests read `state`, `boots`, `wiped`, `log`; `reboot` and `power_cut` are its buttons.
 
-    `state`: old, new or hook (what runs), going-down, post, booting, no-system (a wiped disk), dead, off.
+    `refuses_keys`: its sshd takes no key. `state`: old, new or hook (what runs), going-down, post, booting,
+    no-system (a wiped disk), dead, off.
     """
 
     def __init__(self, metal: Metal, folder: Path, scenario: Scenario, world: World) -> None:
@@ -63,6 +64,7 @@ class Machine:
         self.boots: list[Boot] = []
         self.wiped = 0
         self.log: list[str] = []
+        self.refuses_keys = False
         self.state = "off"
         self.disk: System | None = None
         self._folder = folder
@@ -108,6 +110,10 @@ class Machine:
         """As the plug pulled and put back: nothing is said to anybody."""
         self._listener.close()
         self._down.set()
+
+    def refuse_reboot(self) -> None:
+        """From now on `reboot` fails on the system of the disk."""
+        (self.files() / ".no-reboot").touch()
 
     def wait(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
         """Block until `condition` holds after some change of state, at most real `seconds`; say whether it does."""
@@ -201,7 +207,9 @@ class Machine:
 
     def _up(self, system: System, cmdline: str, *, ssh: bool) -> None:
         boot_id = system.boot(cmdline)
-        if ssh:
+        if ssh and self.scenario.mute and system.kind is Kind.NEW:
+            self._listener.open_mute()
+        elif ssh:
             self._listener.open(lambda children: self._host(system, children), system.host_key)
         self.boots.append(Boot(system.kind.value, time.monotonic(), datetime.now(UTC), boot_id))
         self._become(system.kind.value)
@@ -220,7 +228,7 @@ class Machine:
             return Place({**env, "LAB_USER": user, "USER": user}, system.root / "root", self.log.append)
 
         def keys(user: str) -> bytes | None:
-            return self._world.client.public_data if user in system.users else None
+            return self._world.client.public_data if user in system.users and not self.refuses_keys else None
 
         return SshHost(place, keys, children)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from metalfoundry.lab.pace import stamp
-from metalfoundry.lab.render import render
+from metalfoundry.lab.render import render, template_values
 from metalfoundry.lab.scenarios import Last, Scenario
 from metalfoundry.lab.store import Object
 from metalfoundry.lab.systems import Metal
@@ -109,7 +109,8 @@ def finished_workflow(metal: Metal, scenario: Scenario) -> Object:
     """A Workflow of the same agent that has ended long ago, with its status."""
     document = workflow(metal, scenario)
     document["metadata"]["name"] = f"{metal.name}-last-year"
-    seconds, tasks = render(document["metadata"]["name"], template(scenario)["spec"]["data"], _map(document))
+    values = template_values(document["spec"], hardware(metal, scenario, allow_workflow=True))
+    seconds, tasks = render(document["metadata"]["name"], template(scenario)["spec"]["data"], values)
     for action in tasks[0]["actions"]:
         action.update(
             state="SUCCESS",
@@ -135,11 +136,6 @@ def finished_workflow(metal: Metal, scenario: Scenario) -> Object:
         "templateRendering": "successful",
     }
     return document
-
-
-def _map(document: Object) -> Mapping[str, object]:
-    found: Mapping[str, object] = document["spec"]["hardwareMap"]
-    return found
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,12 @@ def render(workflow: str, data: str, values: Mapping[str, Any]) -> tuple[int, li
     return int(document.get("global_timeout") or 0), [_task(task) for task in tasks]
 
 
+def template_values(spec: Mapping[str, Any], hardware: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Template sees: the hardware map's keys, and `.Hardware`, whose Disks are device names."""
+    disks = [disk["device"] for disk in hardware["spec"].get("disks", [])]
+    return {**spec.get("hardwareMap", {}), "Hardware": {"Disks": disks, **hardware["spec"]}}
+
+
 def _fill(workflow: str, data: str, values: Mapping[str, Any]) -> str:
     def put(match: re.Match[str]) -> str:
         tokens = _TOKEN.findall(match[1])

@@ -53,6 +53,7 @@ class Scenario:
     hook_ssh: bool = False  # this HookOS was built with an sshd
     faults: Mapping[str, Fault] = field(default_factory=dict)  # action name -> what goes wrong
     disk_takes: bool = True  # False: what was streamed is not what the disk boots
+    mute: bool = False  # the new system's sshd takes connections and says nothing
     true_key: bool = True  # False: known_hosts holds another key for the machine
     right_agent: bool = True  # False: hardware_map names a MAC that no machine has
     finished_before: bool = False  # a finished Workflow of the same agent lies around
@@ -90,6 +91,7 @@ _ALL = (
     Scenario("no-netboot-block", "installs; the Hardware has no netboot block before", netboot_block=False),
     Scenario("no-toggle", "installs; the Workflow leaves allowPXE to us", toggle=False),
     Scenario("cloud-init-fails", "installs; cloud-init ends in error", cloud_init="error"),
+    Scenario("mute-ssh", "installs; the new system's sshd takes connections and says nothing", mute=True),
     Scenario("no-marker", "installs; the new system lacks the marker file", marker=False),
 )
 SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
