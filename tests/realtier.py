@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.kube import find_assets
+from metalfoundry.lab.kube import Kube, find_assets
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PROGRAMS = ("etcd", "kube-apiserver", "kubectl")
@@ -71,3 +72,11 @@ def _need(path: Path | None, why: str) -> Path:
     if path is None:
         (pytest.fail if required() else pytest.skip)(why)
     return path
+
+
+@pytest.fixture(scope="session")
+def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
+    """One real API server for the whole session, with Tinkerbell's CRDs and a user "lab" without rights."""
+    with Kube(need_assets(), tmp_path_factory.mktemp("kube"), users=["lab"]) as server:
+        server.apply_crds()
+        yield server

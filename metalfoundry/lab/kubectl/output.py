@@ -14,6 +14,8 @@ from metalfoundry.lab.schema import Column, schema_of
 from metalfoundry.lab.store import Object
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+_LEAST, _GAP = 6, 3
+"""kubectl's narrowest column and the blanks behind each cell."""
 _NAME = Column("NAME", ".metadata.name", False)
 _BUILT_IN: dict[str, tuple[Column, ...]] = {
     "pods": (Column("STATUS", ".status.phase", False),),
@@ -54,7 +56,7 @@ def one(value: Object, form: str) -> str:
     if form == "json":
         return pretty(value)
     if form == "yaml":
-        return str(yaml.safe_dump(value, sort_keys=True, allow_unicode=True, default_flow_style=False))
+        return str(yaml.dump(value, Dumper=_Dumper, allow_unicode=True, default_flow_style=False, width=float("inf")))
     if form == "name":
         items = value["items"] if value.get("kind") == "List" else [value]
         return "".join(f"{title(item)}\n" for item in items)
@@ -66,6 +68,21 @@ def title(obj: Object) -> str:
     kind = of_object(obj["apiVersion"], obj["kind"])
     name = str(obj["metadata"]["name"])
     return kind.title(name) if kind else f"{obj['kind'].lower()}/{name}"
+
+
+_STR = "tag:yaml.org,2002:str"
+
+
+class _Dumper(yaml.SafeDumper):
+    """YAML as kubectl writes it: texts of several lines as blocks, texts that look like something else in quotes."""
+
+    def text(self, value: str) -> yaml.Node:
+        plain: bool = self.resolve(yaml.ScalarNode, value, (True, False)) == _STR  # type: ignore[no-untyped-call]
+        style = "|" if "\n" in value else None if plain else '"'
+        return self.represent_scalar(_STR, value, style=style)
+
+
+_Dumper.add_representer(str, _Dumper.text)
 
 
 class Table:
@@ -84,7 +101,9 @@ class Table:
         if headers:
             cells.insert(0, [*(("EVENT",) if self._events else ()), *(column.name for column in self._columns)])
         if not self._widths:
-            self._widths = [max(len(row[i]) for row in cells) for i in range(len(cells[0]))] if cells else []
+            self._widths = (
+                [max(_LEAST, *(len(row[i]) + _GAP for row in cells)) for i in range(len(cells[0]))] if cells else []
+            )
         return "".join(self._line(row) for row in cells)
 
     def _row(self, obj: Object, event: str) -> list[str]:
@@ -94,5 +113,5 @@ class Table:
         return [event, *cells] if self._events else cells
 
     def _line(self, row: list[str]) -> str:
-        padded = [cell.ljust(width + 3) for cell, width in zip(row[:-1], self._widths, strict=False)]
+        padded = [cell.ljust(width) for cell, width in zip(row[:-1], self._widths, strict=False)]
         return "".join([*padded, row[-1]]) + "\n"

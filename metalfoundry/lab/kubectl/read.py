@@ -11,6 +11,7 @@ from metalfoundry.lab.kinds import KINDS, Kind, resolve
 from metalfoundry.lab.kubectl import output
 from metalfoundry.lab.kubectl.args import Unknown, Words
 from metalfoundry.lab.kubectl.session import Failure, Session
+from metalfoundry.lab.schema import schema_of
 from metalfoundry.lab.store import NotFound, Object, StoreError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -53,7 +54,9 @@ def _kind(word: str) -> Kind:
 def fetch(session: Session, kind: Kind, name: str, namespace: str) -> Object:
     """One object, as a GET gives it; raises NotFound, Forbidden, ApiAway."""
     session.request("get", kind, name, namespace)
-    if kind.namespaced and namespace != session.store.namespace:
+    if kind.namespaced and namespace not in (session.store.namespace, "default"):
+        raise NotFound(f'namespaces "{namespace}" not found')
+    if kind.namespaced and namespace == "default" != session.store.namespace:
         raise NotFound(f'{kind.resource} "{name}" not found')
     return session.store.get(kind.key, name)
 
@@ -205,7 +208,9 @@ def _raw_objects(session: Session, kind: Kind, namespace: str, name: str | None)
         return 0
     session.request("list", kind, "", namespace)
     here = namespace == session.store.namespace or not kind.namespaced
-    meta = {"continue": "", "resourceVersion": session.store.resource_version}
+    meta = {"resourceVersion": session.store.resource_version}
+    if schema_of(kind.group, kind.kind):
+        meta["continue"] = ""
     items = session.store.list(kind.key) if here else []
     whole = {"apiVersion": kind.api_version, "items": items, "kind": f"{kind.kind}List", "metadata": meta}
     session.out(output.compact(whole) + "\n")

@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tests.realtier import kube
+
+__all__ = ["kube"]
