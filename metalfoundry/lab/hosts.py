@@ -172,18 +172,21 @@ class JumpHost:
         self._loop = loop
         self._place = Place(env, home, self.log.append)
         self._client = client.public_data
-        self._listener = Listener(loop)
-        self.wire = Wire(("127.0.0.1", self._listener.port))
+        self._listener: Listener | None = None
+        self.wire = Wire(("127.0.0.1", 0))
 
     def start(self) -> None:
         """Listen."""
+        self._listener = Listener(self._loop)
         self._listener.open(self._host, self.host_key)
+        self.wire = Wire(("127.0.0.1", self._listener.port))
         self._loop.call(self.wire.open())
 
     def stop(self) -> None:
         """End, with every command that still runs."""
         self._loop.call(self.wire.close())
-        self._listener.release()
+        if self._listener is not None:
+            self._listener.release()
 
     @property
     def port(self) -> int:

@@ -14,11 +14,19 @@ class LoopThread:
     """Runs coroutines for callers in other threads, from `start` to `stop`."""
 
     def __init__(self) -> None:
-        self.loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._thread = threading.Thread(target=self._run, name="lab-ssh", daemon=True)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop, once started."""
+        if self._loop is None:
+            raise RuntimeError("the loop has not been started")
+        return self._loop
 
     def start(self) -> None:
         """Begin."""
+        self._loop = asyncio.new_event_loop()
         self._thread.start()
 
     def call(self, work: Coroutine[Any, Any, T], seconds: float = 10.0) -> T:

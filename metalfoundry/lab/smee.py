@@ -25,13 +25,14 @@ class Smee:
         self._pattern = _NEW if new_paths else _OLD
         self._new_paths = new_paths
         self._hardware = Informer(store, "hardware")
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="lab-smee", daemon=True)
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
 
     @property
     def url(self) -> str:
         """Where it listens."""
+        if self._server is None:
+            raise RuntimeError("Smee has not been started")
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def path(self, mac: str) -> str:
@@ -41,12 +42,18 @@ class Smee:
     def start(self) -> None:
         """Begin to answer."""
         self._hardware.start()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        target = self._server.serve_forever
+        self._thread = threading.Thread(target=target, args=(0.02,), name="lab-smee", daemon=True)
         self._thread.start()
 
     def stop(self) -> None:
         """End."""
-        self._server.shutdown()
-        self._server.server_close()
+        if self._server is not None and self._thread is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._thread.join(5)
         self._hardware.stop()
 
     def answer(self, path: str, client: str) -> tuple[int, str]:

@@ -60,6 +60,7 @@ class Lab:
     ) -> None:
         if (store is None) != (kubectl is None):
             raise LabError("a real cluster needs both `store` and `kubectl`")
+        self._stories = {name: _story((each or {}).get(name, scenario)) for name in servers}
         self.folder = folder.resolve()
         self.pace = Pace(speed)
         self.inventory = self.folder / "inventory.yaml"
@@ -75,7 +76,6 @@ class Lab:
         self.processes = Marked(self.mark)
         self.machines: dict[str, Machine] = {}
         self._loop = LoopThread()
-        self._stories = {name: _story((each or {}).get(name, scenario)) for name in servers}
         self._kubectl, self._kubeconfig, self._real_sshd = kubectl, kubeconfig, real_sshd
         self._undo: list[Callable[[], None]] = []
         self.jump: JumpHost | SshdJump = self._make_jump()
