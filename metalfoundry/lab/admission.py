@@ -13,6 +13,8 @@ _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LOOSE_NAMES = ("roles", "rolebindings")
+_TEXTS = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "creationTimestamp")
+_NUMBERS = ("generation", "deletionGracePeriodSeconds")
 _SYSTEM = ("generation", "creationTimestamp", "uid")
 
 
@@ -28,7 +30,7 @@ def admit(kind: Kind, obj: Object, name: str, current: Object | None = None) -> 
         raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
     if (obj.get("apiVersion"), obj.get("kind")) != (kind.api_version, kind.kind):
         raise Invalid("The request is invalid: patch: Invalid value: Object 'Kind' is missing or another one")
-    _check_words(meta)
+    _check_types(meta)
     schema = schema_of(kind.group, kind.kind)
     faults = _metadata_faults(kind, meta)
     if schema is not None:
@@ -50,13 +52,20 @@ def unknown_fields(kind: Kind, obj: Object) -> list[str]:
     return schema.tidy(obj)[1] if schema else []
 
 
-def _check_words(meta: Object) -> None:
+def _check_types(meta: Object) -> None:
+    """What cannot even be read as metadata: kube-apiserver refuses it as a bad patch, not as a bad object."""
+    wrong = [field for field in _TEXTS if not isinstance(meta.get(field), str | None)]
+    wrong += [field for field in _NUMBERS if not isinstance(meta.get(field), int | None) or meta.get(field) is True]
     for field in ("labels", "annotations"):
         words = meta.get(field)
-        if words is None:
-            continue
-        if not isinstance(words, dict) or not all(isinstance(each, str | None) for each in words.values()):
-            raise Invalid(f"The request is invalid: patch: Invalid value: metadata.{field} must be a map of strings")
+        if words is not None and not _is_words(words):
+            wrong.append(field)
+    if wrong:
+        raise Invalid(f"The request is invalid: patch: Invalid value: metadata.{wrong[0]} is of a wrong type")
+
+
+def _is_words(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(each, str | None) for each in value.values())
 
 
 def _metadata_faults(kind: Kind, meta: Object) -> list[str]:

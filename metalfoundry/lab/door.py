@@ -33,7 +33,7 @@ class Door:
         self.calls: list[tuple[str, ...]] = []
         self._folder: Path | None = None
         self._socket: socket.socket | None = None
-        self._lock = threading.Lock()
+        self._quiet = threading.Condition()
         self._live: set[threading.Event] = set()
 
     @property
@@ -63,11 +63,16 @@ class Door:
         self._socket.shutdown(socket.SHUT_RDWR)
         self._socket.close()
         self._socket = None
-        with self._lock:
+        with self._quiet:
             for gone in self._live:
                 gone.set()
         self.store.wake()
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def idle(self, seconds: float) -> bool:
+        """Wait until no call is under way, for at most `seconds`; say whether that is so."""
+        with self._quiet:
+            return self._quiet.wait_for(lambda: not self._live, seconds)
 
     def __enter__(self) -> Door:
         return self.start()
@@ -85,7 +90,7 @@ class Door:
 
     def _call(self, caller: socket.socket) -> None:
         gone = threading.Event()
-        with self._lock:
+        with self._quiet:
             self._live.add(gone)
         try:
             with caller:
@@ -93,13 +98,14 @@ class Door:
         except OSError:
             gone.set()
         finally:
-            with self._lock:
+            with self._quiet:
                 self._live.discard(gone)
+                self._quiet.notify_all()
 
     def _answer(self, caller: socket.socket, gone: threading.Event) -> None:
         line = _Line(caller)
         argv = [os.fsdecode(word) for word in line.receive().split(b"\0")]
-        with self._lock:
+        with self._quiet:
             self.calls.append(tuple(argv))
 
         def hung_up() -> None:

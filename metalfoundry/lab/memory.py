@@ -155,6 +155,12 @@ class MemoryStore:
             watch = Watch(known.key, stop, self._changed, self._watches)
             return self._all(known), watch
 
+    @property
+    def watching(self) -> int:
+        """How many watches are open."""
+        with self._changed:
+            return len(self._watches)
+
     def wake(self) -> None:
         """Let waiting watches look at their `stop` now instead of in a tenth of a second."""
         with self._changed:

@@ -10,6 +10,11 @@ import shlex
 import sys
 from pathlib import Path
 
+UNKNOWN_FORM = 64
+"""Exit status for a form of kubectl that the stand-in does not know."""
+REFUSED_EXIT = 1
+"""Exit status when nobody answers at the door, as when the API server is away."""
+
 _PROGRAM = r"""#!/bin/sh
 ''':'
 exec @PYTHON@ -S -E -s "$0" "$@"

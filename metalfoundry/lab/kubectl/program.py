@@ -8,10 +8,8 @@ from metalfoundry.lab.kubectl import access, logs, output, read, write
 from metalfoundry.lab.kubectl.args import Unknown, Words, parse
 from metalfoundry.lab.kubectl.jsonpath import PathError
 from metalfoundry.lab.kubectl.session import ApiAway, Failure, Session
+from metalfoundry.lab.standin import UNKNOWN_FORM
 from metalfoundry.lab.store import StoreError
-
-UNKNOWN_FORM = 64
-"""Exit status for a form of kubectl that the stand-in does not know."""
 
 
 def run(session: Session, argv: list[str]) -> int:
