@@ -12,6 +12,7 @@ from metalfoundry.model.errors import ConnectError, DeadlineExceeded
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.link import Link
 
+PIECE = 2**20
 CHUNK = 32 * 1024
 WINDOW_POLL = 0.01  # seconds; only while the far side does not take our stdin
 
@@ -24,6 +25,7 @@ class Exchange:
         self._bell = threading.Event()  # rung by paramiko for data and for the end
         self._stdin = memoryview(b"")
         self._keep_open = False
+        self._all_sent = False
         self._heard = deadline.clock.now().mono
         self._calm = False
 
@@ -43,7 +45,6 @@ class Exchange:
         try:
             with link.limit(min(link.patience.connect, self._deadline.remaining())):
                 self._channel.exec_command(line)
-                self._feed()
         except (paramiko.SSHException, EOFError, OSError) as exc:
             if link.active:
                 raise ConnectError(
@@ -52,6 +53,7 @@ class Exchange:
                     next="look for ForceCommand in sshd_config, or command= in authorized_keys",
                 ) from exc
             raise self._gone() from exc
+        self._send()
 
     def read(self, seconds: float) -> tuple[bytes, bytes]:
         """What came on stdout and stderr; waits up to `seconds`, so both may be empty.
@@ -61,7 +63,7 @@ class Exchange:
         link, now = self._link, self._deadline.clock.now
         end = now().mono + seconds
         while not (self._channel.recv_ready() or self._channel.recv_stderr_ready() or self.ended):
-            self._send_more()
+            self._send()
             moment = now().mono
             if moment - self._heard >= link.patience.silence:
                 self._confirm()
@@ -69,9 +71,12 @@ class Exchange:
                 return b"", b""
             self._wait(min(end - moment, WINDOW_POLL if self._stdin else link.patience.silence))
         self._heard = now().mono
-        out = self._channel.recv(2**20) if self._channel.recv_ready() else b""
-        err = self._channel.recv_stderr(2**20) if self._channel.recv_stderr_ready() else b""
-        self._send_more()
+        try:
+            out = self._channel.recv(PIECE) if self._channel.recv_ready() else b""
+            err = self._channel.recv_stderr(PIECE) if self._channel.recv_stderr_ready() else b""
+        except (paramiko.SSHException, EOFError, OSError) as exc:  # it tells the host that there is room again
+            raise self._gone() from exc
+        self._send()
         return out, err
 
     def status(self) -> int:
@@ -111,21 +116,21 @@ class Exchange:
         self._bell.wait(seconds)
         self._calm = False
 
-    def _send_more(self) -> None:
-        if self._stdin and self._channel.send_ready():
-            try:
-                with self._link.limit(self._link.patience.connect):
-                    self._feed()
-            except (paramiko.SSHException, EOFError, OSError) as exc:
-                if not self._channel.closed:
-                    raise self._gone() from exc
-                self._stdin = memoryview(b"")  # it ended without reading all
-
-    def _feed(self) -> None:
-        while self._stdin and self._channel.send_ready():
-            self._stdin = self._stdin[self._channel.send(bytes(self._stdin[:CHUNK])) :]
-        if not self._stdin and not self._keep_open and not self._channel.closed:
-            self._channel.shutdown_write()
+    def _send(self) -> None:
+        """As much of stdin as the far side takes now, then its end."""
+        if self._all_sent or (self._stdin and not self._channel.send_ready()):
+            return
+        try:
+            with self._link.limit(self._link.patience.connect):
+                while self._stdin and self._channel.send_ready():
+                    self._stdin = self._stdin[self._channel.send(bytes(self._stdin[:CHUNK])) :]
+                if not self._stdin and not self._keep_open:
+                    self._channel.shutdown_write()
+        except (paramiko.SSHException, EOFError, OSError) as exc:
+            if not self._channel.closed:
+                raise self._gone() from exc
+            self._stdin = memoryview(b"")  # it ended without reading all
+        self._all_sent = not self._stdin
 
     def _confirm(self) -> None:
         if not self._link.alive():

@@ -24,7 +24,7 @@ exit $s"""
 _PLAIN = "$new sh -c {line} </dev/null 3<&- &"
 _FED = """in=$(head -c {size} <&3; echo .)
 printf %s "${{in%.}}" | $new sh -c {line} 3<&- &"""
-_KILL = "kill -TERM -- -$w || kill -TERM $w"
+_KILL = "kill -TERM -$w || kill -TERM $w"
 _KILL_SUDO = " || sudo -n kill -TERM -- -$w || sudo -n kill -TERM $w"
 
 

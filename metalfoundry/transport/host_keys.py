@@ -122,17 +122,18 @@ def _load(file: Path) -> list[Entry]:
 class HostKeys:
     """What is known of one host: `files` in the order they are read; new keys are added to the first of them."""
 
-    def __init__(self, label: str, address: str, port: int, files: Sequence[Path]) -> None:
-        """`label` is how messages call the host. Raises HostKeyError when a file cannot be read."""
-        self.label, self.address, self.port = label, address, port
-        self.name = host_name(address, port)
+    def __init__(self, label: str, name: str, address: str, port: int, files: Sequence[Path]) -> None:
+        """`label` is how messages call the host, `name` how known_hosts does.
+
+        Raises HostKeyError when a file cannot be read.
+        """
+        self.label, self.name, self.address, self.port = label, name, address, port
         self.files = tuple(files)
         everything = [entry for file in self.files for entry in _load(file)]
         mine = [entry for entry in everything if entry.is_for(self.name)]
-        if not mine and port != 22:  # as OpenSSH: an old line without the port still counts when its key is the same
+        self._portless: list[Entry] = []
+        if not mine and name.startswith("["):  # as OpenSSH: a line without a port counts if the key is the same
             self._portless = [entry for entry in everything if not entry.marker and entry.is_for(address.lower())]
-        else:
-            self._portless = []
         self.known = [entry for entry in mine if not entry.marker]
         self.revoked = [entry for entry in everything if entry.marker == "@revoked" and entry.is_for(self.name)]
         self.authorities = [entry for entry in mine if entry.marker == "@cert-authority"]

@@ -17,9 +17,12 @@ from metalfoundry.model.hosts import ServerKey
 from metalfoundry.transport.host_keys import Entry, host_name, names_match, parse
 
 
-def add(known_hosts: Path, address: str, port: int, key: ServerKey) -> None:
-    """Append `key`; the file is made (0600, its folder 0700) where there is none. Raises OSError."""
-    line = f"{host_name(address, port)} {key.type} {key.base64}\n"
+def add(known_hosts: Path, name: str, key: ServerKey) -> None:
+    """Append `key` of the host that known_hosts calls `name`. Raises OSError.
+
+    The file is made (0600, its folder 0700) where there is none.
+    """
+    line = f"{name} {key.type} {key.base64}\n"
     with _locked(known_hosts) as file:
         with file.open("rb") as old:
             size = old.seek(0, os.SEEK_END)

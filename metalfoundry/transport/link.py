@@ -139,7 +139,7 @@ class _Check(paramiko.MissingHostKeyPolicy):
         known = self._known
         file = known.files[0] if known.files else Path("~/.ssh/known_hosts")
         try:
-            known_hosts.add(file, known.address, known.port, key)
+            known_hosts.add(file, known.name, key)
         except OSError as exc:
             log.warning("%s: the new host key could not be added to %s: %s", known.label, file, exc.strerror)
         else:
@@ -149,7 +149,7 @@ class _Check(paramiko.MissingHostKeyPolicy):
 def open_link(endpoint: Endpoint, via: Link | None, files: UserFiles, patience: Patience, deadline: Deadline) -> Link:
     """Connect, check the host key, log in. Raises ConnectError and its kin, or DeadlineExceeded."""
     attempt = deadline.within(patience.connect)
-    known = HostKeys(endpoint.host.name, endpoint.known_as, endpoint.port, endpoint.known_hosts)
+    known = HostKeys(endpoint.host.name, endpoint.known_as, endpoint.address, endpoint.port, endpoint.known_hosts)
     check = _Check(known, endpoint.host.host_key)
     sock = via.forward(endpoint, deadline) if via else _tcp(endpoint, attempt, deadline)
     connection = None

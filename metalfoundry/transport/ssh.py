@@ -27,7 +27,7 @@ from metalfoundry.transport.channel import Exchange, exchange
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.follow import Lines, wrap
 from metalfoundry.transport.link import Link, Patience, open_link
-from metalfoundry.transport.ssh_config import MAX_HOPS, UserFiles, resolve
+from metalfoundry.transport.ssh_config import UserFiles, resolve
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +61,8 @@ class SshTransport:
 
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
         """Run `command` to its end; see Transport.run."""
-        lost = False
+        link = self._slot(host).link
+        lost = link is not None and not link.active
         for pause in self._pauses():
             try:
                 return self._run(host, command, deadline)
@@ -135,21 +136,24 @@ class SshTransport:
     def _exchange(self, host: Host, deadline: Deadline) -> Iterator[Exchange]:
         """A channel for one command. A kept link that proves dead is replaced once: nothing was sent yet."""
         with ExitStack() as stack:
-            replaced = False
+            lost: LinkLost | None = None
             for pause in self._pauses():
-                link = self._link(host, deadline)
                 try:
-                    talk = stack.enter_context(exchange(link, deadline))
+                    talk = stack.enter_context(exchange(self._link(host, deadline), deadline))
                     break
-                except LinkLost:
-                    if replaced:
+                except LinkLost as exc:
+                    if lost:
                         raise
-                    replaced = True
+                    lost = exc
+                except ConnectError as exc:
+                    if lost is None or isinstance(exc, AuthError | HostKeyError):
+                        raise
+                    raise lost from exc
                 except paramiko.ChannelException as exc:
                     if deadline.remaining() <= pause:
                         raise ConnectError(
                             f"{host.name}: refuses one more session: {exc.text}",
-                            where=link.endpoint.where,
+                            where=host.address,
                             next="raise MaxSessions in its sshd_config",
                         ) from exc
                     self._clock.wait(pause, Cancel())
@@ -159,22 +163,22 @@ class SshTransport:
         with self._lock:
             return self._slots.setdefault(_nameless(host), _Slot())
 
-    def _link(self, host: Host, deadline: Deadline, hops: int = 0) -> Link:
+    def _link(self, host: Host, deadline: Deadline, way: tuple[Host, ...] = ()) -> Link:
         """The living connection to `host`, opened by one thread if need be, and that to its jump host before."""
+        if _nameless(host) in way:
+            raise ConnectError(
+                f"{host.name}: its jump hosts lead back to it",
+                where=host.address,
+                next=f"ssh -G {host.address} | grep -i proxyjump",
+            )
         slot = self._slot(host)
         if not slot.opening.acquire(timeout=deadline.remaining()):
             raise DeadlineExceeded(f"{host.name}: no SSH connection in time", where=host.address)
         try:
             if slot.link and slot.link.active:
                 return slot.link
-            if hops > MAX_HOPS:
-                raise ConnectError(
-                    f"{host.name}: more than {MAX_HOPS} jump hosts, or a circle of them",
-                    where=host.address,
-                    next=f"ssh -G {host.address} | grep -i proxyjump",
-                )
             endpoint = resolve(host, self._files)
-            via = self._link(endpoint.via, deadline, hops + 1) if endpoint.via else None
+            via = self._link(endpoint.via, deadline, (*way, _nameless(host))) if endpoint.via else None
             slot.link = open_link(endpoint, via, self._files, self._patience, deadline)
             return slot.link
         except TransportError:

@@ -21,9 +21,9 @@ from fabric import Config, Connection
 
 from metalfoundry.model.errors import ConnectError
 from metalfoundry.model.hosts import Host, HostKeyPolicy
+from metalfoundry.transport.host_keys import host_name
 
 MAX_INCLUDES = 16
-MAX_HOPS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def resolve(host: Host, files: UserFiles) -> Endpoint:
         address=connection.host,
         port=connection.port,
         user=connection.user,
-        known_as=options.get("hostkeyalias", connection.host),
+        known_as=options.get("hostkeyalias", host_name(connection.host, connection.port)).lower(),
         known_hosts=_known_hosts(host, options, files),
         identities=tuple(_path(str(word), files) for word in identities),
         identities_only=only_one or options.get("identitiesonly", "no").lower() == "yes",
