@@ -5,6 +5,7 @@ The script goes over stdin to `sh -s`; every part's stdout, stderr and exit stat
 
 from __future__ import annotations
 
+import hashlib
 import re
 import shlex
 from collections.abc import Sequence
@@ -15,15 +16,15 @@ from metalfoundry.commands.base import Command, Effect, Raw
 MARK = "@@metalfoundry"
 _END = "METALFOUNDRY_STDIN"
 _PART = f"""part() {{
-name=$1; shift
+name="$mark $1"; shift
 printf '{MARK} %s out\\n' "$name"
 {{ err=$("$@" 2>&1 >&3); code=$?; }} 3>&1
 printf '\\n{MARK} %s err\\n%s\\n{MARK} %s exit %s\\n' "$name" "$err" "$name" "$code"
 }}
 """
 _SECTION = re.compile(
-    rf"^{MARK} (?P<name>\S+) out\n(?P<out>.*?)\n{MARK} (?P=name) err\n(?P<err>.*?)\n"
-    rf"{MARK} (?P=name) exit (?P<code>\d+)$",
+    rf"^{MARK} (?P<mark>\w+) (?P<name>\S+) out\n(?P<out>.*?)\n{MARK} (?P=mark) (?P=name) err\n(?P<err>.*?)\n"
+    rf"{MARK} (?P=mark) (?P=name) exit (?P<code>\d+)$",
     re.MULTILINE | re.DOTALL,
 )
 
@@ -52,15 +53,20 @@ class Outcome:
 
 
 def script(parts: Sequence[Part], *, effect: Effect, functions: str = "", secrets: tuple[str, ...] = ()) -> Command:
-    """One Command that runs `parts` in order, whatever each returns. `functions` is shell text they may call."""
-    lines = [_PART, functions]
+    """One Command that runs `parts` in order, whatever each returns. `functions` is shell text they may call.
+
+    All is one function, called by the last line: a script that arrives in part does nothing.
+    """
+    lines = [_PART, functions, "script() {\n"]
     for part in parts:
         words = " ".join(word if isinstance(word, Raw) else shlex.quote(word) for word in part.argv)
         if part.stdin:
-            lines.append(f"part {part.name} {words} <<'{_END}'\n{part.stdin.rstrip()}\n{_END}\n")
+            lines.append(f"part {part.name} {words} {_here(part.stdin)}")
         else:
             lines.append(f"part {part.name} {words} </dev/null\n")
-    return Command(("sh", "-s"), stdin="".join(lines), secrets=secrets, effect=effect)
+    text = "".join([*lines, "}\nscript\n"])
+    mark = hashlib.sha256(text.encode()).hexdigest()[:12]  # what a part prints cannot hold it, by accident or design
+    return Command(("sh", "-s"), stdin=f"mark={mark}\n{text}", secrets=secrets, effect=effect)
 
 
 def read_script(stdout: str) -> dict[str, Outcome]:
@@ -69,3 +75,11 @@ def read_script(stdout: str) -> dict[str, Outcome]:
         match["name"]: Outcome(int(match["code"]), match["out"], match["err"].strip())
         for match in _SECTION.finditer(stdout)
     }
+
+
+def _here(text: str) -> str:
+    """`text` as a here-document that nothing in it can end."""
+    end = _END
+    while end in text:
+        end += "_"
+    return f"<<'{end}'\n{text}{'' if text.endswith(chr(10)) else chr(10)}{end}\n"

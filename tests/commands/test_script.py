@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import pytest
+
+from metalfoundry.commands.base import Effect, Raw
+from metalfoundry.commands.script import MARK, Outcome, Part, read_script, script
+from tests.commands.shells import run
+
+SHELLS = ("dash", "bash", "busybox")
+
+
+def said(text: str, to: int = 1, code: int = 0) -> tuple[str, ...]:
+    return ("sh", "-c", f'printf %s "$1" >&{to}; exit {code}', "x", text)
+
+
+@pytest.fixture(params=SHELLS)
+def shell(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def outcomes(shell: str, *parts: Part, functions: str = "") -> dict[str, Outcome]:
+    return read_script(run(script(parts, effect=Effect.READ, functions=functions), shell))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "\n",
+        "plain",
+        "ends with a newline\n",
+        "\n\nblank lines around\n\n",
+        "%s %d \\n \\033[0m $HOME `id` $(id) 'quotes' \"more\"",
+        f"{MARK} one err\n",
+        f"a\n{MARK} one err\nb\n{MARK} one exit 0\nc",
+        f"{MARK} two out\nfaked\n{MARK} two err\n\n{MARK} two exit 7\n",
+        "x" * 200_000,
+        "Zürich \u2713 \u65e5\u672c",
+    ],
+    ids=lambda text: repr(text[:24]),
+)
+def test_stdout_comes_back_byte_for_byte(shell: str, text: str) -> None:
+    part = Part("one", ("cat",), text) if len(text) > 100_000 else Part("one", said(text))
+    seen = outcomes(shell, part, Part("two", ("echo", "next")))
+    wanted = text + "\n" if part.stdin else text
+    assert seen["one"] == Outcome(0, wanted, "")
+    assert seen["two"] == Outcome(0, "next\n", "")
+
+
+@pytest.mark.parametrize("text", ["no\n", "two\nlines\n", "%s\\n", f"{MARK} one exit 0\n", f"a\n{MARK} one err\n"])
+@pytest.mark.parametrize("code", [0, 1, 42, 127])
+def test_stderr_and_exit_status_come_back(shell: str, text: str, code: int) -> None:
+    seen = outcomes(shell, Part("one", said(text, 2, code)), Part("two", ("false",)))
+    assert seen == {"one": Outcome(code, "", text.strip()), "two": Outcome(1, "", "")}
+
+
+def test_both_streams_are_told_apart(shell: str) -> None:
+    seen = outcomes(shell, Part("one", ("sh", "-c", "echo out; echo err >&2; echo more; exit 3")))
+    assert seen == {"one": Outcome(3, "out\nmore\n", "err")}
+
+
+def test_a_part_that_does_not_exist_is_127_and_the_next_one_runs(shell: str) -> None:
+    seen = outcomes(shell, Part("one", ("no-such-program-here",)), Part("two", ("echo", "on")))
+    assert seen["one"].exit_status == 127
+    assert "not found" in seen["one"].stderr
+    assert seen["two"].stdout == "on\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a: b\n", "no newline", "$HOME `id` \\n 'x' \"y\"\n", "METALFOUNDRY_STDIN\necho stolen\n", "keep\n\n\n", " \n"],
+)
+def test_stdin_arrives_as_it_was_given(shell: str, text: str) -> None:
+    seen = outcomes(shell, Part("one", ("cat",), text), Part("two", ("cat",)))
+    assert seen["one"].stdout == (text if text.endswith("\n") else text + "\n")
+    assert seen["two"] == Outcome(0, "", "")
+
+
+def test_words_are_quoted_unless_raw(shell: str) -> None:
+    nasty = "a b;c'd\"$(e)\n*"
+    seen = outcomes(shell, Part("one", ("printf", "%s", nasty)), Part("two", ("echo", Raw("$((1+1))"))))
+    assert seen["one"].stdout == nasty
+    assert seen["two"].stdout == "2\n"
+
+
+def test_functions_can_be_called(shell: str) -> None:
+    seen = outcomes(shell, Part("one", ("greet", "you")), functions='greet() { echo "hello $1"; return 4; }\n')
+    assert seen == {"one": Outcome(4, "hello you\n", "")}
+
+
+def test_parts_that_were_cut_short_are_missing() -> None:
+    whole = run(script([Part("one", ("echo", "1")), Part("two", ("echo", "2"))], effect=Effect.READ))
+    assert list(read_script(whole)) == ["one", "two"]
+    for end in range(len(whole)):
+        seen = read_script(whole[:end])
+        assert all(outcome == read_script(whole)[name] for name, outcome in seen.items())
+    assert read_script("") == {}
+    assert read_script("sh: 1: syntax error") == {}
+
+
+def test_the_effect_and_the_secrets_are_the_commands() -> None:
+    command = script([Part("one", ("cat",), "token")], effect=Effect.WRITE, secrets=("token",))
+    assert command.argv == ("sh", "-s")
+    assert command.effect is Effect.WRITE
+    assert "token" in command.stdin
+    assert "token" not in command.shown
