@@ -9,6 +9,7 @@ import fcntl
 import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,12 +17,17 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from metalfoundry.lab.pace import LabError
 from metalfoundry.lab.processes import Marked
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.lab.scenarios import scenario as find_scenario
+
+if TYPE_CHECKING:
+    from metalfoundry.lab.world import Lab
 
 HOURS = 8.0
 """A lab that nobody ends ends by itself after this time."""
@@ -60,7 +66,7 @@ def down(folder: Path) -> bool:
     if running:
         os.kill(who["pid"], signal.SIGTERM)
         if not _until(lambda: not _locked(folder), 15):
-            os.kill(who["pid"], signal.SIGKILL)
+            os.killpg(who["pid"], signal.SIGKILL)
             _until(lambda: not _locked(folder), 5)
     Marked(who["mark"]).kill()
     (folder / "lab.pid").unlink(missing_ok=True)
@@ -69,8 +75,6 @@ def down(folder: Path) -> bool:
 
 def main(argv: list[str]) -> int:
     """The background process itself; its one argument is what `up` says, as JSON."""
-    from metalfoundry.lab.world import Lab
-
     said = json.loads(argv[0])
     folder = Path(said["folder"])
     ended = threading.Event()
@@ -79,9 +83,10 @@ def main(argv: list[str]) -> int:
     with (folder / "lab.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            lab = Lab(folder, said["scenario"], said["speed"], real_sshd=said["real"])
-            (folder / "lab.pid").write_text(json.dumps({"pid": os.getpid(), "mark": lab.mark}))
-            with lab:
+            with ExitStack() as stack:
+                lab = _real_lab(said, stack) if said["real"] else _lab(said)
+                (folder / "lab.pid").write_text(json.dumps({"pid": os.getpid(), "mark": lab.mark}))
+                stack.enter_context(lab)
                 (folder / "lab.ready").touch()
                 ended.wait(said["hours"] * 3600)
         except LabError as error:
@@ -93,6 +98,43 @@ def main(argv: list[str]) -> int:
         finally:
             (folder / "lab.ready").unlink(missing_ok=True)
     return 0
+
+
+def _lab(said: dict[str, Any]) -> Lab:
+    from metalfoundry.lab.world import Lab
+
+    return Lab(Path(said["folder"]), said["scenario"], said["speed"])
+
+
+def _real_lab(said: dict[str, Any], stack: ExitStack) -> Lab:
+    """A lab on a kube-apiserver of its own, with real kubectl and sshd; raises LabError where one is missing."""
+    from metalfoundry.lab.kube import Kube, KubeError, find_assets
+    from metalfoundry.lab.world import Lab
+
+    assets, folder = find_assets(), Path(said["folder"])
+    if assets is None:
+        raise LabError(
+            "KUBEBUILDER_ASSETS names no folder with etcd and kube-apiserver (`setup-envtest use -p path` prints one)"
+        )
+    kubectl = shutil.which("kubectl", path=os.pathsep.join((str(assets), os.environ.get("PATH", ""))))
+    if kubectl is None:
+        raise LabError("no kubectl on PATH")
+    shutil.rmtree(folder / "kube", ignore_errors=True)
+    try:
+        kube = stack.enter_context(Kube(assets, folder / "kube"))
+        kube.apply_crds()
+    except KubeError as error:
+        raise LabError(f"no kube-apiserver: {error}") from error
+    kubeconfig = str(kube.kubeconfig(folder / "kube" / "kubeconfig"))
+    return Lab(
+        folder,
+        said["scenario"],
+        said["speed"],
+        store=kube.store(),
+        kubectl=kubectl,
+        kubeconfig=kubeconfig,
+        real_sshd=True,
+    )
 
 
 def _await(child: subprocess.Popen[bytes], folder: Path) -> Path:

@@ -87,7 +87,7 @@ def template(scenario: Scenario) -> Object:
     }
 
 
-def workflow(metal: Metal, scenario: Scenario) -> Object:
+def workflow(metal: Metal, scenario: Scenario, namespace: str = "tink-system") -> Object:
     """The server's Workflow document."""
     agent = metal.mac if scenario.right_agent else NOBODY
     spec: Object = {
@@ -100,7 +100,7 @@ def workflow(metal: Metal, scenario: Scenario) -> Object:
     return {
         "apiVersion": "tinkerbell.org/v1alpha1",
         "kind": "Workflow",
-        "metadata": {"name": f"{metal.name}-ubuntu", "namespace": "tink-system"},
+        "metadata": {"name": f"{metal.name}-ubuntu", "namespace": namespace},
         "spec": spec,
     }
 
@@ -108,6 +108,7 @@ def workflow(metal: Metal, scenario: Scenario) -> Object:
 def finished_workflow(metal: Metal, scenario: Scenario) -> Object:
     """A Workflow of the same agent that has ended long ago, with its status."""
     document = workflow(metal, scenario)
+    del document["metadata"]["namespace"]
     document["metadata"]["name"] = f"{metal.name}-last-year"
     values = template_values(document["spec"], hardware(metal, scenario, allow_workflow=True))
     seconds, tasks = render(document["metadata"]["name"], template(scenario)["spec"]["data"], values)
@@ -147,6 +148,7 @@ class Places:
     jump_user: str
     smee: str
     kubectl: str
+    namespace: str
     speed: float
     ports: Mapping[str, int]
 
@@ -168,7 +170,7 @@ def inventory(places: Places, servers: Iterable[tuple[Metal, Scenario]]) -> str:
                 "host_key": "yes",
             },
             "kubectl": places.kubectl,
-            "namespace": "tink-system",
+            "namespace": places.namespace,
             "smee": places.smee,
         },
         "defaults": {"user": "root", "via": "jump", **keys, "host_key": "yes"},

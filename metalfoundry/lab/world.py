@@ -38,9 +38,11 @@ class Lab:
     """A small world in `folder`, from `start` to `stop` (or as a context manager).
 
     `scenario` is every server's; `each` names another for some. `speed` makes machine time pass faster. With
-    `store` and `kubectl` (and `kubeconfig`) the cluster is a real one; with `real_sshd` the jump host is OpenSSH's.
-    `new_smee_paths` makes Smee answer as from 0.22 on. Tests find everything in the attributes: `store`, `jump`,
-    `smee`, `journal`, `door` (None with a real cluster), `machine(name)`, `inventory` (the file's path).
+    `store` and `kubectl` (and `kubeconfig`) the cluster is a real one; its `namespace` must hold no objects of the
+    same names. With `real_sshd` the jump host is OpenSSH's. `new_smee_paths` makes Smee answer as from 0.22 on;
+    `patience` is tink-server's (tinkserver.py). Tests find everything in the attributes: `store`, `jump`, `smee`,
+    `journal`, `processes` (of the jump host), `door` (None with a real cluster), `machine(name)`, `inventory` (the
+    file's path).
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Lab:
         kubectl: str | None = None,
         kubeconfig: str | None = None,
         real_sshd: bool = False,
+        namespace: str = NAMESPACE,
         new_smee_paths: bool = False,
         patience: float = 3.0,
     ) -> None:
@@ -64,10 +67,11 @@ class Lab:
         self.folder = folder.resolve()
         self.pace = Pace(speed)
         self.inventory = self.folder / "inventory.yaml"
-        embedded = MemoryStore(NAMESPACE)
+        self.namespace = namespace
+        embedded = MemoryStore(namespace)
         self.door = Door(embedded) if store is None else None
         self.store: Store = embedded if store is None else store
-        self.journal = Journal(NAMESPACE, self._keep_log)
+        self.journal = Journal(namespace, self._keep_log)
         self.server = TinkServer(self.store, self.pace, self.journal, patience)
         self.controller = Controller(self.store, self.pace, self.journal)
         self.smee = Smee(self.store, self.journal, new_paths=new_smee_paths)
@@ -190,7 +194,7 @@ class Lab:
     def _write_files(self) -> None:
         (self.folder / "known_hosts").write_text(self.known_hosts())
         pairs = [(machine.metal, self._stories[name]) for name, machine in self.machines.items()]
-        documents = [rack.workflow(metal, story) for metal, story in pairs]
+        documents = [rack.workflow(metal, story, self.namespace) for metal, story in pairs]
         (self.folder / "workflows.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
         places = rack.Places(
             folder=self.folder,
@@ -198,6 +202,7 @@ class Lab:
             jump_user=getpass.getuser(),
             smee=self.smee.url,
             kubectl="kubectl",
+            namespace=self.namespace,
             speed=self.pace.speed,
             ports={name: machine.port for name, machine in self.machines.items()},
         )

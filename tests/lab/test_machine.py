@@ -69,7 +69,7 @@ def came(machine: Machine, *what: str) -> None:
 
 def agent_log(lab: Lab) -> list[Object]:
     path = lab.folder / "machines" / NAME / "hook" / ".tink-worker.log"
-    return [json.loads(line) for line in path.read_text().splitlines()]
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def smee_says(lab: Lab, path: str) -> int:
