@@ -24,7 +24,8 @@ NO_OLD_KUBECTL = "no kubectl 1.20: set METALFOUNDRY_KUBECTL_120"
 
 def required() -> bool:
     """Whether a missing program is a failure instead of a skip."""
-    return os.environ.get("CI") == "true" or os.environ.get("METALFOUNDRY_REQUIRE_REAL") == "1"
+    unsaid = "1" if os.environ.get("CI") == "true" else "0"
+    return os.environ.get("METALFOUNDRY_REQUIRE_REAL", unsaid) == "1"
 
 
 @cache

@@ -1,6 +1,8 @@
+#!/bin/sh
 # What a machine says of itself: `key=value` lines, one fact each, a key may come more than once.
 # Only external programs and absolute paths; whatever is missing is left out, and nothing is changed.
 # A caller may set MARKER (a path) and put `check` calls behind this text.
+# shellcheck disable=SC2154  # key stands before each call
 say() {
   value=$("$@" 2>/dev/null | tr '\n' ' ')
   value=${value% }
@@ -24,6 +26,7 @@ for release in /host_root/etc/os-release /etc/os-release; do
   done
   break
 done
+# shellcheck disable=SC2045  # names of network devices; a glob would leave its pattern where there are none
 for name in $(ls /sys/class/net 2>/dev/null); do
   [ "$name" = lo ] || key=mac say cat "/sys/class/net/$name/address"
 done

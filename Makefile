@@ -1,0 +1,49 @@
+# `make demo` shows it, `make test` proves it. Each sets up .venv first, once.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format bench clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
+
+demo: .venv/.lab ## see a server being re-installed in the embedded lab, and what hangs when it hangs
+	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
+
+test: .venv/.dev ## all tests; what was skipped, and why, is listed at the end
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev ## lint, format, types, shell scripts
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck" >&2; exit 1; }
+	@shellcheck $(SHELL_FILES)
+
+format: .venv/.dev ## put imports and layout in order
+	@$(BIN)/ruff check --fix --select I .
+	@$(BIN)/ruff format .
+
+bench: .venv/.dev ## the figures of the docs, measured again
+	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+
+clean: ## remove what make, the tools and the lab have made
+	@if [ -x $(BIN)/fab ]; then $(BIN)/fab lab.down; fi
+	rm -rf .venv .lab .cache .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "metalfoundry needs Python 3.11 or newer: make PYTHON=python3.11")'
+	@echo "setting up .venv (once)"
+	@$(PYTHON) -m venv .venv || { echo "on Debian and Ubuntu: apt-get install python3-venv" >&2; rm -rf .venv; exit 1; }
+
+.venv/.lab: pyproject.toml constraints.txt | .venv/bin/python
+	@$(PIP) --editable '.[lab]'
+	@touch $@
+
+.venv/.dev: pyproject.toml constraints.txt | .venv/bin/python
+	@$(PIP) --editable '.[dev]'
+	@touch .venv/.lab $@
