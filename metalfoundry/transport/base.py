@@ -47,9 +47,7 @@ class Transport(Protocol):
         `deadline`; anything else raises LinkLost with `sent` saying whether it may have taken effect.
         """
 
-    def follow(
-        self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0
-    ) -> Iterator[str | None]:
+    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
         """Yield stdout line by line as it comes, without newline; None after each `tick` seconds of silence.
 
         Ends when the remote command ends (which says nothing about why) or the deadline passes; raises LinkLost

@@ -74,6 +74,7 @@ class Server:
     forwards: bool = True
     before: Callable[[asyncssh.SSHServerProcess[bytes]], Awaitable[None]] | None = None
     port: int = 0
+    more_keys: list[asyncssh.SSHKey] = field(default_factory=list)
     connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     forwarded: list[tuple[object, ...]] = field(default_factory=list)
@@ -84,7 +85,7 @@ class Server:
 
     async def start(self, port: int = 0) -> None:
         self._acceptor = await asyncssh.listen(
-            "127.0.0.1", port, server_factory=lambda: _Door(self), server_host_keys=[self.key],
+            "127.0.0.1", port, server_factory=lambda: _Door(self), server_host_keys=[self.key, *self.more_keys],
             authorized_client_keys=self.authorized, process_factory=self._process, encoding=None,
         )  # fmt: skip
         self.port = self._acceptor.get_port()
@@ -94,10 +95,14 @@ class Server:
             self._acceptor.close()
         for connection in self.connections:
             connection.abort()
+        await asyncio.gather(*(connection.wait_closed() for connection in self.connections))
+        ends = [asyncio.ensure_future(shell.wait()) for shell in self._shells]
+        if ends:
+            await asyncio.wait(ends, timeout=0.5)  # what listens to its stdin ends by itself
         for shell in self._shells:
             if shell.returncode is None:
                 os.killpg(shell.pid, signal.SIGKILL)
-        await asyncio.gather(*(connection.wait_closed() for connection in self.connections))
+        await asyncio.gather(*ends)
 
     def cut(self) -> None:
         """Drop every connection as a dead line would, without a word."""
