@@ -534,6 +534,7 @@ ask() { # FOLDER WORD: a line to the loop itself; true when it answers, with $1/
   turns=0
   while [ "$turns" -lt 100 ]; do
     [ ! -e "$1/answer.$$" ] || return 0
+    [ ! -e "$1/ended" ] || return 1
     sleep 0.03
     turns=$((turns + 1))
   done
@@ -581,7 +582,7 @@ arm() {
     turns=$((turns + 1))
   done
   pid='' && read -r pid 2>/dev/null <"$DIR/pid"
-  echo "run=$RUN pid=$pid method=$METHOD now=$(date +%s) expires=$EXPIRES hard_cap=$HARD_CAP"
+  printf '%s\n' "run=$RUN" "pid=$pid" "method=$METHOD" "now=$(date +%s)" "expires=$EXPIRES" "hard_cap=$HARD_CAP"
 }
 
 make_folder() { # mkdir decides between two that arm at once; a dead guard's remains make room, its log is kept
