@@ -23,7 +23,7 @@ from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
 from metalfoundry.site.site import Site
-from metalfoundry.site.window import Proof
+from metalfoundry.site.proof import Proof
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Cancel, Clock, SystemClock
 from metalfoundry.transport.gates import CancelGate, Gated, PlanGate

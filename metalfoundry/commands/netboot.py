@@ -119,11 +119,11 @@ def open_(hardware: Hardware, run: str, mac: str | None) -> list[Operation]:
 
 
 def close(hardware: Hardware, run: str | None) -> list[Operation]:
-    """Forbid netboot on every interface that says anything about it; with `run`, only under that claim.
+    """Forbid netboot on every interface that says anything about it: under the claim `run`, or (None) nobody's.
 
     Not only on the open ones: what we read may be older than what somebody has opened since.
     """
-    operations = [_test(_annotation(RUN), run)] if run else []
+    operations = [_test(_annotation(RUN), run)] if run or hardware.annotations else []
     for index, interface in enumerate(hardware.interfaces):
         if interface.allow_pxe is not None:
             base = f"/spec/interfaces/{index}/netboot"

@@ -30,7 +30,7 @@ from __future__ import annotations
 
 
 class MetalfoundryError(Exception):
-    """Base of the tree: `what` happened, `where` (host, object, file:line), `next` (a step to take, often a command)."""
+    """Base of the tree: `what` happened, `where` (host, object, file:line), `next` (a step, often a command)."""
 
     exit_code: int = 1
 

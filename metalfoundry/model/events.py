@@ -131,6 +131,14 @@ class WindowChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class GuardChanged(Event):
+    """The guard on the jump host was armed or disarmed."""
+
+    state: str
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MachineSeen(Event):
     """What the machine is now, in words, with its boot id where it told one."""
 

@@ -111,6 +111,7 @@ class Job:
         if self.gone:
             self.site.clock.wait(TICK_SECONDS, self.site.cancel)
             return
+        self.window.beat()
         if self._watch is None:
             self.follow()
         assert self._watch is not None

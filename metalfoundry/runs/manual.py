@@ -7,8 +7,9 @@ from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
+from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site
-from metalfoundry.site.window import Proof, Window
+from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
 BY_HAND = "by hand"
@@ -20,7 +21,8 @@ def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str
     here = site.on(site.bus.scoped(run=run, server=server.name))
     window = Window(here, server, run, reason or BY_HAND, BY_HAND, lease=seconds)
     try:
-        window.claim()
+        window.claim.take(None)
+        window.arm("", None)
         window.open()
     except BaseException:
         window.end("it could not be opened")
@@ -35,7 +37,7 @@ def close_netboot(site: Site, server: Server) -> Proof:
     claim = netboot.claim_of(seen)
     window = Window(here, server, claim.run if claim else "", phase=BY_HAND)
     if claim and claim.note.phase != BY_HAND:
-        Window(here, server, "").refuse_live_claim(seen)
+        Window(here, server, "").claim.refuse_live(seen)
     window.adopt(seen, claim)
     proof = window.close("by hand")
     window.release()

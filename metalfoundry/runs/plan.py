@@ -61,7 +61,7 @@ def _steps(job: Job) -> Iterator[Step]:
     def step(phase: str, part: Part, effect: Effect = Effect.WRITE) -> Step:
         return Step(phase, jump, _shown(part), effect.value)
 
-    note = job.window.new_note(job.hardware)
+    note = job.window.claim.new_note(job.hardware)
     yield step("Claim", kubectl.patch(name, netboot.claim(job.hardware, job.run, note)))
     for old in job.stale:
         yield step("Quiet", kubectl.delete_workflow(old))

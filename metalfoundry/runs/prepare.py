@@ -44,7 +44,7 @@ class Preflight:
         deadline = Deadline.after(job.site.clock, READ_SECONDS)
         survey = job.cluster.survey(deadline, job.server.mac, rights=True)
         job.survey, job.hardware = survey, _hardware(job, survey)
-        job.window.hardware = job.hardware
+        job.window.claim.hardware = job.hardware
         job.document = _document(job, survey)
         template = survey.templates[job.document.template_ref]
         job.boot_action = template.boot_action()
@@ -54,7 +54,7 @@ class Preflight:
                 where=f"namespace {job.site.kubectl.namespace}",
                 next=f"kubectl auth can-i --list -n {job.site.kubectl.namespace}",
             )
-        job.window.refuse_live_claim(job.hardware)
+        job.window.claim.refuse_live(job.hardware)
         _look_at_machine(job, deadline)
         job.stale = _stale(job, survey)
         identity = _identity(job)
@@ -75,7 +75,7 @@ class Claim:
     def act(self, run: Run[Job]) -> None:
         """Annotate. Raises ClaimedError when another run was quicker."""
         run.undo("close netboot and give the claim back", lambda: run.job.window.end("the run failed"))
-        run.job.window.claim(run.job.hardware)
+        run.job.window.claim.take(run.job.hardware)
         run.say(f"held by {run.job.site.holder} as {run.id}")
 
 
@@ -105,9 +105,13 @@ class Declare:
         return NEEDED
 
     def act(self, run: Run[Job]) -> None:
-        """Apply, and see it rendered. Raises WorkflowFailed when Tinkerbell cannot render it."""
+        """Arm the guard, for Tinkerbell may open netboot at once; apply; see it rendered.
+
+        Raises PreflightError without a guard, WorkflowFailed when Tinkerbell cannot render it.
+        """
         job = run.job
         assert job.document is not None
+        job.window.arm(job.document.name, job.boot_action)
         run.undo("remove the Workflow that never ran", lambda: _remove_unrun(job))
         deadline = Deadline.after(job.site.clock, READ_SECONDS)
         job.progress.take(job.cluster.apply(job.document.name, job.document.text, deadline))

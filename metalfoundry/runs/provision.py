@@ -45,14 +45,15 @@ def new_job(site: Site, server: Server, options: Options, run: str) -> Job:
     """A job on which nothing has been done yet."""
     bus = site.bus.scoped(run=run, server=server.name)
     here = site.on(bus)
+    window = Window(here, server, run, options.reason)
     return Job(
-        site=here,
+        site=window.site,
         server=server,
         options=options,
         run=run,
         progress=Progress(bus, here.clock),
-        cluster=Cluster(here),
-        window=Window(here, server, run, options.reason),
+        cluster=Cluster(window.site),
+        window=window,
     )
 
 

@@ -16,7 +16,7 @@ from metalfoundry.model.events import (
     Record,
     WindowChanged,
 )
-from metalfoundry.site.window import Proof
+from metalfoundry.site.proof import Proof
 
 SCHEMA = 1
 

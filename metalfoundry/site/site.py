@@ -15,7 +15,7 @@ from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
 from metalfoundry.site.telling import Teller
 from metalfoundry.transport.clock import Cancel, Clock
-from metalfoundry.transport.gates import Gated
+from metalfoundry.transport.gates import Gate, Gated
 from metalfoundry.transport.merge import Merge, threaded
 
 T = TypeVar("T")
@@ -72,6 +72,10 @@ class Site:
             transport=carried.observed(Teller(bus)),
             lookout=carried.observed(Teller(bus, waiting=True)),
         )
+
+    def gated(self, gate: Gate) -> Site:
+        """The same place with one gate more before every command."""
+        return replace(self, transport=self.transport.with_gate(gate), lookout=self.lookout.with_gate(gate))
 
     @property
     def jump(self) -> Host:

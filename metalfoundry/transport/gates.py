@@ -64,6 +64,10 @@ class Gated:
     def __init__(self, inner: Transport, gates: Sequence[Gate], clock: Clock, observer: Observer | None = None) -> None:
         self._inner, self._gates, self._clock, self._observer = inner, tuple(gates), clock, observer
 
+    def with_gate(self, gate: Gate) -> Gated:
+        """The same transport with one gate more."""
+        return Gated(self._inner, (*self._gates, gate), self._clock, self._observer)
+
     def observed(self, observer: Observer) -> Gated:
         """The same transport and gates, seen by `observer` instead."""
         return Gated(self._inner, self._gates, self._clock, observer)

@@ -13,6 +13,7 @@ from metalfoundry.model.events import (
     ActionStarted,
     ClaimChanged,
     Event,
+    GuardChanged,
     MachineSeen,
     Notice,
     PhaseEnded,
@@ -63,6 +64,8 @@ def _line(event: Event) -> tuple[str, str] | None:
             return "window", f"  netboot is {state}: {tail}"
         case ClaimChanged(state=state, holder=holder):
             return "dim", f"  claim {state} ({holder})"
+        case GuardChanged(state=state, where=where):
+            return "dim", f"  guard {state} {where}".rstrip()
         case MachineSeen(system=system, boot_id=boot_id):
             return "", f"  the machine is {system}" + (f", boot id {boot_id[:8]}" if boot_id else "")
         case Notice(text=text, level=level):

@@ -12,6 +12,7 @@ def up(scenario: str, speed: str, folder: str, real: bool) -> None:
     """Start the lab in the background and say how to use it."""
     with boundary():
         from metalfoundry.lab import process, scenarios
+        from metalfoundry.lab.pace import LabError
 
         if scenario == "list":
             print("\n".join(sorted(scenarios.SCENARIOS)))
@@ -22,7 +23,7 @@ def up(scenario: str, speed: str, folder: str, real: bool) -> None:
             )
         try:
             inventory = process.up(Path(folder), scenario, _speed(speed), real=real)
-        except process.LabError as error:
+        except LabError as error:
             raise MetalfoundryError(str(error), where=folder, next=f"look into {folder}/lab.log") from error
         print(f"the lab is up ({scenario}); use it with:\n  fab provision colo-server-01 --inventory {inventory}")
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import yaml
 
 from metalfoundry.lab.kinds import Kind, of_object
-from metalfoundry.lab.kubectl import jsonpath
+from metalfoundry.lab.kubectl import gotemplate, jsonpath
 from metalfoundry.lab.kubectl.args import Unknown
 from metalfoundry.lab.schema import Column, schema_of
 from metalfoundry.lab.store import Object
@@ -48,11 +48,14 @@ def known(form: str) -> str:
     """`form` itself when it can be printed; raises Unknown otherwise."""
     if form in ("", "json", "yaml", "name", "wide") or form.startswith("jsonpath="):
         return form
+    if form.startswith("go-template="):
+        gotemplate.check(form.removeprefix("go-template="))
+        return form
     raise Unknown(f"-o {form}")
 
 
 def one(value: Object, form: str) -> str:
-    """One object or List in `form`: json, yaml, name or jsonpath=…"""
+    """One object or List in `form`: json, yaml, name, go-template=… or jsonpath=…"""
     if form == "json":
         return pretty(value)
     if form == "yaml":
@@ -60,6 +63,8 @@ def one(value: Object, form: str) -> str:
     if form == "name":
         items = value["items"] if value.get("kind") == "List" else [value]
         return "".join(f"{title(item)}\n" for item in items)
+    if form.startswith("go-template="):
+        return gotemplate.render(form.removeprefix("go-template="), value)
     return jsonpath.render(form.removeprefix("jsonpath="), value)
 
 

@@ -1,0 +1,183 @@
+"""The claim on one server: taken, kept alive, checked before every write, given back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from metalfoundry.commands import netboot
+from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.netboot import ClaimSeen, WindowNote
+from metalfoundry.commands.script import Part
+from metalfoundry.model.errors import ClaimedError, MetalfoundryError, TransportError
+from metalfoundry.model.events import ClaimChanged, Notice
+from metalfoundry.model.hosts import Host
+from metalfoundry.model.inventory import Server
+from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
+from metalfoundry.site.cluster import Cluster
+from metalfoundry.site.site import Site
+from metalfoundry.transport.clock import Deadline
+
+LEASE_SECONDS = 600.0
+WRITE_SECONDS = 60.0
+BEAT_SECONDS = 20.0
+
+
+class Claim:
+    """One run's hold on one server. `note` is None while it holds nothing; `hardware` is the object as last read.
+
+    It is a gate of transport/gates.py, too: see `check`.
+    """
+
+    def __init__(self, site: Site, server: Server, run: str, reason: str, phase: str, lease: float) -> None:
+        """`lease`: seconds for which the claim holds without a word from us."""
+        self._site = site
+        self._cluster = Cluster(site)
+        self._server = server
+        self._reason = reason
+        self._phase = phase
+        self._next_beat = 0.0
+        self._trusted_until = site.clock.now().wall
+        self.run = run
+        self.lease = lease
+        self.hardware: Hardware | None = None
+        self.note: WindowNote | None = None
+        self.lost: ClaimedError | None = None
+
+    def take(self, hardware: Hardware | None) -> None:
+        """Take the server. Raises ClaimedError when a live run holds it; an expired claim is taken over."""
+        deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
+        self.hardware = hardware or self._cluster.hardware(self._server.hardware, deadline).hardware
+        for _ in range(3):
+            self.refuse_live(self.hardware)
+            previous = netboot.claim_of(self.hardware)
+            self.note = self.new_note(self.hardware)
+            operations = netboot.claim(self.hardware, self.run, self.note)
+            seen = self._cluster.patch(self._server.hardware, operations, deadline)
+            self.hardware = seen.hardware
+            if self.ours(self.hardware):
+                self._held_until(self._site.clock.now().wall + timedelta(seconds=self.lease))
+                state = "taken over" if previous else "taken"
+                self._site.bus.emit(ClaimChanged(state, previous.note.holder if previous else self._site.holder))
+                return
+        self.note = None
+        raise ClaimedError(
+            f"the claim on {self._server.name} was refused three times though nobody holds it",
+            where=f"Hardware {self._server.hardware}",
+            next=f"kubectl auth can-i patch hardware -n {self._site.kubectl.namespace}",
+            evidence=seen.stderr,
+        )
+
+    def beat(self, also: Sequence[Part]) -> None:
+        """Extend the claim, with `also` (the guard's part), when a third of the lease has passed.
+
+        A link that is down is no error: until the lease ends the guard holds, after it the guard closes. Raises
+        ClaimedError when the claim is lost.
+        """
+        if self.note is None or self.lost or self._site.clock.now().mono < self._next_beat:
+            return
+        self._next_beat = self._site.clock.now().mono + self.lease / 10
+        expires = self._site.clock.now().wall + timedelta(seconds=self.lease)
+        note = replace(self.note, expires=netboot.stamp(expires))
+        deadline = Deadline.after(self._site.clock, BEAT_SECONDS)
+        try:
+            operations = netboot.rewrite(self.run, note)
+            seen = self._cluster.patch(self._server.hardware, operations, deadline, also=also)
+        except TransportError as error:
+            self._site.bus.emit(Notice(f"the claim could not be extended: {error}", "warning"))
+            return
+        self.refuse_lost(seen.hardware)
+        if netboot.claim_of(seen.hardware) == ClaimSeen(self.run, note):
+            self.note = note
+            self._held_until(expires)
+
+    def check(self, host: Host, command: Command) -> None:
+        """Refuse a WRITE once the claim is lost; after a sleep longer than the lease the claim is read first."""
+        if command.effect is not Effect.WRITE or self.note is None:
+            return
+        if self.lost is None and self._site.clock.now().wall > self._trusted_until:
+            deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
+            self.refuse_lost(self._cluster.hardware(self._server.hardware, deadline).hardware)
+            self._trusted_until = self._site.clock.now().wall + timedelta(seconds=self.lease)
+        if self.lost is not None:
+            raise self.lost
+
+    def release(self, workflows: Sequence[str], also: Sequence[Part]) -> None:
+        """Give it back, with `workflows` deleted and the parts `also` run before. Does nothing without a claim."""
+        deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
+        before = [*also] + [self._site.kubectl.delete_workflow(name) for name in workflows]
+        note = self.note
+        if note is None or self.hardware is None:
+            return
+        for _ in range(3):
+            operations = netboot.release(self.hardware, self.run, note)
+            seen = self._cluster.patch(self._server.hardware, operations, deadline, effect=Effect.RESTORE, also=before)
+            self.hardware = seen.hardware
+            if not self.ours(seen.hardware):
+                self.note = None
+                self._site.bus.emit(ClaimChanged("given back", self._site.holder))
+                return
+        raise MetalfoundryError(
+            f"the claim on {self._server.name} could not be given back; it expires at {note.expires}",
+            where=f"Hardware {self._server.hardware}",
+            next=f"kubectl annotate hardware {self._server.hardware} -n {self._site.kubectl.namespace} "
+            f"{netboot.RUN}- {netboot.WINDOW}-",
+            evidence=seen.stderr,
+        )
+
+    def ours(self, hardware: Hardware) -> bool:
+        """Whether `hardware` carries our run id."""
+        seen = netboot.claim_of(hardware)
+        return seen is not None and seen.run == self.run
+
+    def new_note(self, hardware: Hardware) -> WindowNote:
+        """The note that a claim on `hardware`, taken now, would carry."""
+        now = self._site.clock.now().wall
+        before: dict[str, str | None] = {}
+        if self._site.inventory.site.flux == "auto" and hardware.flux_managed:
+            before[FLUX_RECONCILE] = hardware.annotations.get(FLUX_RECONCILE)
+        inherited = netboot.claim_of(hardware)
+        if inherited:  # a dead run's claim: what it changed is still changed
+            before |= inherited.note.before
+        return WindowNote(
+            holder=self._site.holder,
+            reason=self._reason,
+            opened=netboot.stamp(now),
+            expires=netboot.stamp(now + timedelta(seconds=self.lease)),
+            phase=self._phase,
+            before=before,
+        )
+
+    def refuse_live(self, hardware: Hardware) -> None:
+        """Raise ClaimedError, with holder, since, reason and expiry, when another live run holds the server."""
+        seen = netboot.claim_of(hardware)
+        if seen and seen.run != self.run and seen.live(self._site.clock.now().wall):
+            raise claimed(self._server.name, seen)
+
+    def refuse_lost(self, hardware: Hardware) -> None:
+        """Raise ClaimedError, now and at every later WRITE, when `hardware` does not carry our run id."""
+        seen = netboot.claim_of(hardware)
+        if seen is None or seen.run != self.run:
+            self._site.bus.emit(ClaimChanged("lost", seen.note.holder if seen else "nobody"))
+            self.lost = ClaimedError(
+                f"the claim on {self._server.name} was lost to {seen.run if seen else 'nobody: it was removed'}",
+                where=f"Hardware {self._server.hardware}",
+                next=f"fab status --server {self._server.name}",
+            )
+            raise self.lost
+
+    def _held_until(self, expires: datetime) -> None:
+        self._trusted_until = expires
+        self._next_beat = self._site.clock.now().mono + self.lease / 3
+
+
+def claimed(server: str, seen: ClaimSeen) -> ClaimedError:
+    """The refusal that shows who holds `server`, since when, why and until when."""
+    note = seen.note
+    return ClaimedError(
+        f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "
+        f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
+        where=f"annotation {netboot.RUN}",
+        next=f"wait, or: fab netboot.break {server} --run {seen.run}",
+    )
