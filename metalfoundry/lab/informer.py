@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from metalfoundry.lab.memory import MemoryStore
 from metalfoundry.lab.store import Conflict, Object, Store, StoreError
 
 
@@ -29,6 +30,8 @@ class Informer:
         self._stop.set()
         with self._changed:
             self._changed.notify_all()
+        if isinstance(self._store, MemoryStore):
+            self._store.wake()
         if self._thread.is_alive():
             self._thread.join(5)
 
