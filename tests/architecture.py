@@ -1,0 +1,118 @@
+"""Reads a module of the package with `ast` and names every breach of the rules of docs/design.md.
+
+`breaches("site/window.py", text)` gives one line for each: `12: what is wrong`.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+PACKAGE = "metalfoundry"
+ROOMS = ("model", "commands", "transport", "site", "diagnosis", "runs", "foundry", "ui")
+FRONT = ("ui", "fab")  # the program is made of the tasks, and the tasks are shown by ui
+MODULE_LINES, FUNCTION_LINES = 300, 40
+
+# What a part of the world may be touched by: a folder, or one file.
+DOORS = {
+    "rich": ("ui/",),
+    "fabric": ("transport/", "ui/", "fab.py"),
+    "paramiko": ("transport/",),
+    "invoke": ("ui/", "fab.py"),
+    "asyncssh": ("lab/",),
+    "time": ("transport/clock.py", "lab/"),
+    "subprocess": ("lab/",),
+    "asyncio": ("lab/",),
+    "urllib.request": ("lab/",),
+    "http": ("lab/",),
+}
+NO_SSH = tuple(f"transport/{name}.py" for name in ("base", "clock", "gates", "merge", "follow", "host_keys"))
+PRINTING = ("print", "input", "breakpoint")
+HIDDEN = "an import that nobody can read here"
+READING_TIME = ("now", "utcnow", "today")
+
+
+def breaches(path: str, text: str) -> list[str]:
+    """Every breach in the module that stands at `path` in the package."""
+    tree = ast.parse(text)
+    found = [*_length(tree, text), *_imports(path, tree), *_calls(path, tree)]
+    return [f"{line}: {what}" for line, what in sorted(set(found))]
+
+
+def room(path: str) -> str:
+    """The room of a module, by its path in the package; "" for the package's own front page."""
+    first = PurePosixPath(path).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def imported(path: str, node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The dotted names that an import statement may load, with what a relative one means written out."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    here = [PACKAGE, *PurePosixPath(path).parent.parts]
+    start = [*here[: len(here) - node.level + 1], *filter(None, [node.module])] if node.level else [node.module or ""]
+    return [".".join([*start, alias.name]) for alias in node.names]
+
+
+def may_import(own: str, other: str) -> bool:
+    """Whether a module of the room `own` may import from the room `other`."""
+    if own == other:
+        return True
+    if own == "":
+        return other in ROOMS
+    if own == "lab":
+        return other == "model"
+    if own in FRONT:
+        return other in (*ROOMS, *FRONT, "lab")
+    return own in ROOMS and other in ROOMS and ROOMS.index(other) < ROOMS.index(own)
+
+
+def _imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            continue
+        if isinstance(node, ast.ImportFrom) and any(alias.name == "*" for alias in node.names):
+            yield node.lineno, "imports *"
+        for name in imported(path, node):
+            top, _, rest = name.partition(".")
+            door = next((each for each in DOORS if f"{name}.".startswith(f"{each}.")), "")
+            if top == PACKAGE:
+                own, other = room(path), rest.partition(".")[0]
+                if not may_import(own, other):
+                    yield node.lineno, f"{own or 'the front page'} imports from {other or 'the front page'}"
+            elif door and not path.startswith(DOORS[door]):
+                yield node.lineno, f"{door} belongs to {', '.join(DOORS[door])}"
+            elif door in ("fabric", "paramiko") and path in NO_SSH:
+                yield node.lineno, f"{door} belongs to ssh.py and the modules that serve it"
+
+
+def _calls(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
+    shown = path.startswith("ui/")
+    timed = path.startswith(DOORS["time"])
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Global):
+            yield node.lineno, "a global is changed"
+        elif isinstance(node, ast.Name) and node.id in PRINTING and not shown:
+            yield node.lineno, f"{node.id} belongs to ui/"
+        elif isinstance(node, ast.Name) and node.id == "__import__":
+            yield node.lineno, HIDDEN
+        elif isinstance(node, ast.Attribute):
+            written = ast.unparse(node)
+            if written in ("sys.stdout", "sys.stderr") and not shown:
+                yield node.lineno, f"{written} belongs to ui/"
+            if written.endswith(".import_module") and path != "__init__.py":
+                yield node.lineno, HIDDEN
+            if node.attr in READING_TIME and written.split(".")[-2] in ("datetime", "date") and not timed:
+                yield node.lineno, f"{written} belongs to transport/clock.py"
+
+
+def _length(tree: ast.Module, text: str) -> Iterator[tuple[int, str]]:
+    lines = len(text.splitlines())
+    if lines > MODULE_LINES:
+        yield lines, f"{lines} lines, {MODULE_LINES} at most"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.end_lineno is not None:
+            long = node.end_lineno - node.lineno + 1
+            if long > FUNCTION_LINES:
+                yield node.lineno, f"{node.name} has {long} lines, {FUNCTION_LINES} at most"

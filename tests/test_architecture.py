@@ -1,0 +1,105 @@
+"""The rooms and their walls, on the code as it is; and that each wall is really looked at."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.architecture import FRONT, FUNCTION_LINES, MODULE_LINES, ROOMS, breaches, room
+
+ROOT = Path(__file__).resolve().parent.parent / "metalfoundry"
+MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+CLOCK = "belongs to transport/clock.py"
+LONG_FUNCTION = "def f():\n" + "    x = 1\n" * FUNCTION_LINES
+
+
+@pytest.mark.parametrize("path", MODULES)
+def test_module_keeps_the_rules(path: str) -> None:
+    assert breaches(path, (ROOT / path).read_text(encoding="utf-8")) == []
+
+
+def test_every_module_stands_in_a_room() -> None:
+    assert {room(path) for path in MODULES} == {"", "lab", *ROOMS, *FRONT}
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    (
+        ("model/x.py", "from metalfoundry.commands.base import Command", "1: model imports from commands"),
+        ("commands/x.py", "import metalfoundry.transport.base", "1: commands imports from transport"),
+        ("transport/x.py", "from metalfoundry import site", "1: transport imports from site"),
+        ("transport/x.py", "from .. import runs", "1: transport imports from runs"),
+        ("site/x.py", "from ..diagnosis.facts import Facts", "1: site imports from diagnosis"),
+        ("diagnosis/rules/x.py", "from ...runs import job", "1: diagnosis imports from runs"),
+        ("runs/x.py", "from metalfoundry.foundry import Foundry", "1: runs imports from foundry"),
+        ("runs/x.py", "def f():\n    from metalfoundry.ui import words", "2: runs imports from ui"),
+        ("runs/x.py", "import metalfoundry.lab.world", "1: runs imports from lab"),
+        ("runs/x.py", "from metalfoundry import Foundry", "1: runs imports from Foundry"),
+        ("foundry.py", "from metalfoundry.ui import words", "1: foundry imports from ui"),
+        ("lab/x.py", "from metalfoundry.commands import kubectl", "1: lab imports from commands"),
+        ("lab/kubectl/x.py", "from metalfoundry.transport.clock import Clock", "1: lab imports from transport"),
+        ("__init__.py", "from metalfoundry.lab import world", "1: the front page imports from lab"),
+        ("site/x.py", "from metalfoundry.model.hosts import *", "1: imports *"),
+        ("site/x.py", "import rich.console", "1: rich belongs to ui/"),
+        ("site/x.py", "import time", f"1: time {CLOCK}, lab/"),
+        ("site/x.py", "from time import monotonic", f"1: time {CLOCK}, lab/"),
+        ("site/x.py", "from urllib import request", "1: urllib.request belongs to lab/"),
+        ("site/x.py", "import subprocess as s", "1: subprocess belongs to lab/"),
+        ("site/x.py", "import paramiko", "1: paramiko belongs to transport/"),
+        ("runs/x.py", "from fabric import Connection", "1: fabric belongs to transport/, ui/, fab.py"),
+        ("runs/x.py", "import invoke.context", "1: invoke belongs to ui/, fab.py"),
+        ("transport/x.py", "import asyncssh", "1: asyncssh belongs to lab/"),
+        (
+            "transport/base.py",
+            "import paramiko",
+            "1: paramiko belongs to ssh.py and the modules that serve it",
+        ),
+        ("site/x.py", "print(1)", "1: print belongs to ui/"),
+        ("lab/x.py", "say = print", "1: print belongs to ui/"),
+        ("runs/x.py", "import sys\nsys.stderr.write('')", "2: sys.stderr belongs to ui/"),
+        (
+            "runs/x.py",
+            "from datetime import datetime\nx = datetime.now()",
+            f"2: datetime.now {CLOCK}",
+        ),
+        (
+            "runs/x.py",
+            "import datetime\ndatetime.datetime.now",
+            f"2: datetime.datetime.now {CLOCK}",
+        ),
+        ("runs/x.py", "from datetime import date\ndate.today()", f"2: date.today {CLOCK}"),
+        ("runs/x.py", "x = 1\ndef f():\n    global x", "3: a global is changed"),
+        (
+            "runs/x.py",
+            "import importlib\nimportlib.import_module('y')",
+            "2: an import that nobody can read here",
+        ),
+        ("runs/x.py", "x = 1\n" * (MODULE_LINES + 1), f"301: 301 lines, {MODULE_LINES} at most"),
+        ("runs/x.py", LONG_FUNCTION, f"1: f has 41 lines, {FUNCTION_LINES} at most"),
+    ),
+)
+def test_a_breach_is_found(path: str, text: str, expected: str) -> None:
+    assert breaches(path, text) == [expected]
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    (
+        ("runs/x.py", "from metalfoundry.site.window import Window"),
+        ("runs/x.py", "from . import job"),
+        ("model/x.py", "from urllib.parse import urlsplit"),
+        ("transport/x.py", "from ..model import hosts"),
+        ("transport/ssh.py", "import fabric, paramiko"),
+        ("transport/clock.py", "import time\nfrom datetime import datetime\ndatetime.now()"),
+        ("lab/machine.py", "import time, asyncssh, subprocess\nfrom metalfoundry.model.hosts import Host"),
+        ("ui/cli.py", "from metalfoundry.fab import ns\nfrom fabric.main import Fab\nprint(1)"),
+        ("fab.py", "from metalfoundry.ui import words\nfrom fabric import task"),
+        ("ui/laboratory.py", "from metalfoundry.lab import process"),
+        ("foundry.py", "from metalfoundry.runs import provision"),
+        ("runs/x.py", "def f(clock):\n    return clock.now()"),
+        ("runs/x.py", "x = 1\n" * MODULE_LINES),
+    ),
+)
+def test_what_is_allowed_passes(path: str, text: str) -> None:
+    assert breaches(path, text) == []
