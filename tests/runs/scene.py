@@ -1,0 +1,84 @@
+"""A Job as the phases have filled it in, with nothing behind it that could be asked."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.model.events import Bus, Event, Record
+from metalfoundry.model.hosts import Host
+from metalfoundry.model.inventory import Inventory, Server, Timeouts, Verify
+from metalfoundry.model.inventory import Site as Place
+from metalfoundry.model.resources import Workflow
+from metalfoundry.runs.job import Job, Options
+from metalfoundry.runs.provision import new_job
+from metalfoundry.site.site import Site, inline
+from metalfoundry.transport.clock import FakeClock
+from metalfoundry.transport.gates import Gated
+from tests.fakes import FakeTransport
+
+OLD = MachineFacts(
+    boot_id="boot-old",
+    machine_id="id-old",
+    hostname="anvil",
+    os_id="debian",
+    os_name="Debian GNU/Linux 11 (bullseye)",
+    uptime=86400.0,
+    macs=("00:21:9b:a1:dc:c0",),
+    host_key="SHA256:old",
+)
+HOOK = MachineFacts(boot_id="boot-hook", os_id="hookos", os_name="HookOS 0.10.0", host_key="SHA256:hook")
+NEW = MachineFacts(
+    boot_id="boot-new",
+    machine_id="id-new",
+    hostname="anvil",
+    os_id="ubuntu",
+    os_name="Ubuntu 24.04.3 LTS",
+    uptime=20.0,
+    marker="installed 2",
+    cloud_init="status: done",
+    host_key="SHA256:new",
+)
+
+
+class Scene:
+    """`job` and the `events` that it made known."""
+
+    def __init__(self, before: MachineFacts | None = OLD, **verify: Any) -> None:
+        self.clock = FakeClock()
+        self.events: list[Event] = []
+        self.transport = FakeTransport(self.clock)
+        server = Server("anvil", "anvil", verify=Verify(**verify), address="108.181.38.87")
+        inventory = Inventory(
+            Place("colo", Host("jump", "170.9.8.103", "ubuntu")),
+            {"anvil": server},
+            Timeouts(),
+            Path("/inventory.yaml"),
+        )
+        gated = Gated(self.transport, [], self.clock)
+        bus = Bus(lambda: self.clock.now().wall, [self])
+        site = Site(inventory, gated, gated, self.clock, bus, background=inline, holder="kevin@laptop")
+        self.job: Job = new_job(site, server, Options(), "run-1")
+        self.job.before = before
+
+    def __call__(self, record: Record) -> None:
+        self.events.append(record.event)
+
+    def workflow(self, state: str, *states: str, last: str = "reboot-into-os") -> None:
+        """Let the watch have shown this Workflow; its actions have these states, the last one is called `last`."""
+        names = [*(f"a{number}" for number in range(1, len(states))), last][: len(states)]
+        actions = [{"name": name, "image": "x", "state": one} for name, one in zip(names, states, strict=True)]
+        current = next((one for one in reversed(actions) if one["state"] != "PENDING"), actions[0] if actions else None)
+        status: dict[str, Any] = {"state": state, "tasks": [{"name": "os", "actions": actions}]}
+        if current:
+            status["currentState"] = {"actionName": current["name"], "taskName": "os", "state": current["state"]}
+        self.job.progress.take(
+            Workflow.of({"kind": "Workflow", "metadata": {"name": "anvil-ubuntu"}, "status": status})
+        )
+
+
+def changed(facts: MachineFacts, **more: Any) -> MachineFacts:
+    """The same machine, said a little differently."""
+    return replace(facts, **more)
