@@ -1,10 +1,12 @@
 #!/bin/sh
-# make demo: two servers in the embedded lab, one that installs and one that hangs. Ends with the lab down.
+# make demo: in the embedded lab one server is installed, and one hangs and is asked why. Ends with the lab down.
 set -u
-speed=${SPEED:-4}
 lab=$(mktemp -d)
+hanging=
+
 end() {
   trap '' INT TERM HUP
+  [ -z "$hanging" ] || { kill -TERM "$hanging" 2>/dev/null && wait "$hanging"; }
   fab lab.down --dir "$lab" >/dev/null
   rm -rf "$lab"
 }
@@ -13,13 +15,31 @@ trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 
 show() { # WORDS: type a command, then run it
-  printf '\n$ %s\n' "$*"
+  printf '\n\033[1m$ %s\033[0m\n' "$*"
   "$@"
 }
 
+lab_up() { # SCENARIO SPEED
+  fab lab.up --scenario "$1" --speed "$2" --dir "$lab" >/dev/null
+}
+
 export METALFOUNDRY_INVENTORY="$lab/inventory.yaml"
-fab lab.up --speed "$speed" --dir "$lab" >/dev/null || exit
-echo "A lab is up: a jump host, a Tinkerbell cluster, two servers; $speed times as fast as life."
+
+echo "The lab: a jump host, a Tinkerbell cluster and two servers, three times as fast as life."
+lab_up installs 3 || exit
 show fab status || exit
-show fab provision colo-server-01 --yes --reason "new disk" || exit
-show fab status || exit
+show fab provision colo-server-01 --yes --reason demo || exit
+
+fab --list | grep -q '^  troubleshoot ' || exit 0
+printf '\nThe lab again: now the Workflow waits for an agent that no machine is.\n'
+lab_up wrong-agent-id 4 || exit
+printf '\n\033[1m$ %s\033[0m\n' "fab provision anvil --yes --reason demo &"
+fab provision anvil --yes --reason demo >"$lab/anvil.txt" 2>&1 &
+hanging=$!
+sleep 4
+show fab troubleshoot anvil
+printf '\nMeanwhile, in the background:\n'
+wait "$hanging"
+hanging=
+tail -n 6 "$lab/anvil.txt"
+show fab netboot.status
