@@ -36,10 +36,8 @@ def connect_error(exc: Exception, endpoint: Endpoint, attempt: Deadline, deadlin
     return ConnectError(f"{name}: cannot be reached: {exc}", where=where, next=ssh)
 
 
-def forward_error(
-    exc: Exception, endpoint: Endpoint, jump: Endpoint, seconds: float, deadline: Deadline
-) -> TransportError:
-    """The error for a host that the living `jump` could not connect us to within `seconds`."""
+def forward_error(exc: Exception, endpoint: Endpoint, jump: Endpoint, deadline: Deadline) -> TransportError:
+    """The error for a host that the living `jump` could not connect us to."""
     name, where = endpoint.host.name, endpoint.where
     look = f"ssh -p {jump.port} {jump.user}@{jump.address} nc -vz {endpoint.address} {endpoint.port}"
     if not isinstance(exc, paramiko.ChannelException):

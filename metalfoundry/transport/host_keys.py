@@ -120,7 +120,7 @@ def _load(file: Path) -> list[Entry]:
 
 
 class HostKeys:
-    """What is known of one host: `files` in the order they are read; new keys are added to the first of them."""
+    """What is known of one host: `files` in the order they are read."""
 
     def __init__(self, label: str, name: str, address: str, port: int, files: Sequence[Path]) -> None:
         """`label` is how messages call the host, `name` how known_hosts does.

@@ -12,7 +12,7 @@ from pathlib import Path
 import paramiko
 from paramiko.agent import AgentKey, AgentSSH
 
-from metalfoundry.model.errors import AuthError, LinkLost
+from metalfoundry.model.errors import AuthError, ConnectError
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.host_keys import fingerprint
 from metalfoundry.transport.ssh_config import Endpoint, UserFiles
@@ -73,12 +73,19 @@ class Keyring:
                 raise
             if len(self.offered) > 1:  # sshd hangs up after MaxAuthTries keys
                 raise self._error("hung up on us, which it does after too many keys") from exc
-            raise LinkLost(f"{self.endpoint.host.name}: hung up while we logged in", where=self.endpoint.where) from exc
+            raise self._hung_up() from exc
         except EOFError as exc:
-            raise LinkLost(f"{self.endpoint.host.name}: hung up while we logged in", where=self.endpoint.where) from exc
+            raise self._hung_up() from exc
         if more:
             raise self._error(f"takes the key but wants more: {', '.join(more)}")
         return True
+
+    def _hung_up(self) -> ConnectError:
+        return ConnectError(
+            f"{self.endpoint.host.name}: hung up while we logged in",
+            where=self.endpoint.where,
+            next="it may be starting or stopping: try again; else read its sshd's log",
+        )
 
     def _keys(self, agent: Agent) -> Iterator[tuple[str, paramiko.PKey]]:
         held = {key.get_base64(): key for key in agent.get_keys()}

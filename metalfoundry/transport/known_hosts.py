@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import fcntl
 import hashlib
 import hmac
@@ -42,7 +43,11 @@ def record(known_hosts: Path, address: str, port: int, key: ServerKey) -> str | 
     nothing was. A line that names other hosts as well keeps those; wildcard and marked (`@…`) lines stay. A
     hashed name stays hashed. Raises TransportError when the file cannot be written.
     """
-    name = host_name(address, port)
+    return record_as(known_hosts, host_name(address, port), key)
+
+
+def record_as(known_hosts: Path, name: str, key: ServerKey) -> str | None:
+    """As `record`, for the host that known_hosts calls `name`."""
     try:
         with _locked(known_hosts) as file:
             text = file.read_text(encoding="utf-8", errors="surrogateescape")
@@ -105,6 +110,8 @@ def _replace(file: Path, text: str) -> None:
 def _locked(known_hosts: Path) -> Iterator[Path]:
     """The file behind any symlink, made if absent, held against every other writer of ours."""
     file = known_hosts.expanduser().resolve()
+    if file.exists() and not file.is_file():  # /dev/null is a favourite
+        raise OSError(errno.EINVAL, "not a regular file")
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     while True:
         descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o600)

@@ -8,14 +8,13 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import paramiko
 from fabric import Config, Connection
 
 from metalfoundry.model.errors import DeadlineExceeded, LinkLost, TransportError
-from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
+from metalfoundry.model.hosts import ServerKey
 from metalfoundry.transport import known_hosts
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.failures import connect_error, forward_error
@@ -99,7 +98,7 @@ class Link:
         except (paramiko.SSHException, EOFError, OSError) as exc:
             if not isinstance(exc, paramiko.ChannelException) and not self.alive():
                 raise self.lost("does not answer any more", sent=False) from exc
-            raise forward_error(exc, endpoint, self.endpoint, seconds, deadline) from exc
+            raise forward_error(exc, endpoint, self.endpoint, deadline) from exc
 
     def alive(self) -> bool:
         """Whether the host answers a request now; a refusal is an answer. When not, the link is killed."""
@@ -126,31 +125,32 @@ class Link:
 class _Check(paramiko.MissingHostKeyPolicy):
     """Gives every key paramiko is shown to our own check; paramiko itself knows no host."""
 
-    def __init__(self, known: HostKeys, policy: HostKeyPolicy) -> None:
-        self._known, self._policy = known, policy
+    def __init__(self, known: HostKeys, endpoint: Endpoint) -> None:
+        self._known, self._endpoint = known, endpoint
         self.key: ServerKey | None = None
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
         shown = server_key(key.get_name(), key.get_base64())
-        self._known.check(shown, self._policy, self._add)
+        self._known.check(shown, self._endpoint.host.host_key, self._add)
         self.key = shown
 
     def _add(self, key: ServerKey) -> None:
-        known = self._known
-        file = known.files[0] if known.files else Path("~/.ssh/known_hosts")
+        name, file = self._endpoint.host.name, self._endpoint.new_keys
+        if file is None:
+            return
         try:
-            known_hosts.add(file, known.name, key)
+            known_hosts.add(file, self._endpoint.known_as, key)
         except OSError as exc:
-            log.warning("%s: the new host key could not be added to %s: %s", known.label, file, exc.strerror)
+            log.warning("%s: the new host key could not be added to %s: %s", name, file, exc.strerror)
         else:
-            log.info("%s: new host key %s %s added to %s", known.label, key.type, key.fingerprint, file)
+            log.info("%s: new host key %s %s added to %s", name, key.type, key.fingerprint, file)
 
 
 def open_link(endpoint: Endpoint, via: Link | None, files: UserFiles, patience: Patience, deadline: Deadline) -> Link:
     """Connect, check the host key, log in. Raises ConnectError and its kin, or DeadlineExceeded."""
     attempt = deadline.within(patience.connect)
     known = HostKeys(endpoint.host.name, endpoint.known_as, endpoint.address, endpoint.port, endpoint.known_hosts)
-    check = _Check(known, endpoint.host.host_key)
+    check = _Check(known, endpoint)
     sock = via.forward(endpoint, deadline) if via else _tcp(endpoint, attempt, deadline)
     connection = None
     try:

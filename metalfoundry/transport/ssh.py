@@ -7,7 +7,7 @@ import logging
 import random
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 import paramiko
@@ -93,7 +93,8 @@ class SshTransport:
                 if not out and not err and not talk.ended:
                     yield None
             yield from lines.end()
-            log.debug("%s: followed command ended with %d", host.name, talk.status())
+            with suppress(DeadlineExceeded):
+                log.debug("%s: followed command ended with %d", host.name, talk.status())
 
     def presented(self, host: Host) -> ServerKey | None:
         """The key with which the kept connection to `host` was opened; None without a connection."""

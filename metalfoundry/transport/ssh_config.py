@@ -20,8 +20,9 @@ import paramiko
 from fabric import Config, Connection
 
 from metalfoundry.model.errors import ConnectError
-from metalfoundry.model.hosts import Host, HostKeyPolicy
+from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.host_keys import host_name
+from metalfoundry.transport.known_hosts import record_as
 
 MAX_INCLUDES = 16
 
@@ -49,7 +50,10 @@ class UserFiles:
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """A Host with every question answered. `known_as` is its name in known_hosts; new keys go to the first file."""
+    """A Host with every question answered.
+
+    `known_as` is its name in known_hosts, `known_hosts` the files to read, `new_keys` the one to write, if any.
+    """
 
     host: Host
     address: str
@@ -57,6 +61,7 @@ class Endpoint:
     user: str
     known_as: str
     known_hosts: tuple[Path, ...]
+    new_keys: Path | None
     identities: tuple[Path, ...]
     identities_only: bool
     agent: str | None
@@ -82,6 +87,7 @@ def resolve(host: Host, files: UserFiles) -> Endpoint:
             next=f"ssh -G {host.address}",
         ) from exc
     options: dict[str, Any] = connection.ssh_config
+    own = _own_known_hosts(host, options, files)
     only_one = host.identity is not None
     identities = [host.identity] if host.identity else options.get("identityfile", [])
     agent = options.get("identityagent", "SSH_AUTH_SOCK")
@@ -91,7 +97,8 @@ def resolve(host: Host, files: UserFiles) -> Endpoint:
         port=connection.port,
         user=connection.user,
         known_as=options.get("hostkeyalias", host_name(connection.host, connection.port)).lower(),
-        known_hosts=_known_hosts(host, options, files),
+        known_hosts=(*own, *_system_known_hosts(options, files)),
+        new_keys=own[0] if own else None,
         identities=tuple(_path(str(word), files) for word in identities),
         identities_only=only_one or options.get("identitiesonly", "no").lower() == "yes",
         agent=files.agent if agent == "SSH_AUTH_SOCK" else None if agent == "none" else str(_path(agent, files)),
@@ -99,16 +106,26 @@ def resolve(host: Host, files: UserFiles) -> Endpoint:
     )
 
 
-def _known_hosts(host: Host, options: dict[str, Any], files: UserFiles) -> tuple[Path, ...]:
-    own = ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
+def record_key(host: Host, key: ServerKey, files: UserFiles | None = None) -> str | None:
+    """As known_hosts.record, for the name and the file under which SSH looks `host` up, aliases included."""
+    files = files or UserFiles.of_this_user()
+    endpoint = resolve(host, files)
+    return record_as(endpoint.new_keys or files.home / ".ssh/known_hosts", endpoint.known_as, key)
+
+
+def _own_known_hosts(host: Host, options: dict[str, Any], files: UserFiles) -> tuple[Path, ...]:
+    words = ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
     if host.known_hosts:
-        own = [host.known_hosts]
+        words = [host.known_hosts]
     elif "userknownhostsfile" in options:
-        own = shlex.split(options["userknownhostsfile"])
-    system = list(map(str, files.system_known_hosts))
-    if "globalknownhostsfile" in options:
-        system = shlex.split(options["globalknownhostsfile"])
-    return tuple(_path(word, files) for word in (*own, *system) if word != "none")
+        words = shlex.split(options["userknownhostsfile"])
+    return tuple(_path(word, files) for word in words if word != "none")
+
+
+def _system_known_hosts(options: dict[str, Any], files: UserFiles) -> tuple[Path, ...]:
+    if "globalknownhostsfile" not in options:
+        return files.system_known_hosts
+    return tuple(_path(word, files) for word in shlex.split(options["globalknownhostsfile"]) if word != "none")
 
 
 def _jump(host: Host, options: dict[str, Any]) -> Host | None:

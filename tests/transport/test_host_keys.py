@@ -252,6 +252,12 @@ def test_many_threads_record_without_losing_a_line(tmp_path: Path) -> None:
     assert sorted(line.split()[0] for line in file.read_text().splitlines()) == sorted(f"host{n}" for n in range(20))
 
 
+def test_record_never_replaces_a_device(tmp_path: Path) -> None:
+    with pytest.raises(TransportError, match="not a regular file"):
+        record(Path("/dev/null"), "a", 22, as_server_key(new_key()))
+    assert Path("/dev/null").is_char_device()
+
+
 def test_record_that_cannot_write_gives_the_line_to_add() -> None:
     key = as_server_key(new_key())
     with pytest.raises(TransportError) as caught:

@@ -10,9 +10,9 @@ import pytest
 
 from metalfoundry.commands.base import Command
 from metalfoundry.model.errors import ConnectError, HostKeyError
-from metalfoundry.model.hosts import Host, HostKeyPolicy
+from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.ssh import SshTransport
-from metalfoundry.transport.ssh_config import UserFiles, resolve
+from metalfoundry.transport.ssh_config import UserFiles, record_key, resolve
 from tests.transport.servers import World, public, soon
 
 Connect = Callable[..., SshTransport]
@@ -65,6 +65,7 @@ def test_what_the_host_says_wins(tmp_path: Path) -> None:
     end = resolve(host, config)
     assert (end.user, end.port, end.identities, end.via) == ("me", 22, (Path("/key"),), via)
     assert end.known_hosts == (Path("/known"), tmp_path / "system")
+    assert end.new_keys == Path("/known")
     assert end.identities_only
 
 
@@ -85,6 +86,18 @@ def test_more_of_an_alias(tmp_path: Path) -> None:
     assert (end.known_as, end.identities_only, end.agent) == ("rack-1", True, None)
     assert end.known_hosts == (tmp_path / "a b", tmp_path / "c")
     assert resolve(Host("x", "y", port=2222), config).known_as == "[y]:2222"
+
+
+def test_a_new_key_is_recorded_under_the_name_and_in_the_file_ssh_looks_at(tmp_path: Path) -> None:
+    config = files(tmp_path, f"Host x\n HostName 10.0.0.5\n Port 2222\n UserKnownHostsFile {tmp_path}/mine\n")
+    assert record_key(Host("x", "x"), ServerKey("ssh-ed25519", "AAAA", ""), config) is None
+    assert (tmp_path / "mine").read_text() == "[10.0.0.5]:2222 ssh-ed25519 AAAA\n"
+
+
+def test_without_a_file_of_ones_own_no_other_is_written(tmp_path: Path) -> None:
+    config = files(tmp_path, "Host x\n UserKnownHostsFile none\n")
+    end = resolve(Host("x", "x"), config)
+    assert (end.known_hosts, end.new_keys) == ((tmp_path / "system",), None)
 
 
 def test_a_chain_of_jumps_is_kept_in_order(tmp_path: Path) -> None:
