@@ -12,29 +12,17 @@ from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
 
-from metalfoundry.ui.words import INVENTORY, check_names, finish, opened
+from metalfoundry.ui import lab_tasks, netboot_tasks
+from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, words
 
 if TYPE_CHECKING:
     from metalfoundry.runs.job import Options
-
-_HELP = {
-    "name": "server, or NAME,NAME…, or all",
-    "server": "only these: NAME,NAME… (default: all)",
-    "inventory": "inventory file (default: $METALFOUNDRY_INVENTORY, else ./inventory.yaml)",
-    "json": "one JSON document on stdout, everything else on stderr",
-    "yes": "do not ask for the server's name",
-    "reason": "why, for whoever finds the claim",
-}
-
-
-def _help(*names: str, **more: str) -> dict[str, str]:
-    return {name: _HELP[name] for name in names} | more
 
 
 @task(
     positional=["name"],
     auto_shortflags=False,
-    help=_help(
+    help=words(
         "name",
         "inventory",
         "json",
@@ -76,7 +64,7 @@ def provision(
         finish(provisioning.provision(foundry, servers, options, ask=not yes, json=json))
 
 
-@task(auto_shortflags=False, help=_help("server", "inventory", "json"))
+@task(auto_shortflags=False, help=words("server", "inventory", "json"))
 def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool = False) -> None:
     """Where every server stands, from one remote command: fab status"""
     from metalfoundry.ui import looking
@@ -85,7 +73,7 @@ def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool 
         looking.status(foundry, foundry.servers(server or None), json)
 
 
-@task(positional=["name"], auto_shortflags=False, help=_help("name", "inventory"))
+@task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
 def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
     """The one-time step: make a closed netboot block where the Hardware has none: fab init all"""
     from metalfoundry.ui import looking
@@ -93,67 +81,6 @@ def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
     check_names(c, "init", name, init)
     with opened(c, inventory) as foundry:
         looking.init(foundry, foundry.servers(name))
-
-
-@task(
-    name="open",
-    positional=["name"],
-    auto_shortflags=False,
-    help=_help("name", "inventory", "reason", "yes", minutes="how long it stays open (default: 10)"),
-)
-def netboot_open(
-    c: Context, name: str, inventory: str = INVENTORY, reason: str = "", minutes: int = 10, yes: bool = False
-) -> None:
-    """Open netboot by hand: the next boot wipes the server! fab netboot.open anvil --minutes 5"""
-    from metalfoundry.ui import looking
-
-    check_names(c, "netboot.open", name, netboot_open)
-    with opened(c, inventory) as foundry:
-        looking.open_netboot(foundry, foundry.servers(name), reason, minutes * 60.0, ask=not yes)
-
-
-@task(name="close", positional=["name"], auto_shortflags=False, help=_help("name", "inventory"))
-def netboot_close(c: Context, name: str, inventory: str = INVENTORY) -> None:
-    """Close netboot and prove it: fab netboot.close anvil"""
-    from metalfoundry.ui import looking
-
-    check_names(c, "netboot.close", name, netboot_close)
-    with opened(c, inventory) as foundry:
-        looking.close_netboot(foundry, foundry.servers(name))
-
-
-@task(name="status", auto_shortflags=False, help=_help("server", "inventory", "json"))
-def netboot_status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool = False) -> None:
-    """Whose netboot is open, and until when: fab netboot.status"""
-    from metalfoundry.ui import looking
-
-    with opened(c, inventory, json) as foundry:
-        looking.netboot_status(foundry, foundry.servers(server or None), json)
-
-
-@task(
-    name="up",
-    auto_shortflags=False,
-    help={
-        "scenario": "how the machines behave (default: installs; `list` names all)",
-        "speed": "how many times quicker than life (default: 1)",
-        "dir": "where the lab keeps its files (default: .lab)",
-        "real": "with OpenSSH, kube-apiserver and etcd (KUBEBUILDER_ASSETS) instead of the embedded stand-ins",
-    },
-)
-def lab_up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab", real: bool = False) -> None:
-    """Start the embedded lab in the background, and say how to use it: fab lab.up --scenario reboot-last"""
-    from metalfoundry.ui import laboratory
-
-    laboratory.up(scenario, speed, dir, real)
-
-
-@task(name="down", auto_shortflags=False, help={"dir": "where the lab keeps its files (default: .lab)"})
-def lab_down(c: Context, dir: str = ".lab") -> None:
-    """Stop the embedded lab: fab lab.down"""
-    from metalfoundry.ui import laboratory
-
-    laboratory.down(dir)
 
 
 def _options(workflow: str, workflow_name: str, template: str, *rest: Any) -> Options:
@@ -173,15 +100,8 @@ def _options(workflow: str, workflow_name: str, template: str, *rest: Any) -> Op
     )
 
 
-def _collection(name: str, *tasks: Any) -> Collection:
-    collection = Collection(name)
-    for one in tasks:
-        collection.add_task(one)
-    return collection
-
-
 ns = Collection()
 for one in (provision, status, init):
     ns.add_task(one)
-ns.add_collection(_collection("netboot", netboot_open, netboot_close, netboot_status))
-ns.add_collection(_collection("lab", lab_up, lab_down))
+ns.add_collection(netboot_tasks.collection())
+ns.add_collection(lab_tasks.collection())

@@ -15,15 +15,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 
+from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.model.events import Bus, Sink
 from metalfoundry.model.inventory import Inventory, Server, load
-from metalfoundry.runs import manual, plan, provision, status
+from metalfoundry.runs import audit, manual, plan, provision, status, sweeper
+from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.job import Options
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
-from metalfoundry.site.site import Site
 from metalfoundry.site.proof import Proof
+from metalfoundry.site.site import Site
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Cancel, Clock, SystemClock
 from metalfoundry.transport.gates import CancelGate, Gated, PlanGate
@@ -90,6 +93,42 @@ class Foundry:
     def close_netboot(self, name: str) -> Proof:
         """Close one server's window, whoever opened it by hand. Raises ClaimedError while a live run holds it."""
         return manual.close_netboot(self._site(), self.inventory.server(name))
+
+    def break_claim(self, name: str, run: str, reason: str = "") -> Proof:
+        """Close the window of run `run` on one server and take its claim away. Raises ClaimedError for another run."""
+        return manual.break_claim(self._site(), self.inventory.server(name), run, reason)
+
+    def audit(self, close: bool = False) -> list[OpenWindow]:
+        """Every open window in the namespace; with `close`, those that nobody holds are closed. Raises UnsafeError."""
+        return audit.audit(self._site(), close)
+
+    def guards(self) -> list[GuardSeen]:
+        """All guards on the jump host."""
+        return manual.guards(self._site())
+
+    def reap_guards(self) -> list[str]:
+        """Remove what guards that are over have left there; the runs they belonged to."""
+        return manual.reap_guards(self._site())
+
+    def guard_log(self, run: str) -> str:
+        """The whole log of one guard."""
+        return manual.guard_log(self._site(), run)
+
+    def sweeper_manifests(self) -> str:
+        """The sweeper's objects as YAML."""
+        return sweeper.manifests(self._site())
+
+    def install_sweeper(self) -> None:
+        """Apply the sweeper's objects. Raises PreflightError."""
+        sweeper.install(self._site())
+
+    def remove_sweeper(self) -> None:
+        """Delete the sweeper's objects. Raises PreflightError."""
+        sweeper.remove(self._site())
+
+    def sweeper_status(self) -> SweeperSeen | None:
+        """The sweeper as it stands; None when it is not installed."""
+        return sweeper.status(self._site())
 
     def init(self, name: str) -> bool:
         """Make a closed `netboot` block where the Hardware has none; say whether something was to do."""

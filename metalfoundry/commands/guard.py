@@ -67,19 +67,19 @@ class Guard:
         return {"RUN": self.run, "NONCE": self.nonce}
 
 
-def list_guards() -> Command:
+def list_guards() -> Part:
     """All guards on the jump host, with the last line of each log."""
-    return Command(("sh", "-s"), stdin=_text("list", {}))
+    return Part("guards", ("sh", "-s"), _text("list", {}))
 
 
-def reap_guards() -> Command:
+def reap_guards() -> Part:
     """Remove what ended and dead guards left behind; print their runs."""
-    return Command(("sh", "-s"), stdin=_text("reap", {}), effect=Effect.WRITE)
+    return Part("reaped", ("sh", "-s"), _text("reap", {}))
 
 
-def guard_log(run: str) -> Command:
+def guard_log(run: str) -> Part:
     """The whole log of one guard."""
-    return Command(("sh", "-s"), stdin=_text("log", {"RUN": run}))
+    return Part("log", ("sh", "-s"), _text("log", {"RUN": run}))
 
 
 @dataclass(frozen=True, slots=True)

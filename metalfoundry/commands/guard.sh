@@ -403,9 +403,11 @@ close() {
 patch_from() { # FILE
   (
     exec 4>&-
+    # Through cat, because kubectl opens /dev/stdin anew: on a fifo whose writer has gone that would wait for ever.
     # shellcheck disable=SC2086
-    $KUBECTL patch "$hardware_type" "$HARDWARE" -n "$NAMESPACE" --type=json --patch-file=/dev/stdin \
-      --field-manager=metalfoundry --request-timeout=10s <"$1" >/dev/null 2>"$DIR/err.patch" 3>&- 5>&- &
+    cat <"$1" 3>&- 5>&- | $KUBECTL patch "$hardware_type" "$HARDWARE" -n "$NAMESPACE" --type=json \
+      --patch-file=/dev/stdin --field-manager=metalfoundry --request-timeout=10s \
+      >/dev/null 2>"$DIR/err.patch" 3>&- 5>&- &
     exec 5>&-
     printf '%s|kid|PATCH|%s\n' "$NONCE" "$!" >&3
     wait "$!"

@@ -18,6 +18,7 @@ from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 
 RUN = "metalfoundry.dev/run"
 WINDOW = "metalfoundry.dev/window"
+BROKEN = "metalfoundry.dev/broken"
 
 Operation = dict[str, Any]
 
@@ -97,6 +98,8 @@ def claim(hardware: Hardware, run: str, note: WindowNote) -> list[Operation]:
         operations += [_test("/metadata/annotations", None), _add("/metadata/annotations", {})]
     operations += [_test(_annotation(RUN), holder.run if holder else None), _add(_annotation(RUN), run)]
     operations.append(_add(_annotation(WINDOW), note.to_json()))
+    if BROKEN in hardware.annotations:
+        operations.append(_remove(_annotation(BROKEN)))
     operations += [_add(_annotation(key), "disabled") for key in note.before if key == FLUX_RECONCILE]
     return operations
 
@@ -142,6 +145,21 @@ def release(hardware: Hardware, run: str, note: WindowNote) -> list[Operation]:
         elif key in hardware.annotations:
             operations.append(_remove(_annotation(key)))
     return operations
+
+
+def break_(hardware: Hardware, run: str, note: WindowNote, who: str, why: str, when: datetime) -> list[Operation]:
+    """As `release`, for somebody else's claim; who did it, why and when stays on the object until the next claim."""
+    record = json.dumps({"run": run, "by": who, "reason": why, "at": stamp(when)}, sort_keys=True)
+    return [*release(hardware, run, note), _add(_annotation(BROKEN), record)]
+
+
+def broken(hardware: Hardware) -> str:
+    """Who broke the last claim, in words; "" where nobody did."""
+    try:
+        record = json.loads(hardware.annotations.get(BROKEN, ""))
+        return f"broken by {record['by']} at {record['at']}: {record['reason'] or 'no reason given'}"
+    except (ValueError, KeyError, TypeError):
+        return ""
 
 
 def init(hardware: Hardware) -> list[Operation]:

@@ -68,9 +68,7 @@ class PreflightError(MetalfoundryError):
 class TransportError(PreflightError):
     """The way to a host failed. `sent`: whether the command may have taken effect there."""
 
-    def __init__(
-        self, what: str, *, where: str = "", next: str = "", evidence: str = "", sent: bool = False
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", next: str = "", evidence: str = "", sent: bool = False) -> None:
         super().__init__(what, where=where, next=next, evidence=evidence)
         self.sent = sent
 
@@ -100,9 +98,7 @@ class CommandError(MetalfoundryError):
 
     exit_code = 10
 
-    def __init__(
-        self, what: str, *, where: str = "", next: str = "", exit_status: int = 1, stderr: str = ""
-    ) -> None:
+    def __init__(self, what: str, *, where: str = "", next: str = "", exit_status: int = 1, stderr: str = "") -> None:
         super().__init__(what, where=where, next=next, evidence=stderr.strip())
         self.exit_status = exit_status
         self.stderr = stderr

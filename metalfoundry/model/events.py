@@ -194,9 +194,14 @@ class Bus:
     server: str = ""
     phase: str = ""
 
-    def scoped(self, **names: str) -> Bus:
-        """The same bus with other `run`, `server` or `phase`."""
-        return replace(self, **names)
+    def scoped(self, *, run: str | None = None, server: str | None = None, phase: str | None = None) -> Bus:
+        """The same bus with other `run`, `server` or `phase`; None leaves one as it is."""
+        return replace(
+            self,
+            run=self.run if run is None else run,
+            server=self.server if server is None else server,
+            phase=self.phase if phase is None else phase,
+        )
 
     def emit(self, event: Event) -> None:
         """Hand `event` to every sink; a sink that raises is dropped and logged once."""

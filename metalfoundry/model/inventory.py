@@ -25,6 +25,14 @@ servers:
 
 
 @dataclass(frozen=True, slots=True)
+class Sweeper:
+    """The CronJob that `fab netboot.sweeper --install` makes: its image and cron schedule."""
+
+    image: str = "alpine/k8s:1.33.4"
+    schedule: str = "* * * * *"
+
+
+@dataclass(frozen=True, slots=True)
 class Site:
     """The place: its jump host, and what is spoken to from there.
 
@@ -37,6 +45,7 @@ class Site:
     namespace: str = "tink-system"
     smee: str | None = None
     flux: Literal["auto", "off"] = "auto"
+    sweeper: Sweeper = Sweeper()
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +203,7 @@ def _site(keys: SiteKeys, base: Path) -> Site:
         namespace=keys.namespace,
         smee=keys.smee,
         flux=keys.flux,
+        sweeper=Sweeper(**keys.sweeper.model_dump()),
     )
 
 

@@ -123,6 +123,13 @@ class JumpKeys(Section):
     known_hosts: File | None = key(None, "where known host keys stand", _A_FILE, shown="~/.ssh/known_hosts")
 
 
+class SweeperKeys(Section):
+    """site.sweeper"""
+
+    image: Text = key("alpine/k8s:1.33.4", "an image with sh, sed, date and kubectl", "a container image")
+    schedule: Text = key("* * * * *", "how often it looks for windows past their time", "a cron schedule")
+
+
 class SiteKeys(Section):
     """site"""
 
@@ -143,6 +150,7 @@ class SiteKeys(Section):
         "auto: where Flux manages the Hardware, it is paused for that one object during a run",
         "auto or off",
     )
+    sweeper: SweeperKeys = key(SweeperKeys(), "the CronJob that closes what nobody else closes", "a mapping")
 
 
 class VerifyKeys(Section):

@@ -1,9 +1,13 @@
-"""The window by hand: open, close, and the one-time step that makes the netboot block."""
+"""The window by hand: open, close, break a claim, look at guards; and the one-time step that makes the block."""
 
 from __future__ import annotations
 
-from metalfoundry.commands import netboot
-from metalfoundry.model.errors import PreflightError
+from metalfoundry.commands import guard, netboot
+from metalfoundry.commands.base import Effect
+from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
+from metalfoundry.commands.script import Outcome, Part, read_script, script
+from metalfoundry.model.errors import ClaimedError, PreflightError
+from metalfoundry.model.events import ClaimChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
@@ -42,6 +46,64 @@ def close_netboot(site: Site, server: Server) -> Proof:
     proof = window.close("by hand")
     window.release()
     return proof
+
+
+def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
+    """Close the window of a foreign claim and take the claim away; who and why stays on the Hardware.
+
+    `run` must be the claim's run id: whoever breaks it has looked at it. Raises ClaimedError when it is not.
+    """
+    here = site.on(site.bus.scoped(server=server.name, run=run))
+    cluster = Cluster(here)
+    deadline = Deadline.after(site.clock, 60.0)
+    seen = cluster.hardware(server.hardware, deadline).hardware
+    claim = netboot.claim_of(seen)
+    if claim is None or claim.run != run:
+        raise ClaimedError(
+            f"{server.name} is held by {claim.run}" if claim else f"nobody holds {server.name}",
+            where=f"Hardware {server.hardware}",
+            next=f"fab netboot.break {server.name} --run {claim.run}" if claim else "nothing is to be done",
+        )
+    window = Window(here, server, run)
+    window.adopt(seen, claim)
+    proof = window.close(f"the claim is broken: {reason or 'no reason given'}")
+    held = window.hardware or seen
+    operations = netboot.break_(held, run, claim.note, site.holder, reason, site.clock.now().wall)
+    after = cluster.patch(server.hardware, operations, deadline, effect=Effect.RESTORE)
+    if netboot.claim_of(after.hardware):
+        raise ClaimedError(
+            f"the claim on {server.name} could not be broken", where=f"Hardware {server.hardware}", next="look again"
+        )
+    here.bus.emit(ClaimChanged("broken", claim.note.holder))
+    return proof
+
+
+def guards(site: Site) -> list[GuardSeen]:
+    """All guards on the jump host."""
+    return read_guards(_said(site, list_guards(), Effect.READ).stdout)
+
+
+def reap_guards(site: Site) -> list[str]:
+    """Remove what guards that are over have left behind; return their runs."""
+    return _said(site, guard.reap_guards(), Effect.WRITE).stdout.split()
+
+
+def guard_log(site: Site, run: str) -> str:
+    """The whole log of one guard. Raises PreflightError when there is no such guard."""
+    outcome = _said(site, guard.guard_log(run), Effect.READ)
+    if not outcome.ok:
+        raise PreflightError(f"there is no guard for run {run}", where=site.jump.name, next="fab netboot.guards")
+    return outcome.stdout
+
+
+def _said(site: Site, part: Part, effect: Effect) -> Outcome:
+    result = site.transport.run(site.jump, script([part], effect=effect), Deadline.after(site.clock, 30.0))
+    outcome = read_script(result.stdout).get(part.name)
+    if outcome is None:
+        raise PreflightError(
+            "the jump host did not run our script", where=site.jump.name, next="run it again", evidence=result.stderr
+        )
+    return outcome
 
 
 def init(site: Site, server: Server) -> bool:

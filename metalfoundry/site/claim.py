@@ -160,8 +160,9 @@ class Claim:
         seen = netboot.claim_of(hardware)
         if seen is None or seen.run != self.run:
             self._site.bus.emit(ClaimChanged("lost", seen.note.holder if seen else "nobody"))
+            how = f"lost to {seen.run} of {seen.note.holder}" if seen else netboot.broken(hardware) or "removed"
             self.lost = ClaimedError(
-                f"the claim on {self._server.name} was lost to {seen.run if seen else 'nobody: it was removed'}",
+                f"the claim on {self._server.name} was {how}",
                 where=f"Hardware {self._server.hardware}",
                 next=f"fab status --server {self._server.name}",
             )

@@ -11,6 +11,7 @@ from typing import Any
 
 from metalfoundry.commands import smee
 from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import (
     HARDWARE,
     WORKFLOWS,
@@ -105,6 +106,12 @@ class Cluster:
             tuple(missing_rights(outcomes["rights"], WANTED_RIGHTS)) if "rights" in outcomes else (),
             smee.read_answers(outcomes, ask_smee_for) if ask_smee_for and asked else None,
         )
+
+    def all_hardware(self, deadline: Deadline) -> tuple[list[Hardware], list[GuardSeen]]:
+        """Every Hardware of the namespace in one request, and the guards on the jump host, in one exec."""
+        outcomes = self._read([self._site.kubectl.all_hardware(), list_guards()], deadline)
+        found = [Hardware.of(item) for item in self._objects(outcomes)]
+        return found, read_guards(outcomes["guards"].stdout) if "guards" in outcomes else []
 
     def hardware(self, name: str, deadline: Deadline, ask_smee_for: str | None = None) -> Patched:
         """Read one Hardware object (and Smee's answer). Raises PreflightError when it does not exist."""

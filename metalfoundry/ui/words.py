@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 
 INVENTORY = ""
 DEFAULT_INVENTORY = "inventory.yaml"
+HELP = {
+    "name": "server, or NAME,NAME…, or all",
+    "server": "only these: NAME,NAME… (default: all)",
+    "inventory": "inventory file (default: $METALFOUNDRY_INVENTORY, else ./inventory.yaml)",
+    "json": "one JSON document on stdout, everything else on stderr",
+    "yes": "do not ask for the server's name",
+    "reason": "why, for whoever finds the claim",
+}
+
+
+def words(*names: str, **more: str) -> dict[str, str]:
+    """Help for the flags `names` that several tasks share, and `more` of a task's own."""
+    return {name: HELP[name] for name in names} | more
 
 
 @contextmanager

@@ -50,13 +50,14 @@ def _free(path: str) -> bool:
         (schema.VerifyKeys, inventory.Verify),
         (schema.TimeoutKeys, inventory.Timeouts),
         (schema.SiteKeys, inventory.Site),
+        (schema.SweeperKeys, inventory.Sweeper),
     ],
 )
 def test_what_is_loaded_has_the_schemas_keys_and_defaults(section: type[schema.Section], made: Any) -> None:
     own = {field.name: field for field in fields(made)}
     assert set(section.model_fields) == set(own) - ({"name"} if made is inventory.Server else set())
     for name, info in section.model_fields.items():
-        if own[name].default is MISSING or name in {"verify", "hardware"}:
+        if own[name].default is MISSING or name in {"verify", "hardware", "sweeper"}:
             continue
         default = own[name].default
         assert info.default == getattr(default, "value", default), name

@@ -1,0 +1,37 @@
+"""`fab lab.*`: the embedded lab."""
+
+from __future__ import annotations
+
+from fabric import task
+from invoke.collection import Collection
+from invoke.context import Context
+
+
+@task(
+    name="up",
+    auto_shortflags=False,
+    help={
+        "scenario": "how the machines behave (default: installs; `list` names all)",
+        "speed": "how many times quicker than life (default: 1)",
+        "dir": "where the lab keeps its files (default: .lab)",
+        "real": "with OpenSSH, kube-apiserver and etcd (KUBEBUILDER_ASSETS) instead of the embedded stand-ins",
+    },
+)
+def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab", real: bool = False) -> None:
+    """Start the embedded lab in the background, and say how to use it: fab lab.up --scenario reboot-last"""
+    from metalfoundry.ui import laboratory
+
+    laboratory.up(scenario, speed, dir, real)
+
+
+@task(name="down", auto_shortflags=False, help={"dir": "where the lab keeps its files (default: .lab)"})
+def down(c: Context, dir: str = ".lab") -> None:
+    """Stop the embedded lab: fab lab.down"""
+    from metalfoundry.ui import laboratory
+
+    laboratory.down(dir)
+
+
+def collection() -> Collection:
+    """The tasks as `lab.*`."""
+    return Collection("lab", up, down)
