@@ -7,12 +7,14 @@ import re
 from metalfoundry.lab.kinds import Kind
 from metalfoundry.lab.refusals import BadRequest, InvalidObject
 from metalfoundry.lab.schema import schema_of
-from metalfoundry.lab.store import Conflict, Invalid, Object
+from metalfoundry.lab.store import Conflict, Invalid, Object, StoreError
 
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")
 _NAME = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LOOSE_NAMES = ("roles", "rolebindings")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[-+]\d\d:\d\d)")
+_NO_TIME = "0001-01-01T00:00:00Z"
 _TEXTS = ("name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "creationTimestamp")
 _NUMBERS = ("generation", "deletionGracePeriodSeconds")
 _SYSTEM = ("generation", "creationTimestamp", "uid")
@@ -24,13 +26,16 @@ def admit(kind: Kind, obj: Object, name: str, current: Object | None = None) -> 
     Raises BadRequest for another name, Conflict for an old resourceVersion, Invalid for what breaks a rule.
     """
     meta = obj.get("metadata")
+    _check_types(obj)
     if not isinstance(meta, dict) or not meta.get("name"):
         raise BadRequest(f"the name of the object ({name} based on URL) was undeterminable: name must be provided")
     if meta["name"] != name:
         raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL ({name})")
-    if (obj.get("apiVersion"), obj.get("kind")) != (kind.api_version, kind.kind):
-        raise Invalid("The request is invalid: patch: Invalid value: Object 'Kind' is missing or another one")
-    _check_types(meta)
+    if (obj["apiVersion"], obj["kind"]) != (kind.api_version, kind.kind):
+        wrong, must = ("kind", kind.kind) if obj["kind"] != kind.kind else ("apiVersion", kind.api_version)
+        raise InvalidObject(obj["kind"], name, [f'{wrong}: Invalid value: "{obj[wrong]}": must be {must}'])
+    if current is not None and meta.get("namespace") not in (None, "", current["metadata"].get("namespace")):
+        raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
     schema = schema_of(kind.group, kind.kind)
     faults = _metadata_faults(kind, meta)
     if schema is not None:
@@ -52,16 +57,24 @@ def unknown_fields(kind: Kind, obj: Object) -> list[str]:
     return schema.tidy(obj)[1] if schema else []
 
 
-def _check_types(meta: Object) -> None:
-    """What cannot even be read as metadata: kube-apiserver refuses it as a bad patch, not as a bad object."""
+def _check_types(obj: Object) -> None:
+    """What cannot even be read as an object: kube-apiserver refuses it as a bad patch, not as a bad object."""
+    if not isinstance(obj.get("kind"), str) or not obj["kind"]:
+        raise Invalid("The request is invalid: patch: Invalid value: Object 'Kind' is missing")
+    if not isinstance(obj.get("apiVersion", ""), str):
+        raise Invalid("The request is invalid: patch: Invalid value: apiVersion is of a wrong type")
+    meta = obj["metadata"] if isinstance(obj.get("metadata"), dict) else {}
     wrong = [field for field in _TEXTS if not isinstance(meta.get(field), str | None)]
-    wrong += [field for field in _NUMBERS if not isinstance(meta.get(field), int | None) or meta.get(field) is True]
+    wrong += [field for field in ("creationTimestamp",) if not _TIME.fullmatch(str(meta.get(field) or _NO_TIME))]
+    wrong += [field for field in _NUMBERS if isinstance(meta.get(field), bool | str | float | list | dict)]
     for field in ("labels", "annotations"):
         words = meta.get(field)
         if words is not None and not _is_words(words):
             wrong.append(field)
     if wrong:
         raise Invalid(f"The request is invalid: patch: Invalid value: metadata.{wrong[0]} is of a wrong type")
+    if not obj.get("apiVersion"):
+        raise StoreError("Internal error occurred: Object 'apiVersion' is missing in 'object has no apiVersion field'")
 
 
 def _is_words(value: object) -> bool:
@@ -87,6 +100,8 @@ def _keep_identity(kind: Kind, obj: Object, current: Object, faults: list[str]) 
     version = meta.get("resourceVersion")
     if not version:
         faults.append("metadata.resourceVersion: Invalid value: 0x0: must be specified for an update")
+    elif not version.isdecimal():
+        raise StoreError(f'Internal error occurred: invalid resource version "{version}"')
     elif version != was["resourceVersion"]:
         raise Conflict(
             f'Operation cannot be fulfilled on {kind.resource} "{was["name"]}": the object has been modified; '

@@ -124,19 +124,14 @@ def _add(document: Any, path: str, operation: dict[str, Any]) -> Any:
 
 def _replace(document: Any, path: str, operation: dict[str, Any]) -> Any:
     if path == "":
-        return _whole(_value(operation))
+        value = _value(operation)
+        return value if isinstance(value, dict | list) else document  # the server lets anything else pass
     node, key = _parent(document, path)
     if isinstance(node, list):
         node[_index(node, key, len(node))] = _value(operation)
     else:
         node[key] = _value(operation)
     return document
-
-
-def _whole(value: Any) -> Any:
-    if not isinstance(value, dict | list):
-        raise BarePatch("the whole document must be an object or an array")
-    return value
 
 
 def _remove(document: Any, path: str, operation: dict[str, Any]) -> Any:
