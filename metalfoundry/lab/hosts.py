@@ -94,6 +94,7 @@ class Listener:
         self.port: int = self._holder.getsockname()[1]
         self._acceptor: asyncssh.SSHAcceptor | None = None
         self._mute: asyncio.Server | None = None
+        self._muted: list[asyncio.StreamWriter] = []
         self._hosts: set[SshHost] = set()
         self.children = Children()
 
@@ -140,13 +141,18 @@ class Listener:
         )
 
     async def _open_mute(self) -> None:
-        self._mute = await asyncio.start_server(lambda reader, writer: None, sock=_bound(self.port))
+        self._mute = await asyncio.start_server(
+            lambda reader, writer: self._muted.append(writer), sock=_bound(self.port)
+        )
 
     async def _close(self, kill: bool) -> None:
         for server in (self._acceptor, self._mute):
             if server is not None:
                 server.close()
         self._acceptor = self._mute = None
+        for writer in self._muted:
+            writer.transport.abort()
+        self._muted.clear()
         await self._cut()
         if kill:
             self.children.kill()
