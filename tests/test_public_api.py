@@ -52,7 +52,7 @@ def test_type_checkers_see_the_same_names_as_the_interpreter() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'Foundary'"):
-        getattr(metalfoundry, "Found" + "ary")
+        metalfoundry.__getattr__("Foundary")
 
 
 @pytest.mark.parametrize("module", ("metalfoundry", "metalfoundry.fab"))

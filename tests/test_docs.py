@@ -1,0 +1,174 @@
+"""The docs against the code: what they list is what there is, what they link to exists, what they show runs."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metalfoundry import load
+from metalfoundry.fab import ns
+from metalfoundry.lab.scenarios import SCENARIOS
+from metalfoundry.model import errors
+from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError
+from metalfoundry.model.events import (
+    ActionEnded,
+    ActionStarted,
+    CommandStarted,
+    Event,
+    PhaseEnded,
+    PhaseSkipped,
+    Record,
+    WindowChanged,
+)
+from metalfoundry.runs.provision import PHASES
+from metalfoundry.runs.report import Recorder, Report
+from metalfoundry.site.proof import Proof
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+JSON_TYPES = {
+    dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number", type(None): "null"
+}  # fmt: skip
+
+
+def page(name: str) -> str:
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def rows(text: str) -> list[tuple[str, ...]]:
+    """The cells of every table row whose first cell is one piece of code or a number."""
+    lines = [line.strip("|").split("|") for line in text.splitlines() if re.match(r"\| (`[^`]+`|\d+) \|", line)]
+    return [tuple(cell.strip() for cell in line) for line in lines]
+
+
+def code(cell: str) -> str:
+    return cell.strip("`")
+
+
+def blocks(text: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_python_that_is_shown_is_python(path: Path) -> None:
+    for block in blocks(path.read_text(encoding="utf-8"), "python"):
+        compile(block, path.name, "exec")
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_make_targets_that_are_named_exist(path: Path) -> None:
+    targets = set(re.findall(r"^(\w+):", page("Makefile"), re.MULTILINE))
+    named = re.findall(r"(?:^    |`)make ([a-z]+)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(named) <= targets
+
+
+def test_the_readme_lists_every_task() -> None:
+    listed = [code(row[0]).split()[1:] for row in rows(page("README.md")) if row[0].startswith("`fab ")]
+    tasks = dict(ns.task_names)
+    assert sorted(words[0] for words in listed) == sorted(tasks)
+    for name, *argument in listed:
+        takes_name = "name" in inspect.signature(ns[name].body).parameters
+        assert argument == (["NAME"] if takes_name else []), name
+
+
+def test_the_readmes_inventory_is_one(tmp_path: Path) -> None:
+    (block,) = blocks(page("README.md"), "yaml")
+    assert len(block.splitlines()) == 5
+    (tmp_path / "inventory.yaml").write_text(block)
+    assert list(load(tmp_path / "inventory.yaml").servers) == ["colo-server-01"]
+
+
+def test_the_picture_shows_every_phase_and_what_became_of_netboot() -> None:
+    (picture,) = blocks(page("README.md"), "console")
+    shown = re.findall(r"^\S+ \S+ +[✓-] (\w+) ", picture, re.MULTILINE)
+    assert shown == [phase.title for phase in PHASES]
+    assert picture.index("netboot is open") < picture.index("netboot is closed")
+
+
+def test_every_exit_code_is_listed() -> None:
+    raised = {one.exit_code for one in vars(errors).values() if inspect.isclass(one) and hasattr(one, "exit_code")}
+    signals = {Interrupted("", signal=number).exit_code for number in (1, 2, 15)}
+    expected = raised | signals | {0}
+    assert [int(row[0]) for row in rows(page("docs/exit-codes.md"))] == sorted(expected)
+    short = page("README.md").split("## Exit codes")[1].split("## ")[0]
+    assert {int(number) for number in re.findall(r"\b\d+\b", short)} == expected
+
+
+def test_every_scenario_is_listed() -> None:
+    listed = {code(row[0]): row[1] for row in rows(page("docs/lab.md"))}
+    assert listed == {name: scenario.story for name, scenario in SCENARIOS.items()}
+
+
+def test_the_changelog_knows_this_version() -> None:
+    version = tomllib.loads(page("pyproject.toml"))["project"]["version"]
+    headings = re.findall(r"^## \[([^\]]+)\]", page("CHANGELOG.md"), re.MULTILINE)
+    assert headings[0] == "Unreleased"
+    assert version in headings or len(headings) == 1
+
+
+def reported(error: Exception | None, proof: Proof | None, *events: Event) -> Report:
+    recorder = Recorder("r1", "anvil")
+    for event in events:
+        recorder(Record(NOW, event, "r1", "anvil"))
+    return recorder.report(error, proof, 12.5)
+
+
+REPORTS = (
+    reported(
+        None,
+        Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9", {"/m/auto.ipxe": 404}),
+        PhaseEnded("Claim", 0.5, said="held"),
+        PhaseSkipped("Quiet", "nothing old"),
+        WindowChanged("open"),
+        CommandStarted("jump", "kubectl get", "read"),
+        ActionStarted("a1", 1, 2, 300.0),
+        ActionEnded("a1", 1, "SUCCESS", 7.5),
+        ActionStarted("a2", 2, 2, 90.0),
+    ),
+    reported(None, Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9")),
+    reported(UnsafeError("open", where="Hardware anvil", next="kubectl patch", evidence="no answer"), None),
+    reported(MetalfoundryError("odd"), None, PhaseEnded("Claim", 0.5, error="odd")),
+    reported(ValueError("a fault of ours"), None),
+)
+
+
+def fields(value: Any, path: str = "") -> set[tuple[str, str]]:
+    """Every field in a JSON value as (path, type)."""
+    found = {(path, JSON_TYPES[type(value)])} if path else set()
+    if isinstance(value, list):
+        return found.union(*(fields(each, f"{path}[]") - {(f"{path}[]", "object")} for each in value))
+    if isinstance(value, dict):
+        for key, each in value.items():
+            name = "*" if key.startswith("/") else key
+            found |= fields(each, f"{path}.{name}".lstrip("."))
+    return found
+
+
+def test_the_reports_schema_is_the_report() -> None:
+    listed = {code(row[0]): set(row[1].split(", ")) for row in rows(page("docs/report.md"))}
+    seen: dict[str, set[str]] = {}
+    for report in REPORTS:
+        for path, kind in fields(json.loads(json.dumps(report.to_json()))):
+            seen.setdefault(path, set()).add(kind)
+    assert seen == listed
+
+
+def test_the_reports_words_are_listed() -> None:
+    text = page("docs/report.md")
+    said = {report.verdict for report in REPORTS} | {one["outcome"] for report in REPORTS for one in report.phases}
+    assert all(f"`{word}`" in text for word in said)
+    assert ", ".join(phase.title for phase in PHASES) in text
