@@ -54,7 +54,6 @@ def forward_error(exc: Exception, endpoint: Endpoint, jump: Endpoint, deadline: 
 def timed_out(endpoint: Endpoint, deadline: Deadline) -> TransportError:
     """No connection in time: the deadline's fault, or the host's."""
     what = f"{endpoint.host.name}: no SSH connection in time"
-    if deadline.expired():
-        return DeadlineExceeded(what, where=endpoint.where)
+    kind = DeadlineExceeded if deadline.expired() else ConnectError
     look = f"ssh -v -p {endpoint.port} {endpoint.user}@{endpoint.address}"
-    return ConnectError(what, where=endpoint.where, next=f"is it up, and the route open? {look}")
+    return kind(what, where=endpoint.where, next=f"is it up, and the route open? {look}")
