@@ -3,8 +3,9 @@
     python benchmarks/provision.py [--runs 20] [--loops 2]
 
 Own share = from the command to the machine's reboot, and from the new system's sshd to the end of the command; the
-loop verifies nothing, so for it the second part counts from SUCCESS. What lies between is the machines' own time. Each side runs in a lab of its own kind, in turn; the figures
-are medians of one run of this script on one computer: compare them with each other, not with yours.
+loop verifies nothing, so for it the second part counts from SUCCESS. What lies between is the machines' own time.
+Each side runs in a lab of its own, in turn; the figures are medians of one run of this script on one computer: compare
+them with each other, not with yours.
 """
 
 from __future__ import annotations

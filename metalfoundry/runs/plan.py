@@ -14,7 +14,7 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.engine import Run, execute
 from metalfoundry.runs.job import Identity, Job, Options
-from metalfoundry.runs.prepare import Preflight
+from metalfoundry.runs.preflight import Preflight
 from metalfoundry.runs.provision import new_job, run_id
 from metalfoundry.site.site import Site
 

@@ -14,7 +14,8 @@ from metalfoundry.runs.engine import Phase, Run, execute
 from metalfoundry.runs.finish import Release, Verify
 from metalfoundry.runs.install import Boot, Close, Install, Open
 from metalfoundry.runs.job import Job, Options
-from metalfoundry.runs.prepare import Claim, Declare, Preflight, Quiet
+from metalfoundry.runs.preflight import Preflight
+from metalfoundry.runs.prepare import Claim, Declare, Quiet
 from metalfoundry.runs.progress import Progress
 from metalfoundry.runs.report import Recorder, Report
 from metalfoundry.site.cluster import Cluster
