@@ -49,7 +49,8 @@ class Configured:
     """What the operator declared of this server, and how commands for it are spelled.
 
     `ssh` and `kubectl` are the words before a command's own; `mac` in lower case; `boot_action` the Template's last
-    action where it reboots or kexecs, if anybody knows it.
+    action where it reboots or kexecs, if anybody knows it; `jump_addresses` those from which our own questions reach
+    Smee, which are no sign of the machine.
     """
 
     server: str
@@ -60,6 +61,7 @@ class Configured:
     mac: str | None = None
     address: str | None = None
     smee: str | None = None
+    jump_addresses: tuple[str, ...] = ()
     boot_action: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
     verify: Verify = field(default_factory=Verify)

@@ -1,1 +1,24 @@
-"""The rules, one module for each stage of an installation; each rule names its source."""
+"""Every rule, in the order in which the catalogue tests them."""
+
+from __future__ import annotations
+
+from metalfoundry.diagnosis.findings import Rule
+from metalfoundry.diagnosis.rules import (
+    actions,
+    agent,
+    boot,
+    boot_action,
+    bootkit,
+    connect,
+    fail,
+    finish,
+    ipxe,
+    over,
+    prepare,
+    render,
+    run,
+    stray,
+)
+
+_MODULES = (render, prepare, boot, ipxe, bootkit, connect, agent, run, boot_action, fail, actions, finish, over, stray)
+RULES: tuple[Rule, ...] = tuple(rule for module in _MODULES for rule in module.RULES)

@@ -1,0 +1,206 @@
+"""What a diagnosis says (Finding), and what a rule is: a pure function over Facts with its number, source and range."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from metalfoundry.commands.loglines import LogLine
+from metalfoundry.commands.netboot import stamp
+from metalfoundry.commands.sightings import Version
+from metalfoundry.diagnosis.facts import Facts
+
+FINE, NEVER_INSTALLED, FAILED, TIMED_OUT, BAD_MACHINE, ARMED = 0, 30, 31, 32, 33, 40
+
+Release = tuple[int, int, int]
+
+
+class Certainty(Enum):
+    """How sure. CERTAIN: a line or a state proves it. LIKELY: nothing else fits as well. POSSIBLE: it fits."""
+
+    CERTAIN = "certain"
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+
+
+class Stage(Enum):
+    """Where on its way a machine is stopped, in order."""
+
+    RENDER = "render"
+    PREPARE = "prepare"
+    BOOT = "boot"
+    AGENT = "agent"
+    RUN = "run"
+    FINISH = "finish"
+    STRAY = "stray"
+    UNKNOWN = "unknown"
+
+
+_BY_CERTAINTY = {certainty: rank for rank, certainty in enumerate(Certainty)}
+_BY_STAGE = {stage: rank for rank, stage in enumerate(Stage)}
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What proves it: the readable `line`, where it came from, when; `raw` is the line as it was printed."""
+
+    source: str
+    line: str
+    time: datetime | None = None
+    raw: str = ""
+
+    @staticmethod
+    def of(line: LogLine) -> Evidence:
+        """A log line as evidence."""
+        return Evidence(f"{line.source} log", line.text, line.time, line.raw)
+
+    def to_json(self) -> dict[str, Any]:
+        """For --json and bundles."""
+        at = stamp(self.time) if self.time else None
+        return {"source": self.source, "time": at, "line": self.line, "raw": self.raw or self.line}
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """What a rule's check yields. `remedy` is a command ready to paste; `advice` what to do in words, where a command
+    alone would not do. `exit_code` None means the rule's own."""
+
+    certainty: Certainty
+    what: str
+    evidence: tuple[Evidence, ...] = ()
+    remedy: str = ""
+    advice: str = ""
+    exit_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One answer. `numbers` are those of the catalogue in docs/troubleshooting.md; `explains` the ids that it hides.
+
+    exit_code: 0 nothing is wrong, 30 never reached the installer, 31 the Workflow failed, 32 it ran out of time, 33 the
+    machine is not as asked, 40 netboot is open and nobody holds it.
+    """
+
+    id: str
+    certainty: Certainty
+    stage: Stage
+    what: str
+    evidence: tuple[Evidence, ...]
+    remedy: str
+    advice: str
+    exit_code: int
+    explains: frozenset[str] = frozenset()
+    numbers: tuple[int, ...] = ()
+    link: str = ""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Certain before likely before possible; then by the stage."""
+        return _BY_CERTAINTY[self.certainty], _BY_STAGE[self.stage]
+
+    def to_json(self) -> dict[str, Any]:
+        """For --json and bundles; keys are kept stable."""
+        return {
+            "id": self.id,
+            "certainty": self.certainty.value,
+            "stage": self.stage.value,
+            "what": self.what,
+            "evidence": [item.to_json() for item in self.evidence],
+            "remedy": self.remedy,
+            "advice": self.advice,
+            "exit_code": self.exit_code,
+            "numbers": list(self.numbers),
+            "link": self.link,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """Releases of Tinkerbell, `since` included and `before` not; None is no bound.
+
+    A version that nobody saw is in every range. A build after a release (v0.21.1-f2610bdd) may be as old as its number
+    or as new as the next minor release, so it is left out only where neither is in the range.
+    """
+
+    since: Release | None = None
+    before: Release | None = None
+
+    def has(self, version: Version | None) -> bool:
+        """Whether the rule may hold for this version."""
+        if version is None:
+            return True
+        major, minor, _ = version.number
+        return self._in(version.number) or (bool(version.build) and self._in((major, minor + 1, 0)))
+
+    def _in(self, number: Release) -> bool:
+        return (self.since is None or number >= self.since) and (self.before is None or number < self.before)
+
+    def __str__(self) -> str:
+        words = [f"from {_dotted(self.since)}"] if self.since else []
+        words += [f"before {_dotted(self.before)}"] if self.before else []
+        return ", ".join(words) or "all"
+
+
+Check = Callable[[Facts], Iterable[Sign]]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A check with its id (stable), the catalogue's numbers, its source, and the findings that it makes superfluous."""
+
+    id: str
+    numbers: tuple[int, ...]
+    stage: Stage
+    link: str
+    exit_code: int
+    check: Check
+    title: str
+    versions: Range = Range()
+    explains: frozenset[str] = frozenset()
+
+    def findings(self, facts: Facts) -> list[Finding]:
+        """What this rule finds; nothing where the version that was seen is outside its range."""
+        if not self.versions.has(facts.version):
+            return []
+        return [self._finding(sign) for sign in self.check(facts)]
+
+    def _finding(self, sign: Sign) -> Finding:
+        return Finding(
+            id=self.id,
+            certainty=sign.certainty,
+            stage=self.stage,
+            what=sign.what,
+            evidence=sign.evidence,
+            remedy=sign.remedy,
+            advice=sign.advice,
+            exit_code=self.exit_code if sign.exit_code is None else sign.exit_code,
+            explains=self.explains,
+            numbers=self.numbers,
+            link=self.link,
+        )
+
+
+def rule(
+    id: str,
+    stage: Stage,
+    exit_code: int,
+    *numbers: int,
+    link: str,
+    since: Release | None = None,
+    before: Release | None = None,
+    explains: Iterable[str] = (),
+) -> Callable[[Check], Rule]:
+    """Make a Rule of a check; its docstring's first line is the failure as the table in the manual names it."""
+
+    def make(check: Check) -> Rule:
+        title = (check.__doc__ or id).strip().splitlines()[0].rstrip(".")
+        return Rule(id, tuple(numbers), stage, link, exit_code, check, title, Range(since, before), frozenset(explains))
+
+    return make
+
+
+def _dotted(number: Release | None) -> str:
+    return "v" + ".".join(str(part) for part in number or ())

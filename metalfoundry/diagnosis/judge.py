@@ -1,0 +1,72 @@
+"""Run all rules over the facts. Where no rule speaks, the answer is what is known and what was not seen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metalfoundry.diagnosis import remedies
+from metalfoundry.diagnosis.facts import Facts, Seen, seen
+from metalfoundry.diagnosis.findings import ARMED, FAILED, FINE, Certainty, Evidence, Finding, Rule, Stage
+from metalfoundry.diagnosis.rules import RULES
+from metalfoundry.diagnosis.witnesses import machine_says, tinkerbell_says
+
+_ASIDE = frozenset({Stage.STRAY})
+_ENDS = {"FAILED": 31, "TIMEOUT": 32, "RUNNING": 31, "POST": 31}
+
+
+def judge(facts: Facts, *, all: bool = False, rules: Sequence[Rule] = RULES) -> tuple[Finding, ...]:
+    """Findings, the surest first, then by stage; never empty.
+
+    A finding that another one explains is left out unless `all`. A finding may only hide what is no surer than itself.
+    """
+    found = [finding for rule in rules for finding in rule.findings(facts)]
+    if not any(finding.stage not in _ASIDE or finding.id == "no-workflow" for finding in found):
+        found.append(unknown(facts))
+    found.sort(key=lambda finding: finding.order)
+    if all:
+        return tuple(found)
+    return tuple(finding for finding in found if not _explained(finding, found))
+
+
+def exit_code(findings: Sequence[Finding]) -> int:
+    """40 where a trap is armed; else what the first finding says: 0 where nothing is wrong."""
+    if any(finding.exit_code == ARMED for finding in findings):
+        return ARMED
+    return findings[0].exit_code if findings else FINE
+
+
+def unknown(facts: Facts) -> Finding:
+    """No rule fits: what is known, what could not be seen, and where to look next."""
+    workflow = seen(facts.workflow)
+    blind = facts.unseen()
+    what = f"no known failure fits. {tinkerbell_says(facts)} {machine_says(facts)}"
+    if blind:
+        what += " Not seen: " + "; ".join(f"{name} ({reason})" for name, reason in blind.items()) + "."
+    step = remedies.logs(facts) if isinstance(facts.workflow, Seen) else remedies.kubectl(facts, "get", "workflows")
+    evidence = (Evidence(f"Workflow {workflow.name}", f"state {workflow.state or 'not set'}"),) if workflow else ()
+    return Finding(
+        id="unknown",
+        certainty=Certainty.POSSIBLE,
+        stage=Stage.UNKNOWN,
+        what=what,
+        evidence=evidence,
+        remedy=step,
+        advice="look at the machine's console next; a bundle (--bundle) shows others what was seen",
+        exit_code=_unknown_code(facts),
+    )
+
+
+def _unknown_code(facts: Facts) -> int:
+    workflow = seen(facts.workflow)
+    if workflow is None or workflow.state == "SUCCESS":
+        return FINE if isinstance(facts.workflow, Seen) else FAILED
+    return _ENDS.get(workflow.state, 30)
+
+
+def _explained(finding: Finding, found: Sequence[Finding]) -> bool:
+    """Whether a finding at least as sure hides this one; two that name each other would both stay."""
+    return any(
+        finding.id in other.explains and other.id not in finding.explains and other.order[0] <= finding.order[0]
+        for other in found
+        if other is not finding
+    )

@@ -1,0 +1,91 @@
+"""Take secrets out of what leaves the house in a bundle: passwords and their hashes, tokens, private keys.
+
+By name (`password: …`, `REGISTRY_PASSWORD=…`, `Authorization: …`) and by shape (crypt hashes, JWTs, PEM blocks,
+credentials in a URL). Rather too much than too little: a value under such a name goes, whatever it is. Public SSH keys
+and MACs stay, since a diagnosis needs them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from metalfoundry.commands.base import HIDDEN, hide
+
+_WORDS = (
+    r"pass(?:wd|word|phrase)?|pw|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|"
+    r"cookie|kubeconfig|client[_-](?:key|certificate)-data|rootpw|dockerconfigjson"
+)
+_NAME = re.compile(rf"(?:^|[^a-z])(?:\w*[_-])?(?:hashed[_-])?(?:{_WORDS})(?:[_-]?(?:hash|data|b64|base64))?$", re.I)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_KEEP_NAMES = frozenset({"authsecretref", "secretref", "imagepullsecrets", "secretname", "disable_root_password"})
+
+_PAIR = re.compile(
+    rf"""(?P<name>["'\\]*\b(?:[\w.-]*[_.-])?(?:hashed[_-])?(?:{_WORDS})["'\\]*)(?P<mark>\s*[=:]\s*)"""
+    r"""(?P<value>\\?"(?:[^"\\]|\\.)*?\\?"|'[^']*'|(?:(?:Basic|Bearer)\s+)?[^\s,;&"'\]}\\]+)""",
+    re.IGNORECASE,
+)
+_BLOCK = re.compile(r"-----BEGIN (?P<what>[A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END (?P=what)-----|\Z)", re.DOTALL)
+_SHAPES = (
+    re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|argon2\w*|scrypt)\$[^\s\"':,\\]+"),  # crypt(3) hashes
+    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),  # JSON web tokens
+    re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|dckr_pat_)[\w-]{12,}"),  # well-known tokens
+    re.compile(r"(?<=Bearer )[\w.~+/=-]{8,}", re.IGNORECASE),
+    re.compile(r"(?<=Basic )[\w+/=-]{8,}", re.IGNORECASE),
+)
+_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^\s/:@\"']*):(?P<word>[^\s/@\"']+)@")
+_CHPASSWD = re.compile(r"(?m)^(?P<lead>\s*(?:-\s*)?(?:root|ubuntu|admin|\w+):)(?P<word>\$[^\s]+|RANDOM|R)\s*$")
+
+
+def text(value: str, secrets: Iterable[str] = ()) -> str:
+    """`value` without secrets; `secrets` are words that are known to be some."""
+    value = _BLOCK.sub(HIDDEN, hide(value, secrets))
+    value = _URL.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", value)
+    for shape in _SHAPES:
+        value = shape.sub(HIDDEN, value)
+    value = _CHPASSWD.sub(rf"\g<lead>{HIDDEN}", value)
+    return _PAIR.sub(_pair, value)
+
+
+def data(value: Any, secrets: Sequence[str] = ()) -> Any:
+    """JSON data without secrets: what stands under a secret's name is hidden whole, all other text is looked through.
+
+    A list of `{name, value}` pairs (environment variables) counts as names and values.
+    """
+    if isinstance(value, str):
+        return text(value, secrets)
+    if isinstance(value, Mapping):
+        name = value.get("name")
+        hidden = isinstance(name, str) and _is_secret(name) and isinstance(value.get("value"), str)
+        return {
+            key: HIDDEN if (hidden and key == "value") or _hides(key, item) else data(item, secrets)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [data(item, secrets) for item in value]
+    return value
+
+
+def _hides(key: Any, item: Any) -> bool:
+    return isinstance(key, str) and _is_secret(key) and item not in (None, "", False, True)
+
+
+def _is_secret(name: str) -> bool:
+    low = _CAMEL.sub("_", name).lower()
+    return name.lower() not in _KEEP_NAMES and _NAME.search(low) is not None
+
+
+def _pair(found: re.Match[str]) -> str:
+    """`name=[hidden]`, in the quotes that it had; a name alone, or one that is known to be harmless, stays."""
+    value = found["value"]
+    if found["name"].strip("\"'\\").lower() in _KEEP_NAMES or value.strip("\\\"'") in (
+        "",
+        HIDDEN,
+        "null",
+        "true",
+        "false",
+    ):
+        return found[0]
+    quote = next((mark for mark in ('\\"', '"', "'") if value.startswith(mark) and value.endswith(mark)), "")
+    return f"{found['name']}{found['mark']}{quote}{HIDDEN}{quote}"

@@ -1,0 +1,113 @@
+"""Two witnesses in words: what Tinkerbell says, what the machine says, and whether they agree."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from metalfoundry.diagnosis.facts import Facts, NotSeen, seen
+from metalfoundry.diagnosis.outcome import booted, complaints, new_system, unchanged
+from metalfoundry.model.resources import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Witnesses:
+    """Both in one sentence each. `agree` is None where one of them could not be heard, or proves nothing."""
+
+    tinkerbell: str
+    machine: str
+    agree: bool | None
+    verdict: str
+
+    def to_json(self) -> dict[str, Any]:
+        """For --json and bundles."""
+        return {"tinkerbell": self.tinkerbell, "machine": self.machine, "agree": self.agree, "verdict": self.verdict}
+
+
+def hear(facts: Facts) -> Witnesses:
+    """Hear both."""
+    agree = _agree(facts)
+    verdict = {True: "They agree.", False: "They do not agree.", None: "That is not enough to compare them."}[agree]
+    return Witnesses(tinkerbell_says(facts), machine_says(facts), agree, verdict)
+
+
+def tinkerbell_says(facts: Facts) -> str:
+    """The Workflow's state in a sentence, and whether netboot is open."""
+    workflow = seen(facts.workflow)
+    if isinstance(facts.workflow, NotSeen):
+        return f"Tinkerbell could not be asked: {facts.workflow.reason}."
+    if workflow is None:
+        return f"Tinkerbell has no Workflow for {facts.configured.hardware}.{_netboot(facts)}"
+    return f"Tinkerbell says that {workflow.name} {_state(workflow)}.{_netboot(facts)}"
+
+
+def machine_says(facts: Facts) -> str:
+    """What the machine is by its own words, or how it did not answer."""
+    machine = facts.machine_facts
+    if machine is not None:
+        name = machine.os_name or machine.os_id or "a system without a name"
+        system = f"the installer ({name})" if machine.in_hook else name
+        up = f", up for {machine.uptime:.0f} s" if machine.uptime is not None else ""
+        return f"The machine says that it is {system}{up}{_identity(facts)}."
+    how = {
+        "silent": "does not answer",
+        "refused": "is on the network, and no sshd listens",
+        "denied": "answers, and refuses our key",
+        "key-changed": "answers with another host key than known_hosts has",
+    }.get(seen(facts.ssh) or "")
+    if how:
+        return f"The machine {how}."
+    reason = facts.machine.reason if isinstance(facts.machine, NotSeen) else "it said nothing"
+    return f"The machine was not heard: {reason}."
+
+
+def _state(workflow: Workflow) -> str:
+    at = f" at {workflow.current.name!r}" if workflow.current and workflow.current.name else ""
+    count = sum(action.state == "SUCCESS" for action in workflow.actions)
+    done = f" ({count} of {len(workflow.actions)} actions done)" if workflow.actions else ""
+    return {
+        "": "was never rendered",
+        "PREPARING": "is preparing the machine's netboot",
+        "PENDING": "waits for an agent",
+        "RUNNING": f"is running{at}{done}",
+        "POST": f"has run, and is cleaning up{done}",
+        "SUCCESS": "succeeded",
+        "FAILED": f"failed{at}{done}",
+        "TIMEOUT": f"ran out of time{at}{done}",
+    }.get(workflow.state, f"is in state {workflow.state}")
+
+
+def _netboot(facts: Facts) -> str:
+    if seen(facts.hardware) is None:
+        return ""
+    claim = seen(facts.claim)
+    holder = f", claimed by {claim.note.holder or claim.run} until {claim.note.expires}" if claim else ""
+    return f" Netboot is {'open' if facts.open_interfaces else 'closed'}{holder}."
+
+
+def _identity(facts: Facts) -> str:
+    if facts.in_hook:
+        return ""
+    if unchanged(facts):
+        return ", the very system of before"
+    faults = complaints(facts)
+    if faults:
+        return ", and not as asked: " + "; ".join(faults)
+    return {True: ", the new system", None: "", False: ""}[new_system(facts)]
+
+
+def _agree(facts: Facts) -> bool | None:
+    """SUCCESS needs the new system, RUNNING the installer (or a boot action under way), PENDING anything but it."""
+    workflow, machine = seen(facts.workflow), facts.machine_facts
+    if workflow is None or machine is None:
+        return None
+    at_boot = workflow.current is not None and workflow.current.name == facts.boot_action
+    if workflow.state == "SUCCESS" or (at_boot and workflow.state in ("RUNNING", "TIMEOUT")):
+        if machine.in_hook:
+            return None if booted(facts) is False or workflow.state == "RUNNING" else False
+        return new_system(facts)
+    if workflow.state == "RUNNING":
+        return machine.in_hook
+    if workflow.state in ("FAILED", "TIMEOUT"):
+        return True if machine.in_hook else None
+    return not machine.in_hook if workflow.state in ("PENDING", "PREPARING") else None
