@@ -240,7 +240,7 @@ class TestStandin:
         [
             "edit hw one",
             "get hw -A",
-            "get hw -n tink-system -o go-template={{.}}",
+            "get hw -n tink-system -o custom-columns=A:.b",
             "get hw -n tink-system --field-selector spec.x=y",
             "patch hw one -n tink-system -p {}",
             "logs p --previous",
