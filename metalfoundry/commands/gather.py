@@ -1,0 +1,137 @@
+"""Everything that a diagnosis looks at, in two commands: gather.sh on the jump host, surroundings.sh on the machine.
+
+Parts of the first: objects, logs, deployments, events, bmc, flux, smee0, smee1, guards, addresses, clock. Of the
+second: facts, containers, agent, bootkit, around, clock. A part that failed says why on stderr, and is that alone.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+
+from metalfoundry.commands import smee
+from metalfoundry.commands.base import Command
+from metalfoundry.commands.guard import list_guards
+from metalfoundry.commands.kubectl import Kubectl, Refusal, read_only, refusal
+from metalfoundry.commands.machine import facts
+from metalfoundry.commands.script import Outcome, Part
+from metalfoundry.commands.sightings import Container, Surroundings, read_containers
+
+REQUEST_SECONDS = 4
+TAIL = 2000
+AGENT_TAIL = 50
+BOOTKIT_TAIL = 200
+_STARTED = ("objects", "logs", "deployments", "events", "bmc", "flux")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose cluster is looked at: a Hardware, or a Workflow whose Hardware is looked up there.
+
+    `mac` and `names` (addresses, agent ids, names in a log) are what is known beforehand; the Hardware's own are added
+    there. `smee` is Smee's address, "" where it cannot be asked.
+    """
+
+    hardware: str = ""
+    workflow: str = ""
+    mac: str = ""
+    names: tuple[str, ...] = ()
+    smee: str = ""
+
+
+def cluster(kubectl: Kubectl, wanted: Wanted) -> Command:
+    """Read the cluster for one machine: one exec, many requests side by side, each of at most REQUEST_SECONDS."""
+    words = {
+        "NAMESPACE": kubectl.namespace,
+        "HARDWARE": wanted.hardware,
+        "WORKFLOW": wanted.workflow,
+        "MAC": wanted.mac,
+        "NAMES": " ".join(name for name in (wanted.mac, wanted.workflow, *wanted.names) if name),
+        "SMEE": wanted.smee.rstrip("/"),
+        "TAIL": str(TAIL),
+    }
+    head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in words.items())
+    spelt = f'k() {{ {shlex.join(kubectl.words)} --request-timeout={REQUEST_SECONDS}s "$@"; }}\n'
+    asked = ("smee0", "smee1") if wanted.smee else ()
+    parts = [Part(name, ("result", name)) for name in (*_STARTED, *asked)]
+    parts += [list_guards(), Part("addresses", ("addresses",)), Part("clock", ("date", "-u", "+%s"))]
+    return read_only(*parts, functions=f"{smee.FUNCTIONS}{head}{spelt}{_text('gather.sh')}")
+
+
+def machine(tail: int = AGENT_TAIL) -> Command:
+    """Read one machine: what it says of itself, and, in the installer, what stands around its agent."""
+    parts = [
+        Part("facts", ("sh", "-s"), facts().stdin),
+        Part("agent", ("agent_log", str(tail))),
+        Part("bootkit", ("bootkit_log", str(BOOTKIT_TAIL))),
+        Part("containers", ("containers",)),
+        Part("around", ("around",)),
+        Part("clock", ("date", "-u", "+%s")),
+    ]
+    return read_only(*parts, functions=_text("surroundings.sh"))
+
+
+def agent_log(tail: int = AGENT_TAIL) -> Command:
+    """The agent's and the bootkit's logs alone."""
+    parts = [Part("agent", ("agent_log", str(tail))), Part("bootkit", ("bootkit_log", str(tail)))]
+    return read_only(*parts, functions=_text("surroundings.sh"))
+
+
+def why_not(outcome: Outcome | None) -> str:
+    """The reason for which a part gave nothing, in a line; "" where it went well."""
+    if outcome is None:
+        return "the reply was cut short"
+    if outcome.ok:
+        return ""
+    said = outcome.stderr.strip().splitlines()
+    return said[-1] if said else f"exit status {outcome.exit_status}"
+
+
+def no_such_type(outcome: Outcome | None) -> bool:
+    """Whether the cluster does not know the kind of object that was asked for: then there is none of it."""
+    return outcome is not None and not outcome.ok and refusal(outcome.exit_status, outcome.stderr) is Refusal.NO_CRD
+
+
+def read_number(outcome: Outcome | None) -> float | None:
+    """One number."""
+    try:
+        return float(outcome.stdout.strip()) if outcome else None
+    except ValueError:
+        return None
+
+
+def read_surroundings(outcomes: Mapping[str, Outcome], seen: Surroundings) -> Surroundings:
+    """`seen` (of which only `facts` need be known) with what the parts containers and around say."""
+    around = outcomes.get("around", Outcome(1, "", "")).stdout
+    pairs = [line.partition("=") for line in around.splitlines()]
+    one = {key: value for key, _, value in pairs}
+    addresses = tuple(value for key, _, value in pairs if key == "address")
+    return Surroundings(
+        facts=seen.facts,
+        containers=_containers(outcomes.get("containers")),
+        memory=_mib(one.get("memory_kib")),
+        disk_free=_mib(one.get("disk_free_kib")),
+        dns=_yes(one.get("dns")),
+        grpc=_yes(one.get("grpc")),
+        skew=seen.skew,
+        addresses=addresses if "addresses" in one else None,
+    )
+
+
+def _containers(outcome: Outcome | None) -> tuple[Container, ...] | None:
+    return read_containers(outcome.stdout) if outcome and outcome.ok else None
+
+
+def _mib(text: str | None) -> float | None:
+    return int(text) / 1024 if text and text.isdigit() else None
+
+
+def _yes(text: str | None) -> bool | None:
+    return {"yes": True, "no": False}.get(text or "")
+
+
+def _text(name: str) -> str:
+    text = files("metalfoundry.commands").joinpath(name).read_text(encoding="utf-8")
+    return text if text.endswith("\n") else text + "\n"
