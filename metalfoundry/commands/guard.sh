@@ -256,8 +256,9 @@ tick() {
   [ -z "$ANNOUNCED" ] || [ -n "$PATCHING" ] || [ "$API" = away ] || standby
 }
 
-finish_unheard() { # nobody can speak to a guard whose folder is gone; it closes and goes
+finish_unheard() { # nobody can speak to a guard whose folder is gone; it closes, says so in a new one, and goes
   EXPIRES=0
+  mkdir -p "$DIR" && printf '%s\n' "$PATCH" >"$DIR/close.json"
   end_when_closed folder-gone
 }
 
@@ -383,7 +384,7 @@ watch_ended() { # HW|WF: an ended watch says nothing about why; read again, then
 
 # Most of kubectl's time is its own start: one that is already waiting for its patch closes four times as fast.
 standby() {
-  [ -z "$STANDBY" ] || return 0
+  [ -z "$STANDBY" ] && [ -p "$DIR/patch" ] || return 0
   STANDBY=yes
   exec 5<>"$DIR/patch"
   patch_from "$DIR/patch"

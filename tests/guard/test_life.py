@@ -78,14 +78,10 @@ def test_a_dead_guard_makes_room_and_its_log_is_kept(guard: Client, cluster: Fak
 
 
 @pytest.mark.parametrize("name", ["RUN", "NONCE", "NAMESPACE", "HARDWARE", "EXPIRES", "HARD_CAP", "UNTIL"])
-@pytest.mark.parametrize("value", ["", "../x", "a'b", "a|b", '"', "x\ny"])
-def test_odd_values_are_refused(guard: Client, cluster: FakeCluster, name: str, value: str) -> None:
-    if guard.shell != "dash" and value != "../x":
-        pytest.skip("one odd value is enough for the other shells")
-    if (name, value) == ("UNTIL", ""):
-        pytest.skip("empty means running")
-    guard.values[name] = value
-    guard.send("arm", 2)
+def test_odd_values_are_refused(guard: Client, cluster: FakeCluster, name: str) -> None:
+    for value in ("../x", "a'b", "a|b", '"', "x\ny", *([] if name == "UNTIL" else [""])):
+        guard.values[name] = value
+        guard.send("arm", 2)
     assert not guard.root.exists() or not list(guard.root.iterdir())
 
 
@@ -177,8 +173,8 @@ def test_sigkill_closes_and_leaves_nobody(guard: Client, cluster: FakeCluster) -
 def test_a_guard_whose_folder_is_gone_closes_and_goes(guard: Client, cluster: FakeCluster) -> None:
     guard.armed()
     shutil.rmtree(guard.folder)
-    until(lambda: not cluster.open, "closed")
-    until(lambda: not guard.processes(), "no process left")
+    guard.ended("folder-gone window=closed")
+    assert not cluster.open
 
 
 def test_list_log_and_reap(guard: Client, cluster: FakeCluster) -> None:
