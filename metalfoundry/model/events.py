@@ -39,6 +39,16 @@ class RunEnded(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Resumed(Event):
+    """This run takes up another one, which got as far as `phase`."""
+
+    earlier: str
+    holder: str
+    since: str
+    phase: str
+
+
+@dataclass(frozen=True, slots=True)
 class PhaseStarted(Event):
     """A phase begins to act."""
 
@@ -186,13 +196,19 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bus:
-    """Where events fall. `scoped` gives a bus that fills in run, server or phase; sinks are shared by all."""
+    """Where events fall. `scoped` gives a bus that fills in run, server or phase; sinks are shared by all, and so is
+    the phase that a run has entered."""
 
     now: Callable[[], datetime]
     sinks: list[Sink] = field(default_factory=list)
     run: str = ""
     server: str = ""
     phase: str = ""
+    entered: dict[str, str] = field(default_factory=dict)
+
+    def enter(self, phase: str) -> None:
+        """From now on every record of this run is of `phase`, whichever bus it comes by; "" for none."""
+        self.entered[self.run] = phase
 
     def scoped(self, *, run: str | None = None, server: str | None = None, phase: str | None = None) -> Bus:
         """The same bus with other `run`, `server` or `phase`; None leaves one as it is."""
@@ -205,7 +221,7 @@ class Bus:
 
     def emit(self, event: Event) -> None:
         """Hand `event` to every sink; a sink that raises is dropped and logged once."""
-        record = Record(self.now(), event, self.run, self.server, self.phase)
+        record = Record(self.now(), event, self.run, self.server, self.phase or self.entered.get(self.run, ""))
         for sink in list(self.sinks):
             try:
                 sink(record)

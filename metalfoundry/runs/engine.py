@@ -95,7 +95,7 @@ def _interrupted(error: KeyboardInterrupt) -> Interrupted:
 
 
 def _one(run: Run[J], phase: Phase[J]) -> None:
-    outer, run.bus = run.bus, run.bus.scoped(phase=phase.title)
+    run.bus.enter(phase.title)
     started = run.clock.now().mono
     run.said = ""
     begun, problem = False, "interrupted"
@@ -117,4 +117,4 @@ def _one(run: Run[J], phase: Phase[J]) -> None:
     finally:
         if begun:
             run.bus.emit(PhaseEnded(phase.title, run.clock.now().mono - started, problem, run.said))
-        run.bus = outer
+        run.bus.enter("")

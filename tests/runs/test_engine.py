@@ -112,7 +112,21 @@ def test_the_end_of_a_phase_says_how_long_it_took_and_what_it_said() -> None:
     assert case.events[1] == PhaseEnded("one", 2.5, "", "done well")
     assert case.events[3] == PhaseEnded("two", 0.0, "", "")
     assert [record.phase for record in case.records] == ["one", "one", "two", "two"]
-    assert case.run.bus.phase == ""
+
+
+def test_what_falls_into_a_bus_of_the_same_run_is_of_the_phase_too() -> None:
+    case = Case()
+    other = case.run.bus.scoped(server="anvil")
+    stranger = case.run.bus.scoped(run="r2")
+
+    def deed(run: Run[Log]) -> None:
+        other.emit(Notice("ours"))
+        stranger.emit(Notice("theirs"))
+
+    case.execute(Toy("one", deed))
+    other.emit(Notice("after"))
+    said = {record.event.text: record.phase for record in case.records if isinstance(record.event, Notice)}
+    assert said == {"ours": "one", "theirs": "", "after": ""}
 
 
 def test_a_failure_undoes_the_last_first_and_comes_out_as_it_is() -> None:
