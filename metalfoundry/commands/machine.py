@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
+from typing import Any
 
 from metalfoundry.commands.base import Command, Effect
 
+MARKS = ("boot_id", "machine_id", "host_key", "os_id", "os_name", "marker")
 REBOOT = Command(("reboot",), effect=Effect.WRITE)
 
 
@@ -41,6 +43,19 @@ class MachineFacts:
     def kernel_args(self) -> Mapping[str, str]:
         """The kernel command line's `key=value` words; the later one wins, as in the kernel."""
         return dict(word.split("=", 1) for word in self.cmdline.split() if "=" in word)
+
+    @property
+    def marks(self) -> Mapping[str, str]:
+        """What tells this system from one that is installed over it; `from_marks` reads it."""
+        marks = {name: str(getattr(self, name)) for name in MARKS}
+        return {name: value for name, value in marks.items() if value}
+
+    @classmethod
+    def from_marks(cls, marks: Mapping[str, str]) -> MachineFacts:
+        """Facts with nothing but `marks` in them."""
+        empty = cls()
+        known: dict[str, Any] = {name: value for name, value in marks.items() if name in MARKS}
+        return replace(empty, **known)
 
     @property
     def in_hook(self) -> bool:

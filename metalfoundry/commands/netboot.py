@@ -19,6 +19,7 @@ from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 RUN = "metalfoundry.dev/run"
 WINDOW = "metalfoundry.dev/window"
 BROKEN = "metalfoundry.dev/broken"
+BY_HAND = "by hand"
 
 Operation = dict[str, Any]
 
@@ -27,7 +28,9 @@ Operation = dict[str, Any]
 class WindowNote:
     """The window annotation: who holds it, why, since and until when (RFC 3339, UTC, whole seconds).
 
-    `before` remembers annotations that the claim changed: their old value, or None where there was none.
+    `phase`: the last one that was written down, so that another client can take the run up. `before` remembers
+    annotations that the claim changed: their old value, or None where there was none. `machine` remembers what told
+    the old system from a new one: see MachineFacts.marks.
     """
 
     holder: str
@@ -37,10 +40,11 @@ class WindowNote:
     phase: str = ""
     workflow: str = ""
     before: Mapping[str, str | None] = field(default_factory=dict)
+    machine: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The annotation's text."""
-        return json.dumps(asdict(self) | {"before": dict(self.before)}, sort_keys=True)
+        return json.dumps(asdict(self) | {"before": dict(self.before), "machine": dict(self.machine)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> WindowNote:
@@ -50,11 +54,11 @@ class WindowNote:
         except ValueError:
             value = {}
         value = value if isinstance(value, dict) else {}
-        before = value.get("before")
+        before, machine = value.get("before"), value.get("machine")
         words = {
             key: str(value.get(key) or "") for key in ("holder", "reason", "opened", "expires", "phase", "workflow")
         }
-        return cls(**words, before=before if isinstance(before, dict) else {})
+        return cls(**words, before=before if isinstance(before, dict) else {}, machine=_texts(machine))
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +113,11 @@ def rewrite(run: str, note: WindowNote) -> list[Operation]:
     return [_test(_annotation(RUN), run), _add(_annotation(WINDOW), note.to_json())]
 
 
-def open_(hardware: Hardware, run: str, mac: str | None) -> list[Operation]:
-    """Allow netboot on the interface with `mac`, else on the first; nothing else of it is touched."""
+def open_(hardware: Hardware, run: str, mac: str | None, note: WindowNote) -> list[Operation]:
+    """Allow netboot on the interface with `mac`, else on the first, and write `note`; nothing else is touched."""
     index = hardware.interface_for(mac)
     base = f"/spec/interfaces/{index}"
-    operations = [_test(_annotation(RUN), run)]
+    operations = rewrite(run, note)
     if hardware.interfaces[index].mac:
         operations.append(_test(f"{base}/dhcp/mac", hardware.raw["spec"]["interfaces"][index]["dhcp"]["mac"]))
     if not hardware.interfaces[index].has_netboot:
@@ -169,6 +173,10 @@ def init(hardware: Hardware) -> list[Operation]:
         for index, interface in enumerate(hardware.interfaces)
         if not interface.has_netboot
     ]
+
+
+def _texts(value: object) -> dict[str, str]:
+    return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}
 
 
 def _annotation(key: str) -> str:

@@ -75,6 +75,11 @@ class Hardware(Object):
         """What an agent reported of the machine (JSON text), where discovery wrote it down."""
         return self.annotations.get(AGENT_ATTRIBUTES)
 
+    def newer_than(self, other: Hardware) -> bool:
+        """Whether this was written after `other`: by resourceVersion, opaque in theory, etcd's revision in practice."""
+        ours, theirs = self.resource_version, other.resource_version
+        return not (ours.isdigit() and theirs.isdigit()) or int(ours) > int(theirs)
+
     def interface_for(self, mac: str | None) -> int:
         """The index of the interface with this MAC, else 0; raises PreflightError where there are no interfaces."""
         if not self.interfaces:

@@ -169,7 +169,7 @@ def _record_key(job: Job) -> None:
         return
     try:
         replaced = job.machine.record_key(key)
-    except OSError as error:
+    except (OSError, TransportError) as error:
         job.site.bus.emit(Notice(f"the new host key {key.fingerprint} could not be recorded: {error}", "warning"))
         return
     was = " in place of the old one" if replaced else ""

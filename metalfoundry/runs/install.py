@@ -43,7 +43,9 @@ class Boot:
         job = run.job
         deadline = Deadline.after(job.site.clock, job.site.inventory.timeouts.netboot)
         assert job.machine is not None
-        if not job.in_hook and job.options.reboot:
+        if _has_rebooted(job):
+            run.say("rebooted by the earlier run")
+        elif not job.in_hook and job.options.reboot:
             job.rebooted_at = job.site.clock.now().mono
             job.machine.reboot(deadline)
         elif not job.in_hook:
@@ -141,7 +143,8 @@ def _judge_boot(job: Job, seen: MachineFacts) -> None:
             job.hook_boot_id = seen.boot_id
             job.site.bus.emit(MachineSeen("HookOS", seen.boot_id))
         return
-    if job.before is None or seen.boot_id == job.before.boot_id:
+    known = job.now or job.before
+    if known is None or seen.boot_id == known.boot_id:
         return
     job.site.bus.emit(MachineSeen(f"{seen.os_name}, from its disk", seen.boot_id))
     raise NeverInstalled(
@@ -150,6 +153,11 @@ def _judge_boot(job: Job, seen: MachineFacts) -> None:
         next="put the network first in its boot order (efibootmgr -n, or the BMC), then run again",
         evidence=f"uptime {seen.uptime:.0f} s" if seen.uptime is not None else "",
     )
+
+
+def _has_rebooted(job: Job) -> bool:
+    """Whether a run that is taken up got to its reboot, and the machine is on its way: silent, or never seen since."""
+    return job.resumes is not None and job.resumes.note.phase == "Boot" and job.now is None
 
 
 def _never(job: Job, last: MachineFacts | TransportError | None) -> NeverInstalled:

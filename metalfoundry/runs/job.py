@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.model.documents import Document
 from metalfoundry.model.errors import WorkflowFailed
 from metalfoundry.model.events import WindowChanged
@@ -46,11 +47,16 @@ class Options:
     keep_workflow: bool = False
     replace: bool = False
     reboot: bool = True
+    resume: bool = False
 
 
 @dataclass
 class Job:
-    """One provision under way. Fields are filled in by the phases, in their order."""
+    """One provision under way. Fields are filled in by the phases, in their order.
+
+    `now` is what the machine was when we first looked, `before` the system that is to be replaced: another one only
+    where a run is taken up (`resumes`) that has rebooted it already.
+    """
 
     site: Site
     server: Server
@@ -64,6 +70,8 @@ class Job:
     document: Document | None = None
     boot_action: str | None = None
     machine: Machine | None = None
+    resumes: ClaimSeen | None = None
+    now: MachineFacts | None = None
     before: MachineFacts | None = None
     silence: str = ""
     stale: list[str] = field(default_factory=list)
@@ -86,8 +94,8 @@ class Job:
 
     @property
     def in_hook(self) -> bool:
-        """Whether the machine sat in HookOS before we did anything."""
-        return self.before is not None and self.before.in_hook
+        """Whether the machine sat in HookOS when we first looked."""
+        return self.now is not None and self.now.in_hook
 
     @property
     def running(self) -> bool:
@@ -119,6 +127,7 @@ class Job:
         if isinstance(seen, Workflow):
             self.progress.take(seen)
         elif isinstance(seen, Hardware):
+            self.window.claim.notice(seen)
             if self.window.saw(seen) and self.closed:
                 self.site.bus.emit(WindowChanged("opened by somebody else", why="it is closed again"))
                 self.window.close("somebody else opened it")

@@ -16,14 +16,12 @@ from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
-BY_HAND = "by hand"
-
 
 def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str:
     """Claim `server` and open its window for `seconds`; return the run id. Raises ClaimedError."""
     run = run_id(site.clock, server.name)
     here = site.on(site.bus.scoped(run=run, server=server.name))
-    window = Window(here, server, run, reason or BY_HAND, BY_HAND, lease=seconds)
+    window = Window(here, server, run, reason or netboot.BY_HAND, netboot.BY_HAND, lease=seconds)
     try:
         window.claim.take(None)
         window.arm("", None)
@@ -39,8 +37,8 @@ def close_netboot(site: Site, server: Server) -> Proof:
     here = site.on(site.bus.scoped(server=server.name))
     seen = Cluster(here).hardware(server.hardware, Deadline.after(site.clock, 30.0)).hardware
     claim = netboot.claim_of(seen)
-    window = Window(here, server, claim.run if claim else "", phase=BY_HAND)
-    if claim and claim.note.phase != BY_HAND:
+    window = Window(here, server, claim.run if claim else "", phase=netboot.BY_HAND)
+    if claim and claim.note.phase != netboot.BY_HAND:
         Window(here, server, "").claim.refuse_live(seen)
     window.adopt(seen, claim)
     proof = window.close("by hand")

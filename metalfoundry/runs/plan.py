@@ -68,7 +68,10 @@ def _steps(job: Job) -> Iterator[Step]:
     yield step("Declare", kubectl.apply(job.document.text))
     opened = job.hardware
     if not job.in_hook:
-        yield step("Open", kubectl.patch(name, netboot.open_(job.hardware, job.run, job.window.mac)))
+        yield step(
+            "Open",
+            kubectl.patch(name, netboot.open_(job.hardware, job.run, job.window.mac, replace(note, phase="Boot"))),
+        )
         opened = _opened(job)
         if job.options.reboot:
             yield Step("Boot", job.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)

@@ -6,6 +6,7 @@ import difflib
 from concurrent.futures import Future
 
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.commands.netboot import BY_HAND, claim_of
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
 from metalfoundry.model.errors import (
     AuthError,
@@ -15,7 +16,7 @@ from metalfoundry.model.errors import (
     PreflightError,
     TransportError,
 )
-from metalfoundry.model.events import MachineSeen, Notice
+from metalfoundry.model.events import MachineSeen, Notice, Resumed
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Identity, Job
@@ -39,11 +40,13 @@ class Preflight:
         """Read, judge, ask; nothing is written. Raises PreflightError, IdentityError, ClaimedError, Declined."""
         job = run.job
         deadline = Deadline.after(job.site.clock, READ_SECONDS)
-        looking = _start_looking(job, deadline) if job.server.address else None
+        looking = _start_looking(job, deadline) if job.server.address and not job.options.resume else None
         survey = job.cluster.survey(deadline, job.server.mac, rights=True)
         job.survey, job.hardware = survey, _hardware(job, survey)
         job.window.claim.hardware = job.hardware
+        _take_up(job)
         job.document = _document(job, survey)
+        job.window.claim.workflow = job.document.name
         template = survey.templates[job.document.template_ref]
         job.boot_action = template.boot_action()
         if survey.missing:
@@ -80,7 +83,7 @@ def _hardware(job: Job, survey: Survey) -> Hardware:
     macs = [interface.mac for interface in hardware.interfaces]
     if job.server.mac and job.server.mac not in macs:
         raise IdentityError(
-            f"Hardware {name} has no interface {job.server.mac}, as the inventory says, but {', '.join(filter(None, macs))}",
+            f"Hardware {name} has no interface {job.server.mac} but {', '.join(filter(None, macs))}",
             where=f"servers.{job.server.name}.mac",
             next="correct one of them: netboot would be opened for another network card",
         )
@@ -140,7 +143,25 @@ def _checked(document: Document, job: Job, survey: Survey) -> Document:
 def _start_looking(job: Job, deadline: Deadline) -> Future[MachineFacts]:
     """Ask the machine what it is, beside the survey where its address is known beforehand."""
     job.machine = machine = Machine(job.site, job.server, job.hardware.address if job.hardware else None)
-    return job.site.background(lambda: machine.facts(deadline))
+    return job.site.background(machine.look if job.resumes else lambda: machine.facts(deadline))
+
+
+def _take_up(job: Job) -> None:
+    """Where a run is to be resumed: find its claim. Without one this is a run like any other."""
+    assert job.hardware is not None
+    seen = claim_of(job.hardware)
+    if not job.options.resume or seen is None:
+        return
+    if seen.note.phase == BY_HAND:
+        raise ClaimedError(
+            f"netboot of {job.server.name} was opened by hand by {seen.note.holder}; there is no run to resume",
+            where=f"Hardware {job.server.hardware}",
+            next=f"fab netboot.close {job.server.name}",
+        )
+    job.resumes = seen
+    job.window.claim.resumes = seen.run
+    job.before = MachineFacts.from_marks(seen.note.machine) if seen.note.machine else None
+    job.site.bus.emit(Resumed(seen.run, seen.note.holder, seen.note.opened, seen.note.phase))
 
 
 def _take_facts(job: Job, looking: Future[MachineFacts]) -> None:
@@ -153,7 +174,10 @@ def _take_facts(job: Job, looking: Future[MachineFacts]) -> None:
         job.silence = str(error)
         job.site.bus.emit(Notice(f"the machine does not answer SSH: {error}", "warning"))
         return
-    job.before = seen
+    job.now = seen
+    if job.resumes is None:
+        job.before = seen
+        job.window.claim.machine = seen.marks
     job.site.bus.emit(MachineSeen(_system(seen), seen.boot_id))
     _refuse_other_machine(job, seen)
 
@@ -179,6 +203,8 @@ def _stale(job: Job, survey: Survey) -> list[str]:
     stale: list[str] = []
     for workflow in survey.of_agent(agents, job.server.hardware):
         ours = workflow.name == job.document.name and workflow.state in ("", "PREPARING", "PENDING")
+        if job.resumes is not None and workflow.name == job.document.name:
+            continue
         if workflow.live and not ours and not job.options.replace and not _over(job, workflow):
             raise ClaimedError(
                 f"the Workflow {workflow.name} of the same agent is {workflow.state or 'not rendered yet'}",
@@ -192,12 +218,12 @@ def _stale(job: Job, survey: Survey) -> list[str]:
 def _over(job: Job, workflow: Workflow) -> bool:
     """A Workflow that ended in a reboot stays RUNNING for ever; a machine that runs its own system is through it."""
     at_end = workflow.current is not None and workflow.current.name == workflow.boot_action()
-    return at_end and job.before is not None and not job.before.in_hook
+    return at_end and job.now is not None and not job.now.in_hook
 
 
 def _identity(job: Job) -> Identity:
     assert job.machine is not None and job.hardware is not None and job.document is not None
-    seen = job.before
+    seen = job.now
     return Identity(
         server=job.server.name,
         hardware=job.server.hardware,

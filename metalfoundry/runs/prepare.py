@@ -65,9 +65,10 @@ class Declare:
         job.window.arm(job.document.name, job.boot_action)
         run.undo("remove the Workflow that never ran", lambda: _remove_unrun(job))
         deadline = Deadline.after(job.site.clock, READ_SECONDS)
-        job.progress.take(job.cluster.apply(job.document.name, job.document.text, deadline))
+        found = job.survey.workflows.get(job.document.name) if job.resumes and job.survey else None
+        job.progress.take(found or job.cluster.apply(job.document.name, job.document.text, deadline))
         _await_render(job)
-        if job.before is None and not job.running:
+        if job.now is None and not job.running and job.resumes is None:
             _look_for_idle_hook(job)
         run.say(f"{job.document.name} is {job.state}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -27,6 +27,8 @@ BEAT_SECONDS = 20.0
 class Claim:
     """One run's hold on one server. `note` is None while it holds nothing; `hardware` is the object as last read.
 
+    What is set before `take` goes into the note: `workflow`, and `machine` (MachineFacts.marks of the old system).
+
     It is a gate of transport/gates.py, too: see `check`.
     """
 
@@ -44,9 +46,14 @@ class Claim:
         self.hardware: Hardware | None = None
         self.note: WindowNote | None = None
         self.lost: ClaimedError | None = None
+        self.machine: Mapping[str, str] = {}
+        self.workflow = ""
+        self.resumes = ""
 
     def take(self, hardware: Hardware | None) -> None:
-        """Take the server. Raises ClaimedError when a live run holds it; an expired claim is taken over."""
+        """Take the server. Raises ClaimedError when a live run holds it; an expired claim is taken over, and so is
+        that of the run `resumes`, whose client then loses it.
+        """
         deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
         self.hardware = hardware or self._cluster.hardware(self._server.hardware, deadline).hardware
         for _ in range(3):
@@ -138,22 +145,33 @@ class Claim:
         if self._site.inventory.site.flux == "auto" and hardware.flux_managed:
             before[FLUX_RECONCILE] = hardware.annotations.get(FLUX_RECONCILE)
         inherited = netboot.claim_of(hardware)
+        machine = self.machine
         if inherited:  # a dead run's claim: what it changed is still changed
             before |= inherited.note.before
+            machine = inherited.note.machine if inherited.run == self.resumes else machine
         return WindowNote(
             holder=self._site.holder,
             reason=self._reason,
             opened=netboot.stamp(now),
             expires=netboot.stamp(now + timedelta(seconds=self.lease)),
             phase=self._phase,
+            workflow=self.workflow,
             before=before,
+            machine=machine,
         )
 
     def refuse_live(self, hardware: Hardware) -> None:
         """Raise ClaimedError, with holder, since, reason and expiry, when another live run holds the server."""
         seen = netboot.claim_of(hardware)
-        if seen and seen.run != self.run and seen.live(self._site.clock.now().wall):
-            raise claimed(self._server.name, seen)
+        if seen and seen.run not in (self.run, self.resumes) and seen.live(self._site.clock.now().wall):
+            raise claimed(self._server.name, seen, seen.note.holder == self._site.holder)
+
+    def notice(self, hardware: Hardware) -> None:
+        """Take in the object as a watch shows it: raise ClaimedError when our claim is gone from a newer one."""
+        known = self.hardware
+        if self.note is None or self.lost or (known and not hardware.newer_than(known)):
+            return
+        self.refuse_lost(hardware)
 
     def refuse_lost(self, hardware: Hardware) -> None:
         """Raise ClaimedError, now and at every later WRITE, when `hardware` does not carry our run id."""
@@ -168,17 +186,25 @@ class Claim:
             )
             raise self.lost
 
+    def entered(self, phase: str) -> WindowNote:
+        """Our note with another phase, to be written with the next patch."""
+        if self.note is None:
+            raise MetalfoundryError(f"{self._server.name} is not claimed", next="claim it first")
+        self.note = replace(self.note, phase=phase)
+        return self.note
+
     def _held_until(self, expires: datetime) -> None:
         self._trusted_until = expires
         self._next_beat = self._site.clock.now().mono + self.lease / 3
 
 
-def claimed(server: str, seen: ClaimSeen) -> ClaimedError:
-    """The refusal that shows who holds `server`, since when, why and until when."""
+def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
+    """The refusal that shows who holds `server`, since when, why and until when; `own`: the holder is this user."""
     note = seen.note
+    step = f"fab attach {server}; if that run is dead: fab provision {server} --resume"
     return ClaimedError(
         f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "
         f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
         where=f"annotation {netboot.RUN}",
-        next=f"wait, or: fab netboot.break {server} --run {seen.run}",
+        next=step if own else f"wait, or: fab netboot.break {server} --run {seen.run}",
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from metalfoundry.commands import machine as said
 from metalfoundry.commands.machine import MachineFacts
@@ -24,7 +23,7 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.site.site import Site
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Deadline
-from metalfoundry.transport.known_hosts import record
+from metalfoundry.transport.ssh_config import record_key
 
 LOOK_SECONDS = 5.0
 VERIFY_SECONDS = 60.0
@@ -114,11 +113,9 @@ class Machine:
     def record_key(self, key: ServerKey) -> str | None:
         """Write the new system's key into known_hosts in place of the old one; return what it replaced.
 
-        Raises OSError when the file cannot be written.
+        Raises TransportError or OSError when that cannot be done.
         """
-        host = self.host
-        known_hosts = Path(host.known_hosts) if host.known_hosts else Path("~/.ssh/known_hosts").expanduser()
-        return record(known_hosts, host.address, host.port or 22, key)
+        return record_key(self.host, key)
 
     @property
     def _verifier(self) -> Host:

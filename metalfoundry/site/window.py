@@ -47,7 +47,7 @@ class Window:
         server: Server,
         run: str,
         reason: str = "",
-        phase: str = "provision",
+        phase: str = "Claim",
         lease: float = LEASE_SECONDS,
     ) -> None:
         """`lease`: seconds for which claim and guard hold without a word from us."""
@@ -93,7 +93,8 @@ class Window:
         deadline = Deadline.after(self.site.clock, WRITE_SECONDS)
         self.opened = True
         for _ in range(3):
-            seen = self._patch(netboot.open_(self._held(), self.claim.run, self.mac), deadline, Effect.WRITE)
+            operations = netboot.open_(self._held(), self.claim.run, self.mac, self.claim.entered("Boot"))
+            seen = self._patch(operations, deadline, Effect.WRITE)
             if seen.hardware.interfaces[seen.hardware.interface_for(self.mac)].allow_pxe:
                 expires = self.claim.note.expires if self.claim.note else ""
                 self.site.bus.emit(WindowChanged("open", proof=smee_words(seen.smee), expires=expires))
@@ -152,7 +153,7 @@ class Window:
 
     def saw(self, hardware: Hardware) -> bool:
         """Take in the object as a watch shows it, unless we have read a newer one; say whether netboot is open."""
-        if self.hardware is None or _version(hardware) >= _version(self.hardware):
+        if self.hardware is None or hardware.newer_than(self.hardware):
             self.claim.hardware = hardware
         return bool(self._held().open_interfaces())
 
@@ -198,9 +199,3 @@ class Window:
         if self.hardware is None:
             raise MetalfoundryError(f"{self._server.name} is not claimed", next="claim it first")
         return self.hardware
-
-
-def _version(hardware: Hardware) -> int:
-    """resourceVersion as a number: opaque by Kubernetes' word, but etcd's revision in every cluster there is."""
-    text = hardware.resource_version
-    return int(text) if text.isdigit() else 0

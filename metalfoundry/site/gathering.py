@@ -1,0 +1,133 @@
+"""One look at everything that may say why a machine hangs: the cluster in one exec, the machine in another.
+
+What comes back is what was said, part by part; a part that could not be read says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+
+from metalfoundry.commands import gather
+from metalfoundry.commands.gather import Wanted
+from metalfoundry.commands.machine import read_facts
+from metalfoundry.commands.script import Outcome, read_script
+from metalfoundry.commands.sightings import Surroundings
+from metalfoundry.model.errors import (
+    AuthError,
+    DeadlineExceeded,
+    HostKeyError,
+    MetalfoundryError,
+    PortClosed,
+    PreflightError,
+    TransportError,
+)
+from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
+from metalfoundry.model.inventory import Server
+from metalfoundry.site.site import Site
+from metalfoundry.transport.clock import Deadline
+
+CLUSTER_SECONDS = 15.0
+ANSWER_SECONDS = 3.0
+SLOW_SECONDS = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterLook:
+    """What the jump host gave, by part (commands/gather.py), and when, by its own clock.
+
+    `ahead`: seconds by which the jump host's clock is ahead of ours.
+    """
+
+    outcomes: Mapping[str, Outcome] = field(hash=False)
+    at: datetime
+    ahead: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class MachineLook:
+    """What the machine gave, by part; `seen` None where it did not answer, and `reason` says why.
+
+    `ssh`: ok, denied, key-changed, refused or silent. `ahead` as in ClusterLook.
+    """
+
+    outcomes: Mapping[str, Outcome] = field(hash=False)
+    ssh: str = ""
+    reason: str = ""
+    seen: Surroundings | None = None
+    at: datetime | None = None
+    ahead: float = 0.0
+
+
+def look_at_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterLook:
+    """Read the cluster. Raises TransportError, and PreflightError where the jump host runs nothing of ours."""
+    result = site.transport.run(site.jump, gather.cluster(site.kubectl, wanted), deadline.within(CLUSTER_SECONDS))
+    outcomes = read_script(result.stdout)
+    if "objects" not in outcomes:
+        raise PreflightError(
+            "the jump host did not run our script",
+            where=site.jump.name,
+            next=f"ssh {site.jump.address} sh -c true",
+            evidence=(result.stderr or result.stdout)[-2000:],
+        )
+    at, ahead = _clock(site, outcomes)
+    return ClusterLook(outcomes, at, ahead)
+
+
+def look_at_machine(site: Site, server: Server, address: str | None, deadline: Deadline) -> MachineLook:
+    """Read the machine, whoever it is; never raises for one that does not answer within ANSWER_SECONDS.
+
+    HookOS makes a new host key at each boot, so the key is learned, and told to have changed by any other system.
+    """
+    try:
+        host = replace(server.host(site.inventory.site, address), host_key=HostKeyPolicy.LEARN)
+    except MetalfoundryError as error:
+        return MachineLook({}, "", error.what)
+    try:
+        outcomes = _ask(site, host, deadline)
+    except TransportError as error:
+        return MachineLook({}, _how(error), error.what)
+    facts = read_facts(outcomes["facts"].stdout) if "facts" in outcomes else None
+    if facts is None or not facts.boot_id:
+        return MachineLook(outcomes, "ok", "it answers SSH, and tells no boot id")
+    key = site.transport.presented(host)
+    facts = replace(facts, host_key=key.fingerprint if key else "")
+    changed = not facts.in_hook and _changed(host, key)
+    at, ahead = _clock(site, outcomes)
+    seen = gather.read_surroundings(outcomes, Surroundings(facts))
+    return MachineLook(outcomes, "key-changed" if changed else "ok", "", seen, at, ahead)
+
+
+def _ask(site: Site, host: Host, deadline: Deadline) -> dict[str, Outcome]:
+    """One exec; a second one, with more time, where the machine took the first and was too slow."""
+    command = gather.machine()
+    try:
+        result = site.transport.run(host, command, deadline.within(ANSWER_SECONDS))
+    except DeadlineExceeded as error:
+        if not error.sent:
+            raise
+        result = site.transport.run(host, command, deadline.within(SLOW_SECONDS))
+    return read_script(result.stdout)
+
+
+def _how(error: TransportError) -> str:
+    if isinstance(error, AuthError):
+        return "denied"
+    if isinstance(error, HostKeyError):
+        return "key-changed"
+    return "refused" if isinstance(error, PortClosed) else "silent"
+
+
+def _changed(host: Host, key: ServerKey | None) -> bool:
+    from metalfoundry.transport.ssh_config import is_known  # here: it brings paramiko, which takes its time
+
+    return key is not None and is_known(host, key) is False
+
+
+def _clock(site: Site, outcomes: Mapping[str, Outcome]) -> tuple[datetime, float]:
+    """The time there, and how far it is ahead of ours; ours where it did not say."""
+    here = site.clock.now().wall
+    told = gather.read_number(outcomes.get("clock"))
+    there = datetime.fromtimestamp(told, UTC) if told is not None else here
+    return there, (there - here).total_seconds()
