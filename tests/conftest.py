@@ -6,7 +6,9 @@ from collections.abc import Generator
 
 import pytest
 
-from tests.realtier import required
+from tests.realtier import kube, required
+
+__all__ = ["kube"]
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,14 +1,9 @@
-"""guard.sh and sweeper.sh with real kubectl on a real kube-apiserver.
-
-METALFOUNDRY_TEST_KUBECONFIG names one with Tinkerbell's CRDs and a namespace tink-system;
-METALFOUNDRY_TEST_KUBECTL one or more kubectl, with `:` between them.
-"""
+"""guard.sh and sweeper.sh with real kubectl, in both versions, on a real kube-apiserver."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -17,11 +12,11 @@ from typing import Any
 
 import pytest
 
+from metalfoundry.lab.kube import Kube
 from tests.guard.harness import ROOM, Client, client, until
+from tests.realtier import need_kubectl
 
 pytestmark = pytest.mark.real
-KUBECONFIG = os.environ.get("METALFOUNDRY_TEST_KUBECONFIG", "")
-KUBECTLS = os.environ.get("METALFOUNDRY_TEST_KUBECTL", shutil.which("kubectl") or "").split(":")
 NOW = 1767323045  # 2026-01-02T03:04:05Z
 FLUX = "kustomize.toolkit.fluxcd.io"
 
@@ -29,11 +24,11 @@ FLUX = "kustomize.toolkit.fluxcd.io"
 class Cluster:
     """A namespace of the real thing, spoken to with one kubectl."""
 
-    def __init__(self, kubectl: str, namespace: str) -> None:
-        self.kubectl, self.namespace = kubectl, namespace
+    def __init__(self, kubectl: str, config: Path, namespace: str) -> None:
+        self.kubectl, self.config, self.namespace = kubectl, str(config), namespace
 
     def run(self, *words: str, given: str = "") -> str:
-        argv = [self.kubectl, "--kubeconfig", KUBECONFIG, "-n", self.namespace, *words]
+        argv = [self.kubectl, "--kubeconfig", self.config, "-n", self.namespace, *words]
         done = subprocess.run(argv, input=given, text=True, capture_output=True, check=False)
         assert done.returncode == 0, done
         return done.stdout
@@ -67,29 +62,28 @@ class Cluster:
         return [] if "1.20" in self.run("version", "--client") else ["--subresource=status"]
 
     def sweep(self, shell: str, **env: str) -> list[str]:
-        values = os.environ | {"KUBECONFIG": KUBECONFIG, "NAMESPACE": self.namespace, "KUBECTL": self.kubectl} | env
+        values = os.environ | {"KUBECONFIG": self.config, "NAMESPACE": self.namespace, "KUBECTL": self.kubectl} | env
         words = [*shell.split(), str(ROOM / "sweeper.sh")]
         done = subprocess.run(words, text=True, capture_output=True, env=values, check=False)
         assert (done.returncode, done.stderr) == (0, ""), done
         return [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
 
 
-@pytest.fixture(params=KUBECTLS, ids=lambda path: Path(path).parents[1].name if path else "none")
-def real(request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    if not KUBECONFIG or not request.param:
-        pytest.skip("METALFOUNDRY_TEST_KUBECONFIG names no kube-apiserver, or there is no kubectl")
-    one = Cluster(str(request.param), f"guard-{uuid.uuid4().hex[:8]}")
-    Cluster(one.kubectl, "default").run("create", "namespace", one.namespace)
+@pytest.fixture(params=["1.33", "1.20"])
+def real(request: pytest.FixtureRequest, kube: Kube, tmp_path: Path) -> Iterator[Cluster]:
+    config = kube.kubeconfig(tmp_path / "kubeconfig")
+    one = Cluster(str(need_kubectl(request.param)), config, f"guard-{uuid.uuid4().hex[:8]}")
+    Cluster(one.kubectl, config, "default").run("create", "namespace", one.namespace)
     yield one
     for kind in ("hardware", "workflows"):
         one.run("delete", kind, "--all", "--wait=false")
-    Cluster(one.kubectl, "default").run("delete", "namespace", one.namespace, "--wait=false")
+    Cluster(one.kubectl, config, "default").run("delete", "namespace", one.namespace, "--wait=false")
 
 
 @pytest.fixture
 def guard(shell: str, tmp_path: Path, real: Cluster) -> Iterator[Client]:
     one = client(shell, tmp_path)
-    one.env = {"KUBECONFIG": KUBECONFIG, "TEST_MARK": str(one.root)}
+    one.env = {"KUBECONFIG": real.config, "TEST_MARK": str(one.root)}
     one.values |= {"KUBECTL": f"env LC_ALL=C {real.kubectl}", "NAMESPACE": real.namespace, "TICK": "0.5"}
     claim = {"metalfoundry.dev/run": one.values["RUN"]}
     real.hardware("anvil", None, True, False, annotations=claim)
@@ -233,7 +227,7 @@ def test_sweeper_leaves_a_claim_that_was_extended_meanwhile(real: Cluster, tmp_p
     extend = f"{real.kubectl} annotate hardware anvil -n {real.namespace} other=note >/dev/null"
     between.write_text(f'#!/bin/sh\n[ "$1" != patch ] || {extend}\nexec {real.kubectl} "$@"\n')
     between.chmod(0o755)
-    env = {"KUBECONFIG": KUBECONFIG, "NAMESPACE": real.namespace, "KUBECTL": str(between), "NOW": str(NOW)}
+    env = {"KUBECONFIG": real.config, "NAMESPACE": real.namespace, "KUBECTL": str(between), "NOW": str(NOW)}
     done = subprocess.run(
         ["sh", str(ROOM / "sweeper.sh")], text=True, capture_output=True, env=os.environ | env, check=False
     )
