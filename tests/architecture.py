@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 
 PACKAGE = "metalfoundry"
 ROOMS = ("model", "commands", "transport", "site", "diagnosis", "runs", "foundry", "ui")
-FRONT = ("ui", "fab")  # the program is made of the tasks, and the tasks are shown by ui
+FRONT = ("ui", "fab", "__main__")  # the program is made of the tasks, and the tasks are shown by ui
 MODULE_LINES, FUNCTION_LINES = 300, 40
 
 # What a part of the world may be touched by: a folder, or one file.
