@@ -107,17 +107,9 @@ def read_guards(stdout: str) -> list[GuardSeen]:
 
 
 def read_words(stdout: str) -> Mapping[str, str]:
-    """`key=value` words or lines of the other sub-commands; `log` is a whole line."""
-    found: dict[str, str] = {}
-    for line in stdout.splitlines():
-        if line.startswith("log="):
-            found["log"] = line[4:]
-            continue
-        for word in line.split(" "):
-            key, equals, value = word.partition("=")
-            if equals:
-                found[key] = value
-    return found
+    """The `key=value` lines of the other sub-commands; a value goes to the end of its line."""
+    pairs = (line.partition("=") for line in stdout.splitlines())
+    return {key: value for key, equals, value in pairs if equals}
 
 
 def _text(action: str, words: Mapping[str, str]) -> str:

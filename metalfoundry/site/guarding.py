@@ -54,9 +54,9 @@ class Guarding:
             if not error.sent:
                 raise
         alive = self._site.transport.run(self._site.jump, self._guard.alive(), deadline)
-        if not alive.ok:
-            raise self._not_armed(f"{alive.stderr}\n{alive.stdout}".strip(), alive.exit_status)
         words = read_words(alive.stdout)
+        if not alive.ok or words.get("shut"):  # a guard that has shut the window lets nobody open it again
+            raise self._not_armed(f"{alive.stderr}\n{alive.stdout}".strip(), alive.exit_status)
         self._site.bus.emit(GuardChanged("armed", f"pid {words.get('pid', '?')} on {self._site.jump.name}"))
 
     def extend(self, lease: float) -> list[Part]:

@@ -117,7 +117,7 @@ def test_only_the_holder_opens_rewrites_closes_and_releases() -> None:
     made = claimed(cluster)
     seen = cluster.hardware
     for operations in (
-        netboot.open_(seen, "r2", MAC),
+        netboot.open_(seen, "r2", MAC, note()),
         netboot.close(seen, "r2"),
         netboot.rewrite("r2", note()),
         netboot.release(seen, "r2", made),
@@ -128,14 +128,14 @@ def test_only_the_holder_opens_rewrites_closes_and_releases() -> None:
 def test_open_makes_the_block_only_where_there_is_none() -> None:
     cluster = Cluster(nic())
     claimed(cluster)
-    cluster.patch(netboot.open_(cluster.hardware, "r1", None))
+    cluster.patch(netboot.open_(cluster.hardware, "r1", None, note()))
     assert cluster.netboots == [OPEN]
 
 
 def test_open_keeps_what_else_the_block_holds() -> None:
     cluster = Cluster(nic(netboot={"allowPXE": False, "osie": {"baseURL": "http://x/"}}))
     claimed(cluster)
-    cluster.patch(netboot.open_(cluster.hardware, "r1", MAC))
+    cluster.patch(netboot.open_(cluster.hardware, "r1", MAC, note()))
     assert cluster.netboots == [{**OPEN, "osie": {"baseURL": "http://x/"}}]
 
 
@@ -145,14 +145,14 @@ def test_open_keeps_what_else_the_block_holds() -> None:
 def test_open_touches_the_one_interface(mac: str | None, wanted: list[Any] | None) -> None:
     cluster = Cluster(nic(netboot=CLOSED), nic(OTHER, netboot=CLOSED))
     claimed(cluster)
-    cluster.patch(netboot.open_(cluster.hardware, "r1", mac))
+    cluster.patch(netboot.open_(cluster.hardware, "r1", mac, note()))
     assert cluster.netboots == (wanted or [OPEN, CLOSED])
 
 
 def test_open_is_refused_when_the_interfaces_changed_places() -> None:
     cluster = Cluster(nic(netboot=CLOSED), nic(OTHER, netboot=CLOSED))
     claimed(cluster)
-    operations = netboot.open_(cluster.hardware, "r1", OTHER)
+    operations = netboot.open_(cluster.hardware, "r1", OTHER, note())
 
     def swap(obj: Object) -> Object:
         obj["spec"]["interfaces"].reverse()
@@ -175,7 +175,7 @@ def test_close_shuts_what_was_opened_after_the_reading() -> None:
     cluster = Cluster(nic(netboot={"allowPXE": False}))
     claimed(cluster)
     old = cluster.hardware
-    cluster.patch(netboot.open_(old, "r1", MAC))
+    cluster.patch(netboot.open_(old, "r1", MAC, note()))
     cluster.patch(netboot.close(old, "r1"))
     assert cluster.netboots == [CLOSED]
 
