@@ -73,6 +73,28 @@ def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool 
         looking.status(foundry, foundry.servers(server or None), json)
 
 
+@task(
+    positional=["name"],
+    auto_shortflags=False,
+    help=words(
+        "inventory",
+        "json",
+        name="server, Hardware or Workflow, NAME,NAME…, or all (whatever has not finished well, and stray windows)",
+        all="also findings that another one explains",
+        bundle="write facts, logs and findings, without secrets, to this .tar.gz",
+    ),
+)
+def troubleshoot(
+    c: Context, name: str, inventory: str = INVENTORY, all: bool = False, bundle: str = "", json: bool = False
+) -> None:
+    """Why it hangs, the line that proves it, and the next command: fab troubleshoot colo-server-01"""
+    from metalfoundry.ui import troubleshooting
+
+    check_names(c, "troubleshoot", name, troubleshoot)
+    with opened(c, inventory, json) as foundry:
+        finish(troubleshooting.troubleshoot(foundry, name, all=all, bundle=bundle, json=json))
+
+
 @task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
 def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
     """The one-time step: make a closed netboot block where the Hardware has none: fab init all"""
@@ -101,7 +123,7 @@ def _options(workflow: str, workflow_name: str, template: str, *rest: Any) -> Op
 
 
 ns = Collection()
-for one in (provision, status, init):
+for one in (provision, status, troubleshoot, init):
     ns.add_task(one)
 ns.add_collection(netboot_tasks.collection())
 ns.add_collection(lab_tasks.collection())

@@ -19,12 +19,13 @@ from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.model.events import Bus, Sink
 from metalfoundry.model.inventory import Inventory, Server, load
-from metalfoundry.runs import audit, manual, plan, provision, status, sweeper
+from metalfoundry.runs import audit, manual, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.job import Options
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
+from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site
 from metalfoundry.transport.base import Transport
@@ -85,6 +86,17 @@ class Foundry:
     def status(self, servers: Sequence[Server] | None = None) -> list[Row]:
         """One row for each server, from one remote command. Raises PreflightError."""
         return status.status(self._site(), servers or list(self.inventory.servers.values()))
+
+    def troubleshoot(self, name: str, *, all: bool = False) -> Diagnosis:
+        """Why the server, Hardware or Workflow of this name hangs; `all` keeps findings that others explain.
+
+        Raises InventoryError where nothing has that name, TransportError where the jump host is not reached.
+        """
+        return troubleshoot.troubleshoot(self._site(), name, all=all)
+
+    def troubleshoot_all(self, *, all: bool = False) -> list[Diagnosis]:
+        """A diagnosis for each server whose Workflow has not finished well, or whose window nobody holds."""
+        return troubleshoot.troubleshoot_all(self._site(), all=all)
 
     def open_netboot(self, name: str, reason: str, seconds: float = 600.0) -> str:
         """Open one server's window by hand, for `seconds`; return the run id that holds it. Raises ClaimedError."""

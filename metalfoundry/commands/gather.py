@@ -60,10 +60,10 @@ def cluster(kubectl: Kubectl, wanted: Wanted) -> Command:
     return read_only(*parts, functions=f"{smee.FUNCTIONS}{head}{spelt}{_text('gather.sh')}")
 
 
-def machine(tail: int = AGENT_TAIL) -> Command:
+def machine(marker: str = "", cloud_init: bool = False, tail: int = AGENT_TAIL) -> Command:
     """Read one machine: what it says of itself, and, in the installer, what stands around its agent."""
     parts = [
-        Part("facts", ("sh", "-s"), facts().stdin),
+        Part("facts", ("sh", "-s"), facts(marker, cloud_init).stdin),
         Part("agent", ("agent_log", str(tail))),
         Part("bootkit", ("bootkit_log", str(BOOTKIT_TAIL))),
         Part("containers", ("containers",)),

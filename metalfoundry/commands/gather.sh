@@ -4,7 +4,7 @@
 # is spelt here with a limit of time. What can be asked side by side is: `later` starts it, `result` gives it.
 # shellcheck disable=SC2086,SC2153  # lists of words are split on purpose; the capitals are the caller's
 set -f
-OURS='^[^ ]+ .*(tink|smee|boots)'
+OURS='^[^ ]+ .*(tink|smee|boots|hook)'
 FIELDS='{.metadata.labels.kustomize\.toolkit\.fluxcd\.io/namespace}{"\n"}{range .spec.interfaces[*]}{.dhcp.mac} {.dhcp.ip.address} {end}'
 PODS='{range .items[*]}{.metadata.namespace} {.metadata.name} {.spec.containers[*].image}{"\n"}{end}'
 dir=$(mktemp -d) || exit 1

@@ -6,6 +6,7 @@
     ├── PreflightError                  10  nothing was written
     │   └── TransportError              10  the way to a host (its code changes with the phase it ends)
     │       ├── ConnectError                name, route or port does not answer
+    │       │   ├── PortClosed              the host is there, and nothing listens on that port
     │       │   ├── AuthError               the host refuses our keys
     │       │   └── HostKeyError            the host's key is unknown or has changed
     │       ├── LinkLost                    the connection was cut; `sent` says whether the command had left
@@ -75,6 +76,10 @@ class TransportError(PreflightError):
 
 class ConnectError(TransportError):
     """The host cannot be reached: name, route, port, or nothing that speaks SSH."""
+
+
+class PortClosed(ConnectError):
+    """The host is there, and nothing listens on that port."""
 
 
 class AuthError(ConnectError):

@@ -8,9 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from metalfoundry.commands import gather
+from metalfoundry.commands.base import Command
 from metalfoundry.commands.gather import Wanted
+from metalfoundry.commands.kubectl import read_list
 from metalfoundry.commands.machine import read_facts
 from metalfoundry.commands.script import Outcome, read_script
 from metalfoundry.commands.sightings import Surroundings
@@ -25,6 +28,8 @@ from metalfoundry.model.errors import (
 )
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.resources import Hardware, Template, Workflow
+from metalfoundry.site.cluster import Survey
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
 
@@ -43,6 +48,26 @@ class ClusterLook:
     outcomes: Mapping[str, Outcome] = field(hash=False)
     at: datetime
     ahead: float = 0.0
+
+    @property
+    def survey(self) -> Survey:
+        """The namespace's objects; empty where they were not read."""
+        found: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
+        for item in self.items("objects"):
+            found.setdefault(str(item.get("kind")), []).append(item)
+        return Survey(
+            {one.name: one for one in map(Hardware.of, found["Hardware"])},
+            {one.name: one for one in map(Template.of, found["Template"])},
+            {one.name: one for one in map(Workflow.of, found["Workflow"])},
+        )
+
+    def items(self, part: str) -> list[dict[str, Any]]:
+        """The objects that one part lists; none where it failed."""
+        outcome = self.outcomes.get(part)
+        try:
+            return read_list(outcome) if outcome and outcome.ok else []
+        except ValueError:
+            return []
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +110,7 @@ def look_at_machine(site: Site, server: Server, address: str | None, deadline: D
     except MetalfoundryError as error:
         return MachineLook({}, "", error.what)
     try:
-        outcomes = _ask(site, host, deadline)
+        outcomes = _ask(site, host, gather.machine(server.verify.marker or ""), deadline)
     except TransportError as error:
         return MachineLook({}, _how(error), error.what)
     facts = read_facts(outcomes["facts"].stdout) if "facts" in outcomes else None
@@ -99,9 +124,8 @@ def look_at_machine(site: Site, server: Server, address: str | None, deadline: D
     return MachineLook(outcomes, "key-changed" if changed else "ok", "", seen, at, ahead)
 
 
-def _ask(site: Site, host: Host, deadline: Deadline) -> dict[str, Outcome]:
+def _ask(site: Site, host: Host, command: Command, deadline: Deadline) -> dict[str, Outcome]:
     """One exec; a second one, with more time, where the machine took the first and was too slow."""
-    command = gather.machine()
     try:
         result = site.transport.run(host, command, deadline.within(ANSWER_SECONDS))
     except DeadlineExceeded as error:

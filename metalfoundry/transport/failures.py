@@ -6,7 +6,7 @@ import socket
 
 import paramiko
 
-from metalfoundry.model.errors import AuthError, ConnectError, DeadlineExceeded, TransportError
+from metalfoundry.model.errors import AuthError, ConnectError, DeadlineExceeded, PortClosed, TransportError
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.ssh_config import Endpoint
 
@@ -26,7 +26,7 @@ def connect_error(exc: Exception, endpoint: Endpoint, attempt: Deadline, deadlin
     if attempt.expired() or isinstance(exc, TimeoutError):
         return timed_out(endpoint, deadline)
     if isinstance(exc, ConnectionRefusedError):
-        return ConnectError(f"{name}: the connection is refused", where=where, next=f"is sshd running there? {ssh}")
+        return PortClosed(f"{name}: the connection is refused", where=where, next=f"is sshd running there? {ssh}")
     if isinstance(exc, paramiko.AuthenticationException):
         return AuthError(f"{name}: log-in failed: {exc}", where=where, next=ssh)
     if isinstance(exc, (paramiko.SSHException, EOFError)):
@@ -48,7 +48,8 @@ def forward_error(exc: Exception, endpoint: Endpoint, jump: Endpoint, deadline: 
             where=where,
             next=f"AllowTcpForwarding in sshd_config of {jump.host.name}",
         )
-    return ConnectError(f"{name}: {jump.host.name} cannot reach it: {exc.text}", where=where, next=look)
+    kind = PortClosed if "refused" in exc.text.lower() else ConnectError  # sshd passes its system's words on
+    return kind(f"{name}: {jump.host.name} cannot reach it: {exc.text}", where=where, next=look)
 
 
 def timed_out(endpoint: Endpoint, deadline: Deadline) -> TransportError:

@@ -138,6 +138,11 @@ class HostKeys:
         self.revoked = [entry for entry in everything if entry.marker == "@revoked" and entry.is_for(self.name)]
         self.authorities = [entry for entry in mine if entry.marker == "@cert-authority"]
 
+    @property
+    def all(self) -> tuple[Entry, ...]:
+        """Every line that lets a key pass."""
+        return (*self.known, *self._portless)
+
     def prefer(self, algorithms: Iterable[str]) -> tuple[str, ...]:
         """`algorithms` with those of the known keys first, so that the server shows the key we can check."""
         types = [entry.type for entry in (*self.known, *self._portless)]

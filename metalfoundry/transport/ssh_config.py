@@ -21,7 +21,7 @@ from fabric import Config, Connection
 
 from metalfoundry.model.errors import ConnectError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
-from metalfoundry.transport.host_keys import host_name
+from metalfoundry.transport.host_keys import HostKeys, host_name
 from metalfoundry.transport.known_hosts import record_as
 
 MAX_INCLUDES = 16
@@ -111,6 +111,14 @@ def record_key(host: Host, key: ServerKey, files: UserFiles | None = None) -> st
     files = files or UserFiles.of_this_user()
     endpoint = resolve(host, files)
     return record_as(endpoint.new_keys or files.home / ".ssh/known_hosts", endpoint.known_as, key)
+
+
+def is_known(host: Host, key: ServerKey, files: UserFiles | None = None) -> bool | None:
+    """Whether known_hosts has `key` for `host`; None where it has none for it at all."""
+    endpoint = resolve(host, files or UserFiles.of_this_user())
+    keys = HostKeys(host.name, endpoint.known_as, endpoint.address, endpoint.port, endpoint.known_hosts)
+    known = keys.all
+    return any(entry.base64 == key.base64 for entry in known) if known else None
 
 
 def _own_known_hosts(host: Host, options: dict[str, Any], files: UserFiles) -> tuple[Path, ...]:

@@ -1,0 +1,223 @@
+"""From what was read at a site to the Facts that a diagnosis judges: nothing is asked here, and nothing left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from metalfoundry.commands import gather
+from metalfoundry.commands.guard import read_guards
+from metalfoundry.commands.loglines import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
+from metalfoundry.commands.loglines import read_log as read_lines
+from metalfoundry.commands.logs import read_pods
+from metalfoundry.commands.netboot import claim_of, parse_time
+from metalfoundry.commands.sightings import BmcJob, Deployment, Event, Flux, GuardSeen
+from metalfoundry.commands.smee import read_answers
+from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
+from metalfoundry.model.inventory import Server
+from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.site.cluster import Survey
+from metalfoundry.site.gathering import ClusterLook, MachineLook
+from metalfoundry.site.site import Site
+
+T = TypeVar("T")
+_GUARDING = ("guarding", "arming")
+_MARGIN = timedelta(seconds=60)
+_FROM_PODS = (ACTION, CONSOLE, SMEE, SERVER, CONTROLLER, WEB)
+
+
+def facts_of(site: Site, name: str, server: Server, cluster: ClusterLook, machine: MachineLook) -> Facts:
+    """Everything that both looks gave, about `server`; where `name` is a Workflow's, about that one."""
+    survey = cluster.survey
+    facts = _of_objects(Facts(name, cluster.at, _configured(site, server, cluster)), survey, cluster)
+    facts = replace(
+        facts,
+        guards=_guards(cluster),
+        events=_list(cluster, "events", Event.of),
+        deployments=_list(cluster, "deployments", Deployment.of),
+        flux=_flux(facts, cluster),
+        bmc=_bmc(facts, cluster),
+        smee=_smee(facts, cluster),
+        ssh=Seen(machine.ssh, "ssh") if machine.ssh else NotSeen(machine.reason or "not asked"),
+        machine=_machine(cluster, machine),
+    )
+    others = [item for item in survey.hardware.values() if item.name != server.hardware]
+    return replace(facts, logs=_logs(facts, others, cluster, machine))
+
+
+def concerned(workflows: Iterable[Workflow], hardware: Hardware | None, server: str) -> list[Workflow]:
+    """All Workflows that the same agent would be served: by its id, or made for the same Hardware."""
+    known = [hardware.agent_id or "", *(item.mac for item in hardware.interfaces)] if hardware else []
+    agents = {agent.lower() for agent in known if agent}
+    return [item for item in workflows if (item.agent_id or "").lower() in agents or item.hardware_ref == server]
+
+
+def in_question(workflows: Sequence[Workflow], name: str) -> Workflow | None:
+    """The one of that name; else a live one before a finished one, then the youngest."""
+    named = next((item for item in workflows if item.name == name), None)
+    return named or max(workflows, key=lambda item: (item.live, item.meta.created), default=None)
+
+
+def _configured(site: Site, server: Server, cluster: ClusterLook) -> Configured:
+    address = server.address
+    known = site.inventory.site
+    login = [f"{server.user}@{address}"] if address else []
+    jump = f"{known.jump.user}@{known.jump.address}" if known.jump.user else known.jump.address
+    way = ["-J", f"{jump}:{known.jump.port}" if known.jump.port else jump] if server.via == "jump" else []
+    port = ["-p", str(server.port)] if server.port else []
+    return Configured(
+        server=server.name,
+        hardware=server.hardware,
+        namespace=known.namespace,
+        kubectl=known.kubectl,
+        ssh=("ssh", *way, *port, *login) if login else (),
+        mac=server.mac,
+        address=address,
+        smee=known.smee,
+        jump_addresses=tuple(_text(cluster, "addresses").split()),
+        timeouts=site.inventory.timeouts,
+        verify=server.verify,
+    )
+
+
+def _of_objects(facts: Facts, survey: Survey, cluster: ClusterLook) -> Facts:
+    outcome = cluster.outcomes.get("objects")
+    if reason := gather.why_not(outcome):
+        blind = NotSeen(reason, "kubectl get")
+        return replace(facts, hardware=blind, template=blind, workflow=blind, workflows=blind, claim=blind)
+    hardware = survey.hardware.get(facts.configured.hardware)
+    workflows = concerned(survey.workflows.values(), hardware, facts.configured.hardware)
+    workflow = in_question(workflows, facts.name)
+    return replace(
+        facts,
+        hardware=_seen(hardware, cluster),
+        workflow=_seen(workflow, cluster),
+        workflows=_seen(tuple(workflows), cluster),
+        template=_seen(survey.templates.get(workflow.template_ref), cluster)
+        if workflow
+        else NotSeen("no Workflow names one"),
+        claim=_seen(claim_of(hardware), cluster) if hardware else NotSeen("there is no Hardware"),
+    )
+
+
+def _seen(value: T, cluster: ClusterLook, source: str = "kubectl get") -> Seen[T]:
+    return Seen(value, source, cluster.at)
+
+
+def _list(cluster: ClusterLook, part: str, read: Any) -> Any:
+    outcome = cluster.outcomes.get(part)
+    if gather.no_such_type(outcome):
+        return _seen((), cluster)
+    if reason := gather.why_not(outcome):
+        return NotSeen(reason, "kubectl get")
+    return _seen(tuple(read(item) for item in cluster.items(part)), cluster)
+
+
+def _guards(cluster: ClusterLook) -> Fact[tuple[GuardSeen, ...]]:
+    outcome = cluster.outcomes.get("guards")
+    if reason := gather.why_not(outcome):
+        return NotSeen(reason, "guard.sh")
+    found = read_guards(outcome.stdout if outcome else "")
+    return _seen(
+        tuple(GuardSeen(item.run, item.hardware, item.state in _GUARDING) for item in found), cluster, "guard.sh"
+    )
+
+
+def _flux(facts: Facts, cluster: ClusterLook) -> Fact[Flux | None]:
+    hardware = seen(facts.hardware)
+    if hardware is None or not hardware.flux_managed:
+        return Seen(None, "the Hardware's labels", cluster.at) if hardware else NotSeen("there is no Hardware")
+    found = _list(cluster, "flux", Flux.of)
+    if isinstance(found, NotSeen):
+        return found
+    name = hardware.labels["kustomize.toolkit.fluxcd.io/name"]
+    return _seen(next((item for item in found.value if item.name == name), None), cluster)
+
+
+def _bmc(facts: Facts, cluster: ClusterLook) -> Fact[tuple[BmcJob, ...]]:
+    """The Jobs of this machine's BMC, and their Tasks, which are named after them."""
+    found, hardware = _list(cluster, "bmc", BmcJob.of), seen(facts.hardware)
+    if isinstance(found, NotSeen) or hardware is None:
+        return found if isinstance(found, NotSeen) else NotSeen("there is no Hardware")
+    jobs = [item for item in found.value if item.kind == "Job" and item.machine == hardware.bmc_ref and item.machine]
+    tasks = [
+        item
+        for item in found.value
+        if item.kind == "Task" and any(item.name.startswith(f"{job.name}-task-") for job in jobs)
+    ]
+    return _seen((*jobs, *tasks), cluster)
+
+
+def _smee(facts: Facts, cluster: ClusterLook) -> Fact[Mapping[str, int]]:
+    if not facts.configured.smee:
+        return NotSeen("site.smee is not in the inventory")
+    if not facts.mac or "smee0" not in cluster.outcomes:
+        return NotSeen("no MAC is known to ask for")
+    answers = read_answers(cluster.outcomes, facts.mac)
+    if not any(answers.values()):
+        return NotSeen(f"Smee does not answer at {facts.configured.smee}", "http")
+    return _seen(answers, cluster, "http")
+
+
+def _machine(cluster: ClusterLook, machine: MachineLook) -> Any:
+    if machine.seen is None:
+        return NotSeen(machine.reason or "not asked", "ssh")
+    skew = machine.ahead - cluster.ahead
+    return Seen(replace(machine.seen, skew=skew), "ssh", machine.at)
+
+
+def _logs(
+    facts: Facts, others: Sequence[Hardware], cluster: ClusterLook, machine: MachineLook
+) -> dict[str, Fact[tuple[LogLine, ...]]]:
+    """By source: the machine's own words where it was heard, else what it sent to Smee's syslog."""
+    outcome = cluster.outcomes.get("logs")
+    reason = gather.why_not(outcome)
+    lines = read_pods(outcome.stdout) if outcome else ()
+    ours = split(_cut(facts, others, lines))
+    found: dict[str, Fact[tuple[LogLine, ...]]] = {}
+    for source in _FROM_PODS:
+        blind = reason and not lines
+        found[source] = (
+            NotSeen(reason, "kubectl logs") if blind else _seen(ours.get(source, ()), cluster, "kubectl logs")
+        )
+    for source, part in ((AGENT, "agent"), (BOOTKIT, "bootkit")):
+        own = machine.outcomes.get(part)
+        if own is not None and own.ok:
+            found[source] = Seen(read_lines(source, own.stdout), f"ssh: {_WAYS[source]}", machine.at)
+        elif source in ours:
+            found[source] = _seen(ours[source], cluster, "kubectl logs (Smee's syslog)")
+        else:
+            found[source] = NotSeen(gather.why_not(own) if own else machine.reason or "not asked", "ssh")
+    return found
+
+
+_WAYS = {AGENT: "docker logs tink-worker", BOOTKIT: "/var/log/hook-bootkit.log"}
+
+
+def _cut(facts: Facts, others: Sequence[Hardware], lines: Iterable[LogLine]) -> list[LogLine]:
+    """Since the Workflow's creation: what names this machine, and refusals of MACs that no other Hardware has."""
+    hardware, workflow, machine = seen(facts.hardware), seen(facts.workflow), facts.machine_facts
+    names = [facts.configured.hardware, facts.configured.server, facts.configured.mac or ""]
+    names += [facts.configured.address or ""] if not (facts.configured.address or "").startswith("127.") else []
+    for interface in hardware.interfaces if hardware else ():
+        names += [interface.mac, interface.address or ""]
+    names += [hardware.agent_id or ""] if hardware else []
+    names += [name for item in seen(facts.workflows) or () for name in (item.name, item.agent_id or "")]
+    names += machine.macs if machine else ()
+    strangers = {interface.mac for item in others for interface in item.interfaces}
+    created = parse_time(workflow.meta.created) if workflow else None
+    since = created - _MARGIN if created else None
+    every = [line for line in lines if since is None or line.time is None or line.time >= since]
+    ours = {id(line) for line in about(every, [name for name in dict.fromkeys(names) if name], agent_speaks=False)}
+    return [
+        line
+        for line in every
+        if id(line) in ours or (line.source == SMEE and line.host.count(":") == 5 and line.host not in strangers)
+    ]
+
+
+def _text(cluster: ClusterLook, part: str) -> str:
+    outcome = cluster.outcomes.get(part)
+    return outcome.stdout if outcome else ""
