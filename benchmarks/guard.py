@@ -1,6 +1,8 @@
 """How long netboot stays open once the installer runs: guard.sh on a real kube-apiserver, beside a ten-second loop.
 
-    METALFOUNDRY_TEST_KUBECONFIG=... python benchmarks/guard.py [reactions, default 50]
+    KUBEBUILDER_ASSETS=... python benchmarks/guard.py [reactions, default 50]
+
+The server is started from these assets; METALFOUNDRY_TEST_KUBECONFIG names another one with Tinkerbell's CRDs.
 
 One reaction = from the moment the Workflow's state RUNNING is written to the moment a watch shows allowPXE false.
 The loop (`kubectl get`, look, `kubectl patch`, sleep 10) is not slept through: its two commands are measured here,
@@ -26,10 +28,13 @@ from typing import Any, cast
 
 import yaml
 
+from metalfoundry.lab.kube import Kube, find_assets
+
 SCRIPT = Path(__file__).parent.parent / "metalfoundry" / "commands" / "guard.sh"
 NAMESPACE = "tink-system"
 MERGE = "application/merge-patch+json"
-KUBECTL = os.environ.get("METALFOUNDRY_TEST_KUBECTL", "kubectl")
+ASSETS = find_assets()
+KUBECTL = os.environ.get("METALFOUNDRY_TEST_KUBECTL", str(ASSETS / "kubectl") if ASSETS else "kubectl")
 
 
 class Api:
@@ -144,8 +149,21 @@ def line(title: str, seconds: list[float]) -> str:
 
 
 def main() -> None:
+    """Start an API server where none is named, and measure."""
+    named = os.environ.get("METALFOUNDRY_TEST_KUBECONFIG")
+    if named:
+        measure(Path(named))
+    elif ASSETS is None:
+        print("left out: neither KUBEBUILDER_ASSETS nor METALFOUNDRY_TEST_KUBECONFIG is set", file=sys.stderr)
+    else:
+        with tempfile.TemporaryDirectory() as folder, Kube(ASSETS, Path(folder)) as kube:
+            kube.apply_crds()
+            kube.make_namespace(NAMESPACE)
+            measure(kube.kubeconfig(Path(folder) / "kubeconfig"))
+
+
+def measure(kubeconfig: Path) -> None:
     """Measure and print the table."""
-    kubeconfig = Path(os.environ["METALFOUNDRY_TEST_KUBECONFIG"])
     os.environ["KUBECONFIG"] = str(kubeconfig)
     times = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     api = Api(kubeconfig)

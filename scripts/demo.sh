@@ -25,8 +25,8 @@ lab_up() { # SCENARIO SPEED
 
 export METALFOUNDRY_INVENTORY="$lab/inventory.yaml"
 
-echo "The lab: a jump host, a Tinkerbell cluster and two servers, three times as fast as life."
-lab_up installs 3 || exit
+echo "The lab: a jump host, a Tinkerbell cluster and two servers, four times as fast as life."
+lab_up installs 4 || exit
 show fab status || exit
 show fab provision colo-server-01 --yes --reason demo || exit
 
