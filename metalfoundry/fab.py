@@ -12,7 +12,7 @@ from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
 
-from metalfoundry.ui import lab_tasks, netboot_tasks
+from metalfoundry.ui import lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, words
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         "json",
         "yes",
         "reason",
+        "events",
         workflow="Workflow file instead of the inventory's; only this server's document is applied",
         workflow_name="which Workflow, where the file has several for this server; or how to call a made one",
         template="make the Workflow from this Template instead",
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         keep_workflow="leave the Workflow in the cluster afterwards",
         replace="remove another live Workflow of the same agent instead of refusing",
         no_reboot="a person reboots the server (or it is off)",
+        resume="take up a run whose client is gone: go on from where the world stands",
     ),
 )
 def provision(
@@ -50,18 +52,22 @@ def provision(
     keep_workflow: bool = False,
     replace: bool = False,
     no_reboot: bool = False,
+    resume: bool = False,
+    events: str = "",
     json: bool = False,
 ) -> None:
     """Re-install servers, with netboot open only until the installer runs: fab provision colo-server-01"""
     from metalfoundry.ui import provisioning
+    from metalfoundry.ui.journal import Journal, home
 
     check_names(c, "provision", name, provision)
-    options = _options(workflow, workflow_name, template, reason, keep_workflow, replace, not no_reboot)
-    with opened(c, inventory, json) as foundry:
+    options = _options(workflow, workflow_name, template, reason, keep_workflow, replace, not no_reboot, resume)
+    journal = None if plan else Journal(home())
+    with opened(c, inventory, json, events, journal) as foundry:
         servers = foundry.servers(name)
-        if plan:
+        if journal is None:
             finish(provisioning.plan(foundry, servers, options, json))
-        finish(provisioning.provision(foundry, servers, options, ask=not yes, json=json))
+        finish(provisioning.provision(foundry, servers, options, journal, ask=not yes, json=json))
 
 
 @task(auto_shortflags=False, help=words("server", "inventory", "json"))
@@ -110,7 +116,7 @@ def _options(workflow: str, workflow_name: str, template: str, *rest: Any) -> Op
 
     from metalfoundry.runs.job import Options
 
-    reason, keep, replace, reboot = rest
+    reason, keep, replace, reboot, resume = rest
     return Options(
         workflow=Path(workflow) if workflow else None,
         workflow_name=workflow_name or None,
@@ -119,11 +125,13 @@ def _options(workflow: str, workflow_name: str, template: str, *rest: Any) -> Op
         keep_workflow=keep,
         replace=replace,
         reboot=reboot,
+        resume=resume,
     )
 
 
 ns = Collection()
-for one in (provision, status, troubleshoot, init):
+for one in (provision, status, troubleshoot, init, *run_tasks.TASKS):
     ns.add_task(one)
+ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
 ns.add_collection(lab_tasks.collection())

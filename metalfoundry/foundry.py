@@ -19,7 +19,8 @@ from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.model.events import Bus, Sink
 from metalfoundry.model.inventory import Inventory, Server, load
-from metalfoundry.runs import audit, manual, plan, provision, status, sweeper, troubleshoot
+from metalfoundry.runs import attach, audit, manual, plan, provision, status, sweeper, troubleshoot
+from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.job import Options
 from metalfoundry.runs.plan import Plan
@@ -47,7 +48,7 @@ class Foundry:
         """`sinks` get every Record; `clock` and `transport` default to the real ones."""
         self.inventory = inventory
         self.clock = clock or SystemClock()
-        self.cancel = Cancel()
+        self.stop = Cancel()
         self._bus = Bus(lambda: self.clock.now().wall, list(sinks))
         self._transport = transport or _ssh(self.clock)
 
@@ -82,6 +83,18 @@ class Foundry:
     def plan(self, name: str, options: Options | None = None) -> Plan:
         """What provision would find and say, with nothing written. Raises what Preflight raises."""
         return plan.plan(self._site(planning=True), self.inventory.server(name), options or Options())
+
+    def attach(self, name: str) -> Followed:
+        """Follow the run that holds one server, whoever started it, to its end; events go to the sinks."""
+        return attach.attach(self._site(), self.inventory.server(name))
+
+    def cancel(self, name: str, reason: str = "") -> Proof:
+        """End the run that holds one server: its window is closed first. Raises ClaimedError, UnsafeError."""
+        return attach.cancel(self._site(), self.inventory.server(name), reason)
+
+    def reboot(self, name: str) -> None:
+        """Reboot one server over SSH. Raises TransportError, NeverInstalled when it refuses."""
+        manual.reboot(self._site(), self.inventory.server(name))
 
     def status(self, servers: Sequence[Server] | None = None) -> list[Row]:
         """One row for each server, from one remote command. Raises PreflightError."""
@@ -147,9 +160,9 @@ class Foundry:
         return manual.init(self._site(), self.inventory.server(name))
 
     def _site(self, planning: bool = False) -> Site:
-        gate = PlanGate() if planning else CancelGate(self.cancel)
+        gate = PlanGate() if planning else CancelGate(self.stop)
         gated = Gated(self._transport, [gate], self.clock)
-        return Site(self.inventory, gated, gated, self.clock, self._bus, self.cancel).on(self._bus)
+        return Site(self.inventory, gated, gated, self.clock, self._bus, self.stop).on(self._bus)
 
 
 def _ssh(clock: Clock) -> Transport:

@@ -11,6 +11,7 @@ from metalfoundry.model.events import ClaimChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
+from metalfoundry.site.machine import Machine
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
@@ -74,6 +75,14 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
         )
     here.bus.emit(ClaimChanged("broken", claim.note.holder))
     return proof
+
+
+def reboot(site: Site, server: Server) -> None:
+    """Reboot `server`; with netboot closed it boots its disk. Raises TransportError, NeverInstalled."""
+    here = site.on(site.bus.scoped(server=server.name))
+    deadline = Deadline.after(site.clock, 60.0)
+    address = server.address or Cluster(here).hardware(server.hardware, deadline).hardware.address
+    Machine(here, server, address).reboot(deadline)
 
 
 def guards(site: Site) -> list[GuardSeen]:

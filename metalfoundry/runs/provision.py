@@ -6,7 +6,10 @@ Each phase first looks, then acts; whatever is begun has its undo ready. However
 from __future__ import annotations
 
 import secrets
+from dataclasses import replace
+from typing import Any
 
+from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import MetalfoundryError
 from metalfoundry.model.events import RunEnded, RunStarted
 from metalfoundry.model.inventory import Server
@@ -81,7 +84,16 @@ def provision(site: Site, server: Server, options: Options) -> Report:
         code = exit_code(error)
         bus.emit(RunEnded("provisioned" if error is None else "failed", code, seconds))
         bus.sinks.remove(recorder)
-    return recorder.report(error, job.window.proof, seconds)
+    report = recorder.report(error, job.window.proof, seconds)
+    return replace(report, before=_said(job.before), after=_said(job.after))
+
+
+def _said(facts: MachineFacts | None) -> dict[str, Any]:
+    """What a report keeps of a machine."""
+    if facts is None:
+        return {}
+    kept = ("os_name", "hostname", "boot_id", "machine_id", "host_key", "serial", "uptime", "macs", "cmdline")
+    return {name: getattr(facts, name) for name in kept}
 
 
 def exit_code(error: Exception | None) -> int:

@@ -14,6 +14,7 @@ from metalfoundry.model.events import (
     PhaseEnded,
     PhaseSkipped,
     Record,
+    Resumed,
     WindowChanged,
 )
 from metalfoundry.site.proof import Proof
@@ -26,7 +27,8 @@ class Report:
     """One server's run. `verdict`: provisioned, failed, interrupted or unsafe; `error` is None when it went well.
 
     `opened`: whether netboot was opened by us or seen open; `proof`: of the last close; None when none was needed or
-    none was reached. `remote_commands` leaves out watches and looks at a machine that is awaited.
+    none was reached. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the run
+    that this one took up. `before` and `after`: what the machine said of itself.
     """
 
     run: str
@@ -40,6 +42,9 @@ class Report:
     actions: tuple[Mapping[str, Any], ...]
     remote_commands: int
     seconds: float
+    resumes: str = ""
+    before: Mapping[str, Any] = field(default_factory=dict)
+    after: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """The report's schema, version 1."""
@@ -59,6 +64,8 @@ class Report:
             "actions": [dict(action) for action in self.actions],
             "remote_commands": self.remote_commands,
             "seconds": round(self.seconds, 3),
+            "resumes": self.resumes or None,
+            "machine": {"before": dict(self.before) or None, "after": dict(self.after) or None},
         }
 
     @property
@@ -77,6 +84,7 @@ class Recorder:
     actions: list[dict[str, Any]] = field(default_factory=list)
     commands: int = 0
     opened: bool = False
+    resumes: str = ""
 
     def __call__(self, record: Record) -> None:
         """Take one record of this run."""
@@ -99,6 +107,8 @@ class Recorder:
                     action |= {"state": event.state, "seconds": round(event.seconds, 3)}
         elif isinstance(event, CommandStarted):
             self.commands += not event.waiting
+        elif isinstance(event, Resumed):
+            self.resumes = event.earlier
         elif isinstance(event, WindowChanged):
             self.opened = self.opened or event.state.startswith("open")
 
@@ -118,6 +128,7 @@ class Recorder:
             actions=tuple(self.actions),
             remote_commands=self.commands,
             seconds=seconds,
+            resumes=self.resumes,
         )
 
     def _phase(self, title: str, outcome: str, said: str, seconds: float) -> None:

@@ -17,13 +17,17 @@ ARM_SECONDS = 30.0
 
 
 class Guarding:
-    """One guard on the jump host. `armed` from the moment that it may be there."""
+    """One guard on the jump host. `armed` from the moment that it may be there.
+
+    `shut`: why it has shut the window already ("" as a rule); it closes again whatever is opened after that.
+    """
 
     def __init__(self, site: Site, server: Server, run: str) -> None:
         self._site = site
         self._server = server
         self._guard = Guard(run, secrets.token_hex(8))
         self.armed = False
+        self.shut = ""
 
     @property
     def hard_cap(self) -> float:
@@ -55,7 +59,8 @@ class Guarding:
                 raise
         alive = self._site.transport.run(self._site.jump, self._guard.alive(), deadline)
         words = read_words(alive.stdout)
-        if not alive.ok or words.get("shut"):  # a guard that has shut the window lets nobody open it again
+        self.shut = words.get("shut", "")
+        if not alive.ok:
             raise self._not_armed(f"{alive.stderr}\n{alive.stdout}".strip(), alive.exit_status)
         self._site.bus.emit(GuardChanged("armed", f"pid {words.get('pid', '?')} on {self._site.jump.name}"))
 

@@ -35,6 +35,7 @@ from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Cancel, Deadline
 
 CLOSE_SECONDS = 120.0
+ATTEMPT_SECONDS = 30.0
 AGAIN_SECONDS = 0.2
 
 
@@ -74,6 +75,11 @@ class Window:
         return self.claim.hardware
 
     @property
+    def at_risk(self) -> bool:
+        """Whether netboot may be open for all we know: what opens it was begun, and no close was proven since."""
+        return self.opened or (self.guard.armed and self.proof is None)
+
+    @property
     def mac(self) -> str | None:
         """The MAC whose interface netboots: the inventory's, else the Hardware's."""
         if self._server.mac or self.hardware is None or not self.hardware.interfaces:
@@ -90,6 +96,12 @@ class Window:
 
     def open(self) -> None:
         """Allow netboot on the server's interface and read it back. Raises ClaimedError when the claim is lost."""
+        if self.guard.shut:
+            raise MetalfoundryError(
+                f"the guard has shut the window of {self._server.name} already ({self.guard.shut})",
+                where=f"jump host {self.site.jump.name}",
+                next=f"fab status --server {self._server.name}; then run again",
+            )
         deadline = Deadline.after(self.site.clock, WRITE_SECONDS)
         self.opened = True
         for _ in range(3):
@@ -117,7 +129,7 @@ class Window:
         while True:
             try:
                 hardware = self._held()
-                seen = self._patch(self._closing(hardware), deadline, Effect.RESTORE)
+                seen = self._patch(self._closing(hardware), deadline.within(ATTEMPT_SECONDS), Effect.RESTORE)
                 problem = still_open(seen)
                 if not problem:
                     return self._proven(why, seen)
@@ -145,16 +157,30 @@ class Window:
         self.guard.disarmed()
 
     def end(self, why: str) -> None:
-        """Leave the server safe: close whatever is open, then give the claim back. Safe to call twice."""
+        """Leave the server safe: close whatever is open, then give the claim back. Safe to call twice.
+
+        Raises UnsafeError when it is `at_risk` afterwards, another error when only the claim could not be given back.
+        """
         if self.claim.note is None or self.claim.lost is not None:
             return
-        self.close(why)
+        try:
+            self.close(why)
+        except UnsafeError as error:
+            if self.at_risk:
+                raise
+            raise MetalfoundryError(
+                f"the claim on {self._server.name} could not be given back; it expires at {self.claim.note.expires}",
+                where=error.where,
+                next=f"fab netboot.break {self._server.name} --run {self.claim.run}",
+                evidence=error.what,
+            ) from error
         self.release()
 
     def saw(self, hardware: Hardware) -> bool:
         """Take in the object as a watch shows it, unless we have read a newer one; say whether netboot is open."""
         if self.hardware is None or hardware.newer_than(self.hardware):
             self.claim.hardware = hardware
+        self.opened = self.opened or bool(self._held().open_interfaces())
         return bool(self._held().open_interfaces())
 
     def adopt(self, hardware: Hardware, claim: ClaimSeen | None) -> None:

@@ -6,6 +6,7 @@ import json as jsonlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.inventory import Server
@@ -13,25 +14,32 @@ from metalfoundry.runs.job import Options
 from metalfoundry.runs.report import Report
 from metalfoundry.ui.asking import confirm, described
 from metalfoundry.ui.boundary import tell
+from metalfoundry.ui.journal import Journal, home, kept
 
 UNSAFE, PART_FAILED = 40, 50
 
 
-def provision(foundry: Foundry, servers: Sequence[Server], options: Options, *, ask: bool, json: bool) -> int:
+def provision(
+    foundry: Foundry, servers: Sequence[Server], options: Options, journal: Journal, *, ask: bool, json: bool
+) -> int:
     """Provision each server; return the exit code. An interrupt ends the rest as well."""
     options = replace(options, confirm=confirm if ask else None)
     reports: list[Report] = []
+    shown: list[dict[str, Any]] = []
     for server in servers:
         report = foundry.provision(server.name, options)
         reports.append(report)
+        shown.append(report.to_json() | _earlier(report))
+        folder = journal.save(report.run, shown[-1])
         if report.error is not None:
             tell(report.error)
+            if folder is not None:
+                print(f"  kept:  {folder}", file=sys.stderr)
         elif not json:
             print(f"{server.name} is provisioned, netboot is closed; {report.seconds:.1f} s")
         if report.verdict == "interrupted":
             break
     if json:
-        shown = [report.to_json() for report in reports]
         print(jsonlib.dumps(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
     return _exit_code(reports)
 
@@ -50,6 +58,14 @@ def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bo
             print(f"[{step.phase}] on {step.host} ({step.effect}):\n{step.command}\n")
     print("Nothing was changed.", file=sys.stderr)
     return 0
+
+
+def _earlier(report: Report) -> dict[str, Any]:
+    """The part of the run that this one took up, as far as it was recorded on this computer."""
+    if not report.resumes:
+        return {}
+    found = [run for run in kept(home()) if run.run == report.resumes]
+    return {"earlier": {"run": report.resumes, **(found[0].parts() if found else {"phases": [], "actions": []})}}
 
 
 def _exit_code(reports: Sequence[Report]) -> int:

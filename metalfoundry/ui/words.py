@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, NoReturn
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -18,6 +19,8 @@ from metalfoundry.ui.boundary import boundary
 
 if TYPE_CHECKING:
     from metalfoundry.foundry import Foundry
+    from metalfoundry.model.events import Sink
+    from metalfoundry.ui.journal import Journal
 
 INVENTORY = ""
 DEFAULT_INVENTORY = "inventory.yaml"
@@ -28,6 +31,7 @@ HELP = {
     "json": "one JSON document on stdout, everything else on stderr",
     "yes": "do not ask for the server's name",
     "reason": "why, for whoever finds the claim",
+    "events": "write every event as a JSON line to this file, or - for stdout",
 }
 
 
@@ -37,17 +41,44 @@ def words(*names: str, **more: str) -> dict[str, str]:
 
 
 @contextmanager
-def opened(c: Context, inventory: str, json: bool = False) -> Iterator[Foundry]:
-    """The Foundry of `inventory` inside the boundary, with its events on the terminal (stderr under `json`)."""
+def opened(
+    c: Context, inventory: str, json: bool = False, events: str = "", journal: Journal | None = None
+) -> Iterator[Foundry]:
+    """The Foundry of `inventory` inside the boundary, with its events on the terminal (stderr under `json`).
+
+    `events` names a file for JSON lines, or - for stdout; `journal` keeps each run.
+    """
     debug = bool(c.config.get("run", {}).get("echo")) or bool(os.environ.get("METALFOUNDRY_DEBUG"))
     with boundary(debug):
         _refuse_fabric_flags(c)
         from metalfoundry.foundry import Foundry
         from metalfoundry.ui.console import Lines
+        from metalfoundry.ui.journal import EventLines
 
         path = inventory or os.environ.get("METALFOUNDRY_INVENTORY") or DEFAULT_INVENTORY
-        with Foundry.load(path, sinks=[Lines(sys.stderr if json else sys.stdout)]) as foundry:
-            yield foundry
+        with ExitStack() as stack:
+            sinks: list[Sink] = [Lines(sys.stderr if json or events == "-" else sys.stdout)]
+            if events:
+                sinks.append(EventLines(stack.enter_context(_writable(events))))
+            if journal is not None:
+                stack.callback(journal.close)
+                sinks.append(journal)
+            yield stack.enter_context(Foundry.load(path, sinks=sinks))
+
+
+@contextmanager
+def _writable(path: str) -> Iterator[TextIO]:
+    if path == "-":
+        yield sys.stdout
+        return
+    try:
+        with Path(path).open("a", encoding="utf-8") as stream:
+            yield stream
+    except OSError as error:
+        if error.filename != path:
+            raise
+        what = f"--events {path} cannot be written: {error.strerror}"
+        raise UsageError(what, next="name another file, or -") from error
 
 
 def check_names(c: Context, command: str, name: str, task: Any) -> None:

@@ -1,0 +1,65 @@
+"""Runs: follow one, end one, list what was recorded."""
+
+from __future__ import annotations
+
+from fabric import task
+from invoke.collection import Collection
+from invoke.context import Context
+
+from metalfoundry.ui.boundary import boundary
+from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, words
+
+
+@task(positional=["name"], auto_shortflags=False, help=words("name", "inventory", "events", "json"))
+def attach(c: Context, name: str, inventory: str = INVENTORY, events: str = "", json: bool = False) -> None:
+    """Follow a run that another terminal or laptop started: fab attach colo-server-01"""
+    from metalfoundry.ui import steering
+
+    check_names(c, "attach", name, attach)
+    with opened(c, inventory, json, events) as foundry:
+        finish(steering.attach(foundry, foundry.servers(name), json))
+
+
+@task(
+    positional=["name"],
+    auto_shortflags=False,
+    help=words("name", "inventory", "reason", "yes", reboot="reboot the server afterwards: it boots its disk"),
+)
+def cancel(
+    c: Context, name: str, inventory: str = INVENTORY, reason: str = "", reboot: bool = False, yes: bool = False
+) -> None:
+    """End a run from elsewhere, its window closed first: fab cancel colo-server-01 --reason "wrong image" """
+    from metalfoundry.ui import steering
+
+    check_names(c, "cancel", name, cancel)
+    with opened(c, inventory) as foundry:
+        steering.cancel(foundry, foundry.servers(name), reason, reboot=reboot, ask=not yes)
+
+
+@task(auto_shortflags=False, default=True, help=words("json"))
+def list_(c: Context, json: bool = False) -> None:
+    """The runs recorded on this computer: fab runs"""
+    from metalfoundry.ui import steering
+
+    with boundary():
+        steering.runs(json)
+
+
+@task(auto_shortflags=False, help={"older": "how old a run must be to be removed: 30d, 12h"})
+def clean(c: Context, older: str = "30d") -> None:
+    """Remove the records of old runs: fab runs.clean --older 30d"""
+    from metalfoundry.ui import steering
+
+    with boundary():
+        steering.clean(older)
+
+
+TASKS = (attach, cancel)
+
+
+def collection() -> Collection:
+    """The tasks as `runs` and `runs.*`."""
+    runs = Collection("runs")
+    runs.add_task(list_, name="list", default=True)
+    runs.add_task(clean)
+    return runs

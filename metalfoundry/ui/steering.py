@@ -1,0 +1,92 @@
+"""Following and ending runs, and the list of recorded ones, on the terminal."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+
+from metalfoundry.foundry import Foundry
+from metalfoundry.model import durations
+from metalfoundry.model.errors import Declined, UsageError
+from metalfoundry.model.inventory import Server
+from metalfoundry.transport.clock import SystemClock
+from metalfoundry.ui import journal
+from metalfoundry.ui.looking import table_of
+
+FAILED, TIMED_OUT = 31, 32
+
+
+def attach(foundry: Foundry, servers: Sequence[Server], json: bool) -> int:
+    """Follow one server's run; the exit code says how its Workflow ended."""
+    if len(servers) != 1:
+        raise UsageError("one server at a time can be followed", next=f"fab attach {servers[0].name}")
+    seen = foundry.attach(servers[0].name)
+    if json:
+        print(jsonlib.dumps(asdict(seen), indent=2))
+    elif seen.ended:
+        words = "and its Workflow was removed, as after a success" if seen.state == "DELETED" else f"at {seen.state}"
+        print(f"the run of {seen.holder} has ended, {words}")
+    else:
+        print(f"the run of {seen.holder} was ended: {seen.how}")
+    return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0)
+
+
+def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: bool, ask: bool) -> None:
+    """End the runs of these servers."""
+    for server in servers:
+        if ask and not _agreed(f"This ends the run on {server.name}. Type its name to go on: ", server.name):
+            raise Declined(f"{server.name} was not confirmed", next="fab cancel NAME --yes")
+        proof = foundry.cancel(server.name, reason)
+        print(f"{server.name}: the run is cancelled, netboot is closed ({proof.hardware})")
+        if reboot:
+            foundry.reboot(server.name)
+            print(f"{server.name}: reboots into whatever its disk holds")
+
+
+def runs(json: bool) -> None:
+    """List the recorded runs."""
+    kept = journal.kept(journal.home())
+    rows = [
+        {
+            "run": run.run,
+            "server": run.server,
+            "verdict": run.verdict,
+            "exit_code": run.report.get("exit_code"),
+            "seconds": run.report.get("seconds"),
+            "folder": str(run.folder),
+        }
+        for run in kept
+    ]
+    if json:
+        print(jsonlib.dumps({"runs": rows}, indent=2))
+        return
+    if not rows:
+        print(f"no runs are recorded under {journal.home()}")
+        return
+    table = table_of("run", "server", "verdict", "seconds")
+    for row in rows:
+        seconds = f"{row['seconds']:.0f}" if row["seconds"] is not None else ""
+        table.add_row(str(row["run"]), str(row["server"]), str(row["verdict"]), seconds)
+    Console().print(table)
+
+
+def clean(older: str) -> None:
+    """Remove old records."""
+    try:
+        days = older.removesuffix("d")
+        seconds = float(days) * 86400 if days != older else durations.seconds(older)
+    except ValueError:
+        raise UsageError(f"{older!r} is no span of time", next="fab runs.clean --older 30d") from None
+    gone = journal.clean(journal.home(), seconds, SystemClock().now().wall)
+    print(f"removed {len(gone)} runs")
+
+
+def _agreed(question: str, name: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    print(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() == name
