@@ -100,6 +100,7 @@ class WorkflowChanged(Event):
     workflow: str
     state: str
     action: str = ""
+    template: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,7 +42,7 @@ class Progress:
         self.ran = self.ran or workflow.state in ("RUNNING", "POST", "SUCCESS", "FAILED", "TIMEOUT")
         action = workflow.current.name if workflow.current else ""
         if before is None or (before.state, before.current) != (workflow.state, workflow.current):
-            self.bus.emit(WorkflowChanged(workflow.name, workflow.state, action))
+            self.bus.emit(WorkflowChanged(workflow.name, workflow.state, action, workflow.template_ref))
         if len(self.actions) != len(workflow.actions):
             self.actions = [
                 ActionSeen(one.name, index, one.timeout or 0.0) for index, one in enumerate(workflow.actions, 1)

@@ -1,0 +1,89 @@
+"""How long earlier runs took, for the time that is left. Without history there is no estimate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Protocol
+
+from metalfoundry.ui.journal import KeptRun, kept
+from metalfoundry.ui.story import RUNNING, Story
+
+ENOUGH, LOOKED_AT = 10, 100
+
+
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """One earlier run that ended provisioned: seconds by a phase's title and by an action's name."""
+
+    phases: Mapping[str, float]
+    actions: Mapping[str, float]
+
+    @classmethod
+    def of(cls, report: Mapping[str, Any]) -> PastRun | None:
+        """From a report's JSON; None for a run that did not go through from start to end by itself."""
+        if report.get("verdict") != "provisioned" or report.get("resumes"):
+            return None
+        phases = {str(one["title"]): float(one["seconds"]) for one in report.get("phases", ())}
+        actions = {str(one["name"]): float(one["seconds"] or 0.0) for one in report.get("actions", ())}
+        return cls(phases, actions)
+
+
+class History(Protocol):
+    """Earlier runs."""
+
+    def runs(self, server: str, template: str) -> Sequence[PastRun]:
+        """Those of this server with this Template; where there are none, those of this Template elsewhere."""
+
+
+class NoHistory:
+    """Nothing is known."""
+
+    def runs(self, server: str, template: str) -> Sequence[PastRun]:
+        """None."""
+        return ()
+
+
+class KeptHistory:
+    """What the journal under `base` holds; only the newest folders are looked at."""
+
+    def __init__(self, base: Path) -> None:
+        self._base = base
+
+    def runs(self, server: str, template: str) -> Sequence[PastRun]:
+        """As History says; [] where the journal cannot be read."""
+        own: list[PastRun] = []
+        other: list[PastRun] = []
+        for run in reversed(kept(self._base)[-LOOKED_AT:]):
+            found = PastRun.of(run.report)
+            if found is not None and _template(run) == template:
+                (own if run.server == server else other).append(found)
+        return (own or other)[:ENOUGH]
+
+
+def seconds_left(story: Story, past: Sequence[PastRun], now: datetime) -> float | None:
+    """What is left of a run by the medians of earlier ones; None where they cannot say."""
+    if not past or story.phase is None or story.end is not None:
+        return None
+    order = list(past[0].phases)
+    current = story.phase.title
+    if current not in order:
+        return None
+    usual = {title: median(run.phases.get(title, 0.0) for run in past) for title in order}
+    spent = story.phase.seconds(now)
+    here = usual[current] - spent
+    action = story.action
+    if action is not None and current == "Install" and action.outcome == RUNNING:
+        names = list(past[0].actions)
+        later = names[names.index(action.title) :] if action.title in names else []
+        by_action = {name: median(run.actions.get(name, 0.0) for run in past) for name in later}
+        here = sum(by_action.values()) - action.seconds(now) if later else here
+    return max(0.0, here) + sum(usual[title] for title in order[order.index(current) + 1 :])
+
+
+def _template(run: KeptRun) -> str:
+    found = (event["template"] for event in run.events() if event.get("template"))
+    return str(next(found, ""))
