@@ -23,7 +23,7 @@ lab_up() { # SCENARIO SPEED
   fab lab.up --scenario "$1" --speed "$2" --dir "$lab" >/dev/null
 }
 
-export METALFOUNDRY_INVENTORY="$lab/inventory.yaml"
+export METALFOUNDRY_INVENTORY="$lab/inventory.yaml" METALFOUNDRY_STATE="$lab/state"
 
 echo "The lab: a jump host, a Tinkerbell cluster and two servers, four times as fast as life."
 lab_up installs 4 || exit

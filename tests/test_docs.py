@@ -6,6 +6,7 @@ import inspect
 import json
 import re
 import tomllib
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from metalfoundry import load
+from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.fab import ns
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.model import errors
@@ -25,9 +27,11 @@ from metalfoundry.model.events import (
     PhaseEnded,
     PhaseSkipped,
     Record,
+    Resumed,
     WindowChanged,
 )
 from metalfoundry.runs.provision import PHASES
+from metalfoundry.runs.provision import _said as said
 from metalfoundry.runs.report import Recorder, Report
 from metalfoundry.site.proof import Proof
 
@@ -124,7 +128,10 @@ def reported(error: Exception | None, proof: Proof | None, *events: Event) -> Re
     recorder = Recorder("r1", "anvil")
     for event in events:
         recorder(Record(NOW, event, "r1", "anvil"))
-    return recorder.report(error, proof, 12.5)
+    report = recorder.report(error, proof, 12.5)
+    before = MachineFacts(macs=("00:00:00:00:00:01",), uptime=1.5)
+    heard = replace(report, before=said(before), after=said(MachineFacts()))
+    return report if error else heard
 
 
 REPORTS = (
@@ -134,6 +141,7 @@ REPORTS = (
         PhaseEnded("Claim", 0.5, said="held"),
         PhaseSkipped("Quiet", "nothing old"),
         WindowChanged("open"),
+        Resumed("r0", "me@here", "2026-01-02T03:00:00Z", "Boot"),
         CommandStarted("jump", "kubectl get", "read"),
         ActionStarted("a1", 1, 2, 300.0),
         ActionEnded("a1", 1, "SUCCESS", 7.5),
@@ -148,12 +156,12 @@ REPORTS = (
 
 def fields(value: Any, path: str = "") -> set[tuple[str, str]]:
     """Every field in a JSON value as (path, type)."""
-    found = {(path, JSON_TYPES[type(value)])} if path else set()
+    found = {(path, JSON_TYPES[type(value)])} if path and not path.endswith("[]") else set()
     if isinstance(value, list):
-        return found.union(*(fields(each, f"{path}[]") - {(f"{path}[]", "object")} for each in value))
+        return found.union(*(fields(each, f"{path}[]") for each in value))
     if isinstance(value, dict):
         for key, each in value.items():
-            name = "*" if key.startswith("/") else key
+            name = "*" if key.startswith("/") or path == "machine" else key
             found |= fields(each, f"{path}.{name}".lstrip("."))
     return found
 
