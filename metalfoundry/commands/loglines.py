@@ -182,7 +182,10 @@ def mac_of_base64(text: str) -> str:
 def moment(value: Any) -> datetime | None:
     """RFC 3339 text, or seconds since 1970, as a time in UTC; None for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return datetime.fromtimestamp(value, UTC)
+        try:
+            return datetime.fromtimestamp(value, UTC)
+        except (OverflowError, OSError, ValueError):
+            return None
     try:
         found = datetime.fromisoformat(value) if isinstance(value, str) else None
     except ValueError:

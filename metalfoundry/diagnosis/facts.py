@@ -167,8 +167,9 @@ class Facts:
     def boot_action(self) -> str | None:
         """The last action where it reboots or kexecs: by the rendered Workflow, the Template, or the configuration."""
         workflow, template = seen(self.workflow), seen(self.template)
-        rendered = workflow.boot_action() if workflow else None
-        return rendered or (template.boot_action() if template else None) or self.configured.boot_action
+        if workflow is not None and workflow.actions:  # rendered: it is what runs, whatever the Template says by now
+            return workflow.boot_action() or self.configured.boot_action
+        return (template.boot_action() if template else None) or self.configured.boot_action
 
     @property
     def age(self) -> float | None:

@@ -161,9 +161,9 @@ class Rule:
     versions: Range = Range()
     explains: frozenset[str] = frozenset()
 
-    def findings(self, facts: Facts) -> list[Finding]:
-        """What this rule finds; nothing where the version that was seen is outside its range."""
-        if not self.versions.has(facts.version):
+    def findings(self, facts: Facts, version: Version | None) -> list[Finding]:
+        """What this rule finds; nothing where Tinkerbell's `version` was seen and is outside its range."""
+        if not self.versions.has(version):
             return []
         return [self._finding(sign) for sign in self.check(facts)]
 

@@ -19,7 +19,8 @@ def judge(facts: Facts, *, all: bool = False, rules: Sequence[Rule] = RULES) -> 
 
     A finding that another one explains is left out unless `all`. A finding may only hide what is no surer than itself.
     """
-    found = [finding for rule in rules for finding in rule.findings(facts)]
+    version = facts.version
+    found = [finding for rule in rules for finding in rule.findings(facts, version)]
     if not any(finding.stage not in _ASIDE or finding.id == "no-workflow" for finding in found):
         found.append(unknown(facts))
     found.sort(key=lambda finding: finding.order)

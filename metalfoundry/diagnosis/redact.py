@@ -15,16 +15,22 @@ from metalfoundry.commands.base import HIDDEN, hide
 
 _WORDS = (
     r"pass(?:wd|word|phrase)?|pw|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|"
-    r"cookie|kubeconfig|client[_-](?:key|certificate)-data|rootpw|dockerconfigjson"
+    r"secret[_-]?key|signing[_-]?key|encryption[_-]?key|cookie|kubeconfig|client[_-](?:key|certificate)-data|rootpw|dockerconfigjson"
 )
 _NAME = re.compile(rf"(?:^|[^a-z])(?:\w*[_-])?(?:hashed[_-])?(?:{_WORDS})(?:[_-]?(?:hash|data|b64|base64))?$", re.I)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
+_HARMLESS = frozenset({"", HIDDEN, "null", "true", "false", "|", ">", "|-", ">-", "|+", ">+"})
 _KEEP_NAMES = frozenset({"authsecretref", "secretref", "imagepullsecrets", "secretname", "disable_root_password"})
 
 _PAIR = re.compile(
-    rf"""(?P<name>["'\\]*\b(?:[\w.-]*[_.-])?(?:hashed[_-])?(?:{_WORDS})["'\\]*)(?P<mark>\s*[=:]\s*)"""
-    r"""(?P<value>\\?"(?:[^"\\]|\\.)*?\\?"|'[^']*'|(?:(?:Basic|Bearer)\s+)?[^\s,;&"'\]}\\]+)""",
-    re.IGNORECASE,
+    rf"""(?P<name>["'\\]*\b(?:[\w.-]{0,40}[_.-])?(?:hashed[_-])?(?:{_WORDS})["'\\]*)(?P<mark>\s*[=:]\s*)"""
+    r"""(?P<value>\[hidden\]|[|>][-+]?(?=\s*$)|\\?"(?:[^"\\]|\\.)*?\\?"|'[^']*'|(?:(?:Basic|Bearer)\s+)?[^\s,;&"'\]}\\]+)""",
+    re.IGNORECASE | re.MULTILINE,
+)
+_SCALAR = re.compile(
+    rf"^(?P<head>(?P<indent>[ \t]*)(?:-[ \t]+)?[\"']?(?:[\w.-]{0,40}[_.-])?(?:{_WORDS})[\"']?:[ \t]*[|>][-+0-9]*[ \t]*\n)"
+    r"(?P<body>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)|[ \t]*\n)+)",
+    re.IGNORECASE | re.MULTILINE,
 )
 _BLOCK = re.compile(r"-----BEGIN (?P<what>[A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END (?P=what)-----|\Z)", re.DOTALL)
 _SHAPES = (
@@ -41,6 +47,7 @@ _CHPASSWD = re.compile(r"(?m)^(?P<lead>\s*(?:-\s*)?(?:root|ubuntu|admin|\w+):)(?
 def text(value: str, secrets: Iterable[str] = ()) -> str:
     """`value` without secrets; `secrets` are words that are known to be some."""
     value = _BLOCK.sub(HIDDEN, hide(value, secrets))
+    value = _SCALAR.sub(lambda found: f"{found['head']}{found['indent']}  {HIDDEN}\n", value)
     value = _URL.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", value)
     for shape in _SHAPES:
         value = shape.sub(HIDDEN, value)

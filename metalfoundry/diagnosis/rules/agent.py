@@ -162,7 +162,8 @@ def agent_waits(facts: Facts) -> Iterator[Sign]:
     """Nothing wrong yet: the agent is connected and is about to be served."""
     workflow = waiting(facts)
     complaint = complaint_of(facts)
-    if workflow is None or not agent_spoke(facts) or (facts.age or 0) > 90:
+    heard = agent_spoke(facts) or (facts.in_hook and facts.log(AGENT))
+    if workflow is None or not heard or (facts.age or 0) > 90:
         return
     if complaint is not None and not (complaint.has(*_NOTHING) and not _recent(facts, complaint)):
         return

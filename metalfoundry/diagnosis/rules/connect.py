@@ -22,14 +22,14 @@ _UNREACHABLE = (
 _TLS = ("authentication handshake failed", "first record does not look like a tls handshake")
 _NOT_GRPC = ("unexpected http status code", "error reading server preface", "frame too large")
 _EXPIRED = "certificate has expired or is not yet valid"
-_NOT_OURS = ("code = canceled", "stopped agent")
+_NOT_ASKING = ("code = canceled", "stopped agent", "backing off", "error writing event", "error reporting action")
 _GOOD = ("received action", "reported action status", "executed action")
 
 
 def complaint_of(facts: Facts) -> LogLine | None:
     """The agent's last error when asking for work, unless it got work after it."""
     for line in reversed(facts.log(AGENT)):
-        if line.has(*_NOT_OURS) or line.has("backing off"):
+        if line.has(*_NOT_ASKING):
             continue
         if line.has(*_GOOD):
             return None

@@ -27,7 +27,9 @@ def stray_window(facts: Facts) -> Iterator[Sign]:
     workflow = waiting(facts)
     ends = f"runs {workflow.name}" if workflow else "ends in the installer, and a Workflow there wipes its disk"
     yield Sign(
-        Certainty.CERTAIN,
+        Certainty.POSSIBLE
+        if workflow
+        else Certainty.CERTAIN,  # while a Workflow waits, its cause of waiting comes first
         f"netboot of {facts.configured.hardware} is open and {held}: the machine's next boot {ends}",
         (Evidence(f"Hardware {facts.configured.hardware}", f"allowPXE: true on {opened}"),),
         remedies.close_netboot(facts),
