@@ -30,10 +30,12 @@ done
 for name in $(ls /sys/class/net 2>/dev/null); do
   [ "$name" = lo ] || key=mac say cat "/sys/class/net/$name/address"
 done
-if [ -n "${MARKER:-}" ]; then
-  key=marker.mtime say stat -c %Y "$MARKER"
-  key=marker.text say cat "$MARKER"
-fi
+# Inside a network namespace /sys may still show the outer one's cards.
+for address in $({ ip -o link | sed -n 's/.* link\/ether \([0-9A-Fa-f:]*\) .*/\1/p'; } 2>/dev/null); do
+  printf 'mac=%s\n' "$address"
+done
+key=marker.mtime say stat -c %Y "$MARKER"
+key=marker.text say cat "$MARKER"
 if [ -n "${CLOUD_INIT:-}" ]; then
   key=cloud_init say cloud-init status
 fi

@@ -10,7 +10,7 @@ from typing import Any
 
 from metalfoundry.commands.base import Command, Effect
 
-MARKS = ("boot_id", "machine_id", "host_key", "os_id", "os_name", "marker")
+MARKS = ("boot_id", "machine_id", "host_key", "os_id", "os_name", "hostname", "marker")
 REBOOT = Command(("reboot",), effect=Effect.WRITE)
 
 
@@ -63,7 +63,10 @@ class MachineFacts:
         return self.os_id == "hookos" or {"worker_id", "grpc_authority"} <= self.kernel_args.keys()
 
 
-def facts(marker: str = "", cloud_init: bool = False, checks: Sequence[str] = ()) -> Command:
+DEFAULT_MARKER = "/var/lib/tinkerbell-provisioned"
+
+
+def facts(marker: str = DEFAULT_MARKER, cloud_init: bool = False, checks: Sequence[str] = ()) -> Command:
     """Read everything in one exec; `checks` are shell commands of the operator that must end with status 0."""
     text = files("metalfoundry.commands").joinpath("facts.sh").read_text(encoding="utf-8")
     head = f"MARKER={shlex.quote(marker)}\nCLOUD_INIT={'yes' if cloud_init else ''}\n"
@@ -94,7 +97,7 @@ def read_facts(stdout: str) -> MachineFacts:
         uuid=one("uuid"),
         uptime=_number(one("uptime").split(" ")[0]),
         clock=_number(one("clock")),
-        macs=tuple(mac for mac in (value.lower() for value in seen.get("mac", [])) if mac.strip("0:")),
+        macs=tuple(dict.fromkeys(mac for mac in map(str.lower, seen.get("mac", [])) if mac.strip("0:"))),
         marker=" ".join(filter(None, (one("marker.text"), one("marker.mtime")))),
         cloud_init=one("cloud_init"),
         checks=tuple((int(words[1]), words[2] if len(words) > 2 else "") for words in checks if len(words) > 1),

@@ -123,7 +123,7 @@ class Machine:
 
     def _ask(self, host: Host, deadline: Deadline, transport: Transport, checks: Sequence[str] = ()) -> MachineFacts:
         wanted = self.server.verify
-        command = said.facts(wanted.marker or "", wanted.cloud_init, checks)
+        command = said.facts(wanted.marker or said.DEFAULT_MARKER, wanted.cloud_init, checks)
         result = transport.run(host, command, deadline)
         seen = said.read_facts(result.stdout)
         if not seen.boot_id:

@@ -90,7 +90,7 @@ def test_what_is_said() -> None:
     assert (REBOOT.argv, REBOOT.effect) == (("reboot",), Effect.WRITE)
     command = facts()
     assert (command.argv, command.effect) == (("sh", "-s"), Effect.READ)
-    assert command.stdin.startswith("MARKER=''\nCLOUD_INIT=\n")
+    assert command.stdin.startswith("MARKER=/var/lib/tinkerbell-provisioned\nCLOUD_INIT=\n")
     assert facts("/a b", True).stdin.startswith("MARKER='/a b'\nCLOUD_INIT=yes\n")
 
 

@@ -22,6 +22,8 @@ from metalfoundry.site.proof import Proof
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 PROOF = Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9", {"/m/auto.ipxe": 404})
 KEYS = {
+    "machine",
+    "resumes",
     "schema", "run", "server", "verdict", "exit_code", "error", "netboot", "phases", "actions", "remote_commands",
     "seconds",
 }  # fmt: skip
