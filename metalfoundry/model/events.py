@@ -132,6 +132,13 @@ class ClaimChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class LeaseExtended(Event):
+    """The claim, and with it the guard and an open window, now last until `expires`."""
+
+    expires: str
+
+
+@dataclass(frozen=True, slots=True)
 class WindowChanged(Event):
     """Netboot was opened or closed, or opened by somebody else; `proof` is what was read afterwards."""
 

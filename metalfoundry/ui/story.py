@@ -16,6 +16,7 @@ from metalfoundry.model.events import (
     ActionStarted,
     CommandStarted,
     Event,
+    LeaseExtended,
     MachineSeen,
     Notice,
     PhaseEnded,
@@ -92,6 +93,8 @@ class Story:
                 self._action(record.time, event)
             case WindowChanged():
                 self._window(record, event)
+            case LeaseExtended(expires=expires) if self.netboot == "open":
+                self.expires = expires
             case MachineSeen():
                 self.machines.append(record)
             case Notice():

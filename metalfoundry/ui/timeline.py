@@ -13,7 +13,7 @@ from metalfoundry.ui.story import DONE, FAILED, LEFT, RUNNING, SKIPPED, Step, St
 MARKS = {DONE: "✓", FAILED: "✗", SKIPPED: "-", RUNNING: "●", LEFT: "·"}
 STYLES = {DONE: "green", FAILED: "bold red", SKIPPED: "dim", RUNNING: "cyan", LEFT: "dim"}
 FULL, EIGHTHS, OPEN = "█", ("", "▏", "▎", "▍", "▌", "▋", "▊", "▉"), "▒"
-LABEL, TIME, LEAST_BAR = 26, 9, 10
+LABEL, TIME, LEAST_BAR = 30, 9, 10
 
 
 def span(seconds: float) -> str:
@@ -36,7 +36,7 @@ def timeline(story: Story, now: datetime, width: int) -> list[Text]:
         return []
     end = max([story.latest or now, *(step.ended or now for step in _steps(story))])
     whole = max((end - story.started).total_seconds(), 0.001)
-    label = max(12, min(LABEL, 2 + max((_indented(step) for step in _steps(story)), default=0), width // 2))
+    label = max(12, min(LABEL, max((_indented(step) for step in _steps(story)), default=0), width // 2))
     bar = max(LEAST_BAR, min(60, width - label - TIME - 2))
     lines = []
     for step in _steps(story):
@@ -102,7 +102,7 @@ def _label(step: Step, story: Story) -> str:
 
 
 def _indented(step: Step) -> int:
-    return cell_len(step.label) + (2 if step.total else 0)
+    return cell_len(step.label) + (4 if step.total else 2)
 
 
 def _said(line: Text, step: Step, width: int) -> None:
