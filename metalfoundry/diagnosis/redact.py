@@ -23,12 +23,12 @@ _HARMLESS = frozenset({"", HIDDEN, "null", "true", "false", "|", ">", "|-", ">-"
 _KEEP_NAMES = frozenset({"authsecretref", "secretref", "imagepullsecrets", "secretname", "disable_root_password"})
 
 _PAIR = re.compile(
-    rf"""(?P<name>["'\\]*\b(?:[\w.-]{0,40}[_.-])?(?:hashed[_-])?(?:{_WORDS})["'\\]*)(?P<mark>\s*[=:]\s*)"""
+    rf"""(?P<name>["'\\]*\b(?:[\w.-]{{0,40}}[_.-])?(?:hashed[_-])?(?:{_WORDS})["'\\]*)(?P<mark>\s*[=:]\s*)"""
     r"""(?P<value>\[hidden\]|[|>][-+]?(?=\s*$)|\\?"(?:[^"\\]|\\.)*?\\?"|'[^']*'|(?:(?:Basic|Bearer)\s+)?[^\s,;&"'\]}\\]+)""",
     re.IGNORECASE | re.MULTILINE,
 )
 _SCALAR = re.compile(
-    rf"^(?P<head>(?P<indent>[ \t]*)(?:-[ \t]+)?[\"']?(?:[\w.-]{0,40}[_.-])?(?:{_WORDS})[\"']?:[ \t]*[|>][-+0-9]*[ \t]*\n)"
+    rf"^(?P<head>(?P<indent>[ \t]*)(?:-[ \t]+)?[\"']?(?:[\w.-]{{0,40}}[_.-])?(?:{_WORDS})[\"']?:[ \t]*[|>][-+0-9]*[ \t]*\n)"
     r"(?P<body>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)|[ \t]*\n)+)",
     re.IGNORECASE | re.MULTILINE,
 )
