@@ -124,7 +124,8 @@ def _syslog(raw: str, entry: Mapping[str, Any], time: datetime | None) -> LogLin
     source = next((name for sign, name in _APPS if sign.match(app)), ACTION)
     if text.startswith("{"):
         inner = read_line(source, text)
-        if inner.fields:
+        if inner.fields:  # docker's log driver names a container by its id: the agent is known by what it says
+            source = AGENT if "agentID" in inner.fields else source
             return LogLine(inner.time or time, source, inner.text, inner.fields, raw, host)
     shown = f"{app}: {text}" if source == ACTION and app else text
     return LogLine(time, source, shown, dict(entry), raw, host)

@@ -71,11 +71,19 @@ is_name() {
   case $1 in '' | *[!A-Za-z0-9.-]*) return 1 ;; *[A-Za-z]*) return 0 ;; esac
   return 1
 }
+within() {
+  if command -v timeout >/dev/null 2>&1; then
+    timeout "$@"
+  else
+    shift
+    "$@"
+  fi
+}
 resolves() {
   if command -v getent >/dev/null 2>&1; then
-    timeout 1 getent hosts "$1" >/dev/null 2>&1
+    within 1 getent hosts "$1" >/dev/null 2>&1
   elif command -v nslookup >/dev/null 2>&1; then
-    timeout 1 nslookup "$1" >/dev/null 2>&1
+    within 1 nslookup "$1" >/dev/null 2>&1
   else
     return 2
   fi
@@ -91,7 +99,7 @@ dns() {
 }
 port() {
   [ -n "$1" ] && [ -n "$2" ] && command -v nc >/dev/null 2>&1 || return 0
-  if text=$(timeout 2 nc -z -w 1 "$1" "$2" 2>&1 </dev/null); then
+  if text=$(within 2 nc -z -w 1 "$1" "$2" 2>&1 </dev/null); then
     echo grpc=yes
   else
     case $text in *sage:* | *'invalid option'* | *unrecognized*) ;; *) echo grpc=no ;; esac

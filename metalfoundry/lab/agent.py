@@ -12,9 +12,10 @@ from typing import Any, Protocol
 
 from metalfoundry.lab.journal import Journal
 from metalfoundry.lab.pace import Pace, fine_stamp, stamp
-from metalfoundry.lab.scenarios import Fault, Scenario
+from metalfoundry.lab.scenarios import Fault, Scenario, Trouble
 from metalfoundry.lab.tinkserver import Job, NoWorkflow, Refused, TinkServer
 
+CONTAINER = "6f1c0ffee001"
 IMAGE_SECONDS, ACTION_SECONDS = 1.5, 1.0
 BETWEEN = 0.5  # the server's cache lags behind a report, so the next action comes a little later
 _WRITERS = ("image2disk", "oci2disk", "qemuimg2disk", "archive2disk")
@@ -61,6 +62,12 @@ class Agent:
         self._say("starting Agent", _MAIN, 87, runtime="docker", transport="grpc")
         self._say("starting gRPC transport", _AGENT, 294, server="10.77.0.2:42113", attributes=None)
         self._say("using Docker runtime", _AGENT, 337)
+        why = _UNREACHED.get(self._scenario.trouble) if self._scenario.trouble else None
+        while why and not down.is_set():
+            text = f"error getting action: rpc error: code = Unavailable desc = connection error: desc = {why}"
+            self._say("error reading/retrieving action", _AGENT, 96, error=text)
+            self._say("backing off", _AGENT, 77, duration="452.958677ms")
+            self._pace.wait(0.45 + 2, down)
         while not down.is_set():
             try:
                 job = self._server.get_action(self._id, down)
@@ -125,6 +132,10 @@ class Agent:
         if fault in _ERRORS:
             self._pace.wait(0.3, down)
             return Ending("FAILED", _ERRORS[fault].format(image=action["image"]))
+        if fault is Fault.POWER_CUT:
+            self._pace.wait(0.3, down)
+            body.reboot()
+            return Ending("")
         if fault in (Fault.TIMEOUT, Fault.STUCK):
             seconds = limit if fault is Fault.TIMEOUT else 1e6
             limit = min(limit, 3) if fault is Fault.TIMEOUT else seconds
@@ -139,8 +150,8 @@ class Agent:
     def _finish(self, action: dict[str, Any], body: Body, fault: Fault | None) -> Ending:
         environment = action.get("environment", {})
         app = f"tinkerbell_{action['name']}"
-        if fault is Fault.EXIT_CODE:
-            self._journal.syslog(self._ip, app, "error mounting [/dev/sda1]: no such file or directory", "ERR")
+        if fault in _COMPLAINTS:
+            self._journal.syslog(self._ip, app, _COMPLAINTS[fault], "ERR")
             return Ending("FAILED", "got non 0 exit status, see the logs for more information")
         if any(word in action["image"] for word in _WRITERS):
             self._journal.syslog(self._ip, app, "IMG_URL set")
@@ -166,13 +177,24 @@ class Agent:
     def _say(self, msg: str, file: str, line: int, **fields: Any) -> None:
         source = {"file": file, "line": line}
         entry = {"time": fine_stamp(), "level": 0, "source": source, "msg": msg, "agentID": self._id, **fields}
+        text = json.dumps(entry, separators=(",", ":"))
         with self._log.open("a", encoding="utf-8") as log:
-            log.write(json.dumps(entry, separators=(",", ":")) + "\n")
+            log.write(text + "\n")
+        self._journal.syslog(self._ip, CONTAINER, text)  # docker's log driver names a container by its id
 
 
 _MAIN = "tinkerbell/cmd/agent/main.go"
 _AGENT = "tinkerbell/tink/agent/agent.go"
 _WORD = {"SUCCESS": "success", "FAILED": "failure", "TIMEOUT": "timeout"}
+_UNREACHED = {
+    Trouble.GRPC: '"transport: Error while dialing: dial tcp 10.77.0.2:42113: connect: connection refused"',
+    Trouble.TLS: '"transport: authentication handshake failed: tls: first record does not look like a TLS handshake"',
+}
+_COMPLAINTS = {
+    Fault.EXIT_CODE: "error mounting [/dev/sda1]: no such file or directory",
+    Fault.COMPRESSION: "error writing image to disk: unknown compression suffix [.rawgz]",
+    Fault.COMPLAINS: "chown: invalid user: 'nobody-there'",
+}
 _ERRORS = {
     Fault.PULL_DENIED: "All attempts fail:\n#1: docker: Error response from daemon: pull access denied for {image}, "
     "repository does not exist or may require 'docker login': denied: requested access to the resource is denied",

@@ -14,15 +14,16 @@ from pathlib import Path
 import asyncssh
 
 from metalfoundry.lab.agent import Agent
+from metalfoundry.lab.bootkit import Bootkit
 from metalfoundry.lab.hosts import Listener, SshHost
 from metalfoundry.lab.journal import Journal
 from metalfoundry.lab.loop import LoopThread
 from metalfoundry.lab.pace import Pace
-from metalfoundry.lab.scenarios import Firmware, Scenario
+from metalfoundry.lab.scenarios import Fault, Firmware, Scenario, Trouble
 from metalfoundry.lab.shell import Children, Place
 from metalfoundry.lab.smee import Smee, auto_ipxe, kernel_params
 from metalfoundry.lab.stubs import write_stubs
-from metalfoundry.lab.systems import Kind, Metal, System, default_cmdline, kernel, make_system
+from metalfoundry.lab.systems import OTHER_MAC, Kind, Metal, System, default_cmdline, kernel, make_system
 from metalfoundry.lab.tinkserver import TinkServer
 
 # Machine seconds. In life: POST 60-180, HookOS 40, a disk boot 30.
@@ -152,7 +153,7 @@ class Machine:
         self._become("post")
         if self._pass(KEXEC if kexec else POST):
             return
-        if self.scenario.firmware is Firmware.DEAD:
+        if self.scenario.firmware is Firmware.DEAD or (kexec and self.scenario.kexec_hangs):
             self._become("dead")
             self._down.wait()
             return
@@ -166,7 +167,8 @@ class Machine:
 
     def _ask_smee(self) -> str | None:
         """The script that Smee gives, or None where it denies or is away: then the disk is next in the boot order."""
-        url = self._world.smee.url + self._world.smee.path(self.metal.mac)
+        mac = OTHER_MAC if self.scenario.other_nic else self.metal.mac
+        url = self._world.smee.url + self._world.smee.path(mac)
         request = urllib.request.Request(url, headers={"X-Lab-Client": self.metal.ip})
         try:
             with urllib.request.urlopen(request, timeout=5) as response:
@@ -200,8 +202,12 @@ class Machine:
             self._world.journal,
             log,
         )
-        self._up(system, cmdline, ssh=self.scenario.hook_ssh)
-        if self.scenario.workers:
+        self._up(system, _spoilt(cmdline, self.scenario.trouble), ssh=self.scenario.hook_ssh)
+        if self.scenario.trouble is Trouble.GRPC:
+            (system.root / ".no-grpc").touch()
+        if Fault.NO_SPACE in self.scenario.faults.values():
+            (system.root / ".full").touch()
+        if self.scenario.workers and Bootkit(system.root, self.scenario.trouble, self._world.pace).run(self._down):
             agent.run(body, self._down)
         self._down.wait()
 
@@ -235,7 +241,9 @@ class Machine:
     def _make(self, kind: Kind) -> System:
         folder = self._folder / kind.value
         marker, cloud_init = self.scenario.marker, self.scenario.cloud_init
-        return make_system(kind, folder, self.metal, marker=marker, cloud_init=cloud_init)
+        return make_system(
+            kind, folder, self.metal, marker=marker, cloud_init=cloud_init, other_nic=self.scenario.other_nic
+        )
 
     def _pass(self, seconds: float) -> bool:
         """Let machine time pass; True when the machine was reset meanwhile."""
@@ -258,6 +266,13 @@ class Machine:
             self.log.append(f"<{line}>")
             if line == "reboot":
                 self.reboot()
+
+
+def _spoilt(cmdline: str, trouble: Trouble | None) -> str:
+    """The command line as Smee's settings made it."""
+    if trouble is Trouble.NO_IMAGE:
+        return " ".join(word for word in cmdline.split(" ") if not word.startswith("tink_worker_image="))
+    return cmdline.replace("tinkerbell_tls=false", "tinkerbell_tls=true") if trouble is Trouble.TLS else cmdline
 
 
 class _Body:

@@ -34,7 +34,7 @@ def metal(name: str, place: int) -> Metal:
 
 def hardware(metal: Metal, scenario: Scenario, *, allow_workflow: bool) -> Object:
     """The Hardware object; `netboot` is closed, or absent where the scenario wants that."""
-    netboot = {"allowPXE": False} | ({"allowWorkflow": False} if allow_workflow else {})
+    netboot = {"allowPXE": scenario.stray} | ({"allowWorkflow": False} if allow_workflow else {})
     interface: Object = {
         "dhcp": {
             "arch": "x86_64",
@@ -91,9 +91,9 @@ def workflow(metal: Metal, scenario: Scenario, namespace: str = "tink-system") -
     """The server's Workflow document."""
     agent = metal.mac if scenario.right_agent else NOBODY
     spec: Object = {
-        "templateRef": template_name(scenario),
+        "templateRef": template_name(scenario) if scenario.template else "ubuntu-2204",
         "hardwareRef": metal.name,
-        "hardwareMap": {"device_1": agent, "hostname": metal.name},
+        "hardwareMap": ({"device_1": agent} if scenario.map_key else {}) | {"hostname": metal.name},
     }
     if scenario.toggle:
         spec["bootOptions"] = {"toggleAllowNetboot": True}
@@ -103,6 +103,14 @@ def workflow(metal: Metal, scenario: Scenario, namespace: str = "tink-system") -
         "metadata": {"name": f"{metal.name}-ubuntu", "namespace": namespace},
         "spec": spec,
     }
+
+
+def rival_workflow(metal: Metal, scenario: Scenario) -> Object:
+    """Another Workflow of the same agent, as somebody else applied it before."""
+    document = workflow(metal, scenario)
+    del document["metadata"]["namespace"]
+    document["metadata"]["name"] = f"{metal.name}-debian"
+    return document
 
 
 def finished_workflow(metal: Metal, scenario: Scenario) -> Object:
@@ -266,18 +274,3 @@ _LAST: Mapping[Last, list[Object]] = {
     ],
     Last.STAY: [],
 }
-
-
-def pod(name: str) -> Object:
-    """The pod whose log is the control plane's."""
-    return {
-        "metadata": {"name": name, "labels": {"app": "tinkerbell"}},
-        "spec": {"containers": [{"name": "tinkerbell", "image": "ghcr.io/tinkerbell/tinkerbell:v0.21.0"}]},
-        "status": {"phase": "Running"},
-    }
-
-
-def deployment() -> Object:
-    """The deployment that owns it."""
-    labels = {"app": "tinkerbell"}
-    return {"metadata": {"name": "tinkerbell", "labels": labels}, "spec": {"selector": {"matchLabels": labels}}}

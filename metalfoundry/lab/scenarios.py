@@ -39,6 +39,18 @@ class Fault(Enum):
     NO_MANIFEST = "image-no-manifest"
     NO_SPACE = "image-no-space"
     STUCK = "stuck"  # runs until somebody stops it
+    COMPRESSION = "bad-compression"  # image2disk does not know the image's suffix
+    COMPLAINS = "complains"  # exits with 1 and says what nobody has heard before
+    POWER_CUT = "power-cut"  # the machine restarts in the middle of it
+
+
+class Trouble(Enum):
+    """What keeps HookOS from its work."""
+
+    NO_IMAGE = "no-image"  # the command line names no image of the agent
+    PULL = "pull"  # the registry has no such image of the agent
+    GRPC = "grpc"  # nothing listens at grpc_authority
+    TLS = "tls"  # the agent speaks TLS, tink-server does not
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +78,14 @@ class Scenario:
     global_timeout: int = 1800  # of the Template, in machine seconds
     cloud_init: str = "done"  # what `cloud-init status` says on the new system
     marker: bool = True  # False: the new system lacks /var/lib/tinkerbell-provisioned
+    begun: bool = False  # somebody has applied the Workflow and rebooted the machine when the lab stands
+    trouble: Trouble | None = None  # in HookOS
+    template: bool = True  # False: the Workflow names a Template that nobody has
+    map_key: bool = True  # False: hardwareMap lacks the key that the Template wants
+    other_nic: bool = False  # the machine netboots from a NIC that the Hardware does not know
+    rival: bool = False  # another live Workflow of the same agent is there first
+    kexec_hangs: bool = False  # between the kernels
+    stray: bool = False  # netboot is open, and nobody knows why
 
 
 _ALL = (
@@ -94,7 +114,47 @@ _ALL = (
     Scenario("mute-ssh", "installs; the new system's sshd takes connections and says nothing", mute=True),
     Scenario("no-marker", "installs; the new system lacks the marker file", marker=False),
 )
-SCENARIOS: Mapping[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
+_STREAM, _NETPLAN = "stream-ubuntu-image", "write-netplan"
+_BEGUN = (
+    Scenario("template-missing", "the Workflow names a Template that is not there", template=False),
+    Scenario("map-key-missing", "the Workflow's hardwareMap lacks the key device_1", map_key=False),
+    Scenario("pxe-closed", "nobody has opened netboot", toggle=False),
+    Scenario("mac-mismatch", "the machine netboots from a NIC that the Hardware does not know", other_nic=True),
+    Scenario("no-image-on-cmdline", "Smee gives HookOS no tink_worker_image", hook_ssh=True, trouble=Trouble.NO_IMAGE),
+    Scenario("image-pull-failure", "HookOS cannot pull the agent's image", hook_ssh=True, trouble=Trouble.PULL),
+    Scenario("grpc-unreachable", "nothing listens at grpc_authority", hook_ssh=True, trouble=Trouble.GRPC),
+    Scenario("tls-mismatch", "the agent speaks TLS, and tink-server does not", hook_ssh=True, trouble=Trouble.TLS),
+    Scenario("waits-for-nobody", "as wrong-agent-id, under way", right_agent=False, hook_ssh=True),
+    Scenario("stays-shadowed", "as shadowed, for hours", finished_before=True, shadow=1e5, hook_ssh=True),
+    Scenario(
+        "two-live-workflows", "another Workflow runs on it", in_hook=True, hook_ssh=True, rival=True,
+        faults={_STREAM: Fault.STUCK},
+    ),
+    Scenario("rebooted-mid-action", "the power fails during write-netplan", faults={_NETPLAN: Fault.POWER_CUT}),
+    Scenario("action-timeout", "write-netplan outlives its timeout", faults={_NETPLAN: Fault.TIMEOUT}),
+    Scenario("exit-code", "write-netplan exits with 1", faults={_NETPLAN: Fault.COMPLAINS}),
+    Scenario("bad-compression", "the image has a suffix that image2disk does not know",
+             faults={_STREAM: Fault.COMPRESSION}),
+    Scenario("no-space", "the machine's memory does not hold the action's image", hook_ssh=True,
+             faults={_STREAM: Fault.NO_SPACE}),
+    Scenario(
+        "boot-action-running", "the last action reboots, so SUCCESS never comes", last=Last.REBOOT, in_hook=True,
+        toggle=False,
+    ),
+    Scenario(
+        "kexec-hang", "the machine hangs between two kernels", last=Last.KEXEC, kexec_hangs=True, in_hook=True,
+        toggle=False,
+    ),
+    Scenario("success-old-system", "SUCCESS, but the disk still boots the old system", disk_takes=False),
+    Scenario("still-streaming", "the image takes its time", faults={_STREAM: Fault.STUCK}, hook_ssh=True),
+    Scenario("never-netbooted", "the firmware boots the disk whatever DHCP offers", firmware=Firmware.DISK),
+)  # fmt: skip
+BEGUN: Mapping[str, Scenario] = {
+    **{scenario.name: replace(scenario, begun=True) for scenario in _BEGUN},
+    "stray-window": Scenario("stray-window", "netboot was left open", stray=True),
+}
+"""Stories in which somebody else has begun, and it hangs: for `fab troubleshoot`."""
+SCENARIOS: Mapping[str, Scenario] = {**{scenario.name: scenario for scenario in _ALL}, **BEGUN}
 
 
 def scenario(name: str | Scenario, **changes: object) -> Scenario:

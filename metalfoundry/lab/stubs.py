@@ -38,7 +38,22 @@ _MAPPED = {
     **dict.fromkeys(("cat", "ls", "stat", "test", "readlink", "find"), _ALWAYS),
     **dict.fromkeys(_FILTERS, _IF_THERE),
 }
-_PLAIN = ("sh", "date", "sleep", "tr", "uniq", "env", "true", "false", "printf", "echo", "basename", "dirname", "expr")
+_PLAIN = (
+    "sh",
+    "date",
+    "sleep",
+    "tr",
+    "uniq",
+    "env",
+    "true",
+    "false",
+    "printf",
+    "echo",
+    "basename",
+    "dirname",
+    "expr",
+    "timeout",
+)
 _STAT_BSD = """\
 case $1 in
 -c | --format) f=$({sed} -e 's/%Y/%m/g;s/%s/%z/g;s/%n/%N/g;s/%a/%Lp/g;s/%U/%Su/g;s/%G/%Sg/g' <<EOF
@@ -124,6 +139,13 @@ while [ $# -gt 0 ] && [ "$1" != hook-docker ]; do shift; done
 [ $# -gt 1 ] || { echo "ctr: container not found" >&2; exit 1; }
 shift; exec "${0%/*}/inside/$@"
 """,
+    "nc": '[ ! -e "$LAB_ROOT/.no-grpc" ]\n',
+    "nslookup": "exit 0\n",
+    "df": """\
+echo 'Filesystem     1024-blocks    Used Available Capacity Mounted on'
+if [ -e "$LAB_ROOT/.full" ]; then echo 'tmpfs              1048576 1048500        76     100% /'
+else echo 'tmpfs             24717232 1153024  23564208       5% /'; fi
+""",
     "nsenter": 'while [ $# -gt 0 ] && [ "$1" != -- ]; do shift; done; shift; exec "$@"\n',
     "inside/docker": """\
 log=$LAB_ROOT/.tink-worker.log
@@ -136,6 +158,7 @@ logs)
   [ -e "$log" ] || { echo 'Error response from daemon: No such container: tink-worker' >&2; exit 1; }
   case $lines in "" | all) exec {cat} "$log" ;; *) exec {tail} -n "$lines" "$log" ;; esac ;;
 ps)
+  case " $* " in *" --format "*) [ -e "$LAB_ROOT/.containers" ] && exec {cat} "$LAB_ROOT/.containers"; exit 0 ;; esac
   echo 'CONTAINER ID   IMAGE                                   COMMAND       STATUS         NAMES'
   [ -e "$log" ] && echo '6f1c0ffee001   ghcr.io/tinkerbell/tink-agent:v0.21.0   "tink-agent"  Up 2 min   tink-worker'
   exit 0 ;;

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import asyncssh
 
+OTHER_MAC = "00:0c:29:99:aa:02"
+
 
 class Kind(Enum):
     """Which of the three."""
@@ -49,11 +51,15 @@ class System:
         return boot_id
 
 
-def make_system(kind: Kind, folder: Path, metal: Metal, *, marker: bool = True, cloud_init: str = "done") -> System:
+def make_system(
+    kind: Kind, folder: Path, metal: Metal, *, marker: bool = True, cloud_init: str = "done", other_nic: bool = False
+) -> System:
     """A fresh system in `folder`: new machine-id, new host key. What was in the folder is gone."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _metal_files(folder, metal, "eth0" if kind is Kind.HOOK else "eno1")
+    if other_nic:
+        _write(folder, "sys/class/net/eno2/address", OTHER_MAC)
     _write(folder, "etc/os-release", _OS_RELEASE[kind])
     _write(folder, "etc/machine-id", uuid.uuid4().hex)
     _write(folder, "etc/hostname", "hookos" if kind is Kind.HOOK else metal.name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import getpass
 import os
 import shutil
+import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from types import TracebackType
 import asyncssh
 import yaml
 
-from metalfoundry.lab import rack
+from metalfoundry.lab import cluster, rack
 from metalfoundry.lab.controller import Controller
 from metalfoundry.lab.door import Door
 from metalfoundry.lab.hosts import JumpHost
@@ -112,6 +113,28 @@ class Lab:
             if isinstance(self.jump, JumpHost):
                 self.jump.routes[machine.metal.ip, 22] = ("127.0.0.1", machine.port)
         self._write_files()
+        for name, story in self._stories.items():
+            if story.begun:
+                self.begin(name)
+
+    def begin(self, name: str) -> None:
+        """What somebody with kubectl and a reset button does: apply the server's Workflow, reboot the machine."""
+        machine, story = self.machines[name], self._stories[name]
+        if story.rival:
+            self.store.create("workflows", rack.rival_workflow(machine.metal, story))
+            machine.wait(lambda: machine.wiped > 0)
+        document = rack.workflow(machine.metal, story)
+        del document["metadata"]["namespace"]
+        self.store.create("workflows", document)
+        if story.toggle and story.template and story.map_key:
+            self._until_open(name)
+        if not story.in_hook:
+            machine.reboot()
+
+    def _until_open(self, name: str) -> None:
+        ends = time.monotonic() + 10
+        while not cluster.is_open(self.store.get("hardware", name)) and time.monotonic() < ends:
+            time.sleep(0.01)
 
     def stop(self) -> None:
         """End everything that was started, and every process that was started on the jump host."""
@@ -181,8 +204,8 @@ class Lab:
             if story.finished_before:
                 self._create("workflows", rack.finished_workflow(metal, story))
         if self.door is not None:
-            self._create("pods", rack.pod(POD))
-            self._create("deployments", rack.deployment())
+            self._create("pods", cluster.pod(POD))
+            self._create("deployments", cluster.deployment())
 
     def _create(self, kind: str, obj: dict[str, object]) -> None:
         try:
