@@ -5,7 +5,7 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench clean
+.PHONY: help demo test check format faults bench clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -26,6 +26,12 @@ check: .venv/.dev ## lint, format, types, shell scripts
 format: .venv/.dev ## put imports and layout in order
 	@$(BIN)/ruff check --fix --select I .
 	@$(BIN)/ruff format .
+
+faults: .venv/.dev ## a fault at every command of a provision: the table of docs/faults.md
+	@$(BIN)/python -m tests.faults.table
+
+docs: .venv/.dev ## write the tables that repeat what the code says
+	@$(BIN)/python scripts/docs.py
 
 bench: .venv/.dev ## the figures of the docs, measured again
 	@set -e; export KUBEBUILDER_ASSETS="$$($(BIN)/python -c 'from tests.realtier import assets; print(assets() or "")')"; \
