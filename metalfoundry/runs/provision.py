@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.errors import MetalfoundryError
+from metalfoundry.model.errors import Interrupted, MetalfoundryError
 from metalfoundry.model.events import RunEnded, RunStarted
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.engine import Phase, Run, execute
@@ -72,10 +72,11 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     here, bus = job.site, job.site.bus
     bus.sinks.append(recorder)
     started = here.clock.now().mono
-    error: Exception | None = None
+    error: Exception | None = Interrupted("interrupted a second time")
     bus.emit(RunStarted("provision", options.reason))
     try:
         execute(Run(run, bus, here.clock, job), PHASES)
+        error = None
     except Exception as problem:  # noqa: BLE001 - an error of a run is a result, for one server as for a fleet
         error = problem
     finally:

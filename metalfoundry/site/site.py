@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import getpass
 import socket
+import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Protocol, TypeVar
 
@@ -29,24 +30,30 @@ class Executor(Protocol):
 
 
 class Background:
-    """Runs a look at a machine beside the main line; a look is short and bounded, so nobody waits for it at the end."""
+    """Runs a look at a machine beside the main line; a look is short and bounded, so nobody waits for it at the end.
 
-    def __init__(self) -> None:
-        self._pool = ThreadPoolExecutor(max_workers=4, thread_name_prefix="look")
+    Its threads are no pool's: an interrupt while a pool starts a thread leaves one that the program's end waits for.
+    """
 
     def __call__(self, work: Callable[[], T]) -> Future[T]:
         """Start `work` in a thread."""
-        return self._pool.submit(work)
+        future: Future[T] = Future()
+        threading.Thread(target=_fulfil, args=(future, work), name="look", daemon=True).start()
+        return future
 
 
 def inline(work: Callable[[], T]) -> Future[T]:
     """Do `work` here and now, in the form that Background gives: for plans and tests."""
     future: Future[T] = Future()
+    _fulfil(future, work)
+    return future
+
+
+def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
     try:
         future.set_result(work())
     except Exception as error:  # noqa: BLE001 - handed to whoever asks for the result
         future.set_exception(error)
-    return future
 
 
 @dataclass(frozen=True)

@@ -27,9 +27,11 @@ def boundary(debug: bool = False) -> Iterator[None]:
             raise
         tell(error)
         raise Exit(code=error.exit_code) from None
-    except KeyboardInterrupt:
-        tell(Interrupted("interrupted"))
-        raise Exit(code=130) from None
+    except KeyboardInterrupt as error:
+        number = error.signal if isinstance(error, Terminated) else signal.SIGINT
+        interrupted = Interrupted("interrupted", next="fab netboot.status shows what is open still", signal=number)
+        tell(interrupted)
+        raise Exit(code=interrupted.exit_code) from None
     except Exit:
         raise
     except Exception as error:

@@ -86,7 +86,10 @@ class Journal:
     def close(self) -> None:
         """Close the files."""
         for stream in self._streams.values():
-            stream.close()
+            try:
+                stream.close()
+            except OSError as error:
+                self._give_up(error)
         self._streams.clear()
 
     def _folder(self, run: str) -> Path:

@@ -128,7 +128,8 @@ def clean(lab: Lab, before: Object, name: str = NAME) -> bool:
 
 def start(lab: Lab, *words: str, **more: Any) -> subprocess.Popen[str]:
     """The console program, with the lab's inventory at the end of its words."""
-    environment = {**os.environ, "METALFOUNDRY_INVENTORY": str(lab.inventory), "COLUMNS": "200"}
+    state = {"METALFOUNDRY_INVENTORY": str(lab.inventory), "METALFOUNDRY_STATE": str(lab.folder / "state")}
+    environment = {**os.environ, **state, "COLUMNS": "200"}
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     return subprocess.Popen([str(PROGRAM), *words], text=True, env=environment, cwd=lab.folder, **(pipes | more))
 
