@@ -10,6 +10,7 @@ from metalfoundry.runs.job import Job
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
 
+READ_SECONDS = 30.0
 WINDOW_NOT_NEEDED = "the machine is in HookOS already and needs no netboot"
 
 
@@ -24,7 +25,7 @@ class Open:
 
     def act(self, run: Run[Job]) -> None:
         """Open and read back."""
-        run.undo("close netboot", lambda: run.job.window.close("the run failed"))
+        run.undo("close netboot", lambda: run.job.window.shut("the run failed"))
         run.job.window.open()
         run.say("netboot is open")
 
@@ -53,7 +54,7 @@ class Boot:
         watcher = Watcher(job.site, job.machine.look)
         last: MachineFacts | TransportError | None = None
         while not job.running:
-            if deadline.expired():
+            if deadline.expired() and not _ran_meanwhile(job):
                 raise _never(job, last)
             job.step()
             raise_if_ended(job)
@@ -144,7 +145,7 @@ def _judge_boot(job: Job, seen: MachineFacts) -> None:
             job.site.bus.emit(MachineSeen("HookOS", seen.boot_id))
         return
     known = job.now or job.before
-    if known is None or seen.boot_id == known.boot_id:
+    if known is None or seen.boot_id == known.boot_id or _ran_meanwhile(job):
         return
     job.site.bus.emit(MachineSeen(f"{seen.os_name}, from its disk", seen.boot_id))
     raise NeverInstalled(
@@ -153,6 +154,15 @@ def _judge_boot(job: Job, seen: MachineFacts) -> None:
         next="put the network first in its boot order (efibootmgr -n, or the BMC), then run again",
         evidence=f"uptime {seen.uptime:.0f} s" if seen.uptime is not None else "",
     )
+
+
+def _ran_meanwhile(job: Job) -> bool:
+    """Whether an agent has reported after all: our watch may be behind, as after a cut link, so the object is asked."""
+    assert job.document is not None
+    seen = job.cluster.workflow(job.document.name, Deadline.after(job.site.clock, READ_SECONDS))
+    if seen is not None:
+        job.progress.take(seen)
+    return job.running
 
 
 def _has_rebooted(job: Job) -> bool:

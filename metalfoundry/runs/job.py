@@ -14,9 +14,10 @@ from metalfoundry.model.events import WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.progress import Progress
-from metalfoundry.site.cluster import TICK_SECONDS, Cluster, Gone, Survey
+from metalfoundry.site.cluster import Cluster, Gone, Survey
 from metalfoundry.site.machine import Machine
 from metalfoundry.site.site import Site
+from metalfoundry.site.stream import TICK_SECONDS
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 

@@ -11,7 +11,7 @@ from metalfoundry.commands.base import Command, Effect
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote
 from metalfoundry.commands.script import Part
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError, TransportError
-from metalfoundry.model.events import ClaimChanged, Notice
+from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
@@ -22,6 +22,7 @@ from metalfoundry.transport.clock import Deadline
 LEASE_SECONDS = 600.0
 WRITE_SECONDS = 60.0
 BEAT_SECONDS = 20.0
+RELEASE_SECONDS = 20.0
 
 
 class Claim:
@@ -61,7 +62,11 @@ class Claim:
             previous = netboot.claim_of(self.hardware)
             self.note = self.new_note(self.hardware)
             operations = netboot.claim(self.hardware, self.run, self.note)
-            seen = self._cluster.patch(self._server.hardware, operations, deadline)
+            try:
+                seen = self._cluster.patch(self._server.hardware, operations, deadline)
+            except TransportError as error:
+                self.note = self.note if error.sent else None
+                raise
             self.hardware = seen.hardware
             if self.ours(self.hardware):
                 self._held_until(self._site.clock.now().wall + timedelta(seconds=self.lease))
@@ -98,6 +103,7 @@ class Claim:
         if netboot.claim_of(seen.hardware) == ClaimSeen(self.run, note):
             self.note = note
             self._held_until(expires)
+            self._site.bus.emit(LeaseExtended(note.expires))
 
     def check(self, host: Host, command: Command) -> None:
         """Refuse a WRITE once the claim is lost; after a sleep longer than the lease the claim is read first."""
@@ -117,9 +123,20 @@ class Claim:
         note = self.note
         if note is None or self.hardware is None:
             return
-        for _ in range(3):
+        for attempt in range(3):
             operations = netboot.release(self.hardware, self.run, note)
-            seen = self._cluster.patch(self._server.hardware, operations, deadline, effect=Effect.RESTORE, also=before)
+            try:
+                seen = self._cluster.patch(
+                    self._server.hardware,
+                    operations,
+                    deadline.within(RELEASE_SECONDS),
+                    effect=Effect.RESTORE,
+                    also=before,
+                )
+            except TransportError:
+                if attempt == 2 or deadline.expired():
+                    raise
+                continue
             self.hardware = seen.hardware
             if not self.ours(seen.hardware):
                 self.note = None

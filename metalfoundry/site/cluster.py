@@ -17,7 +17,6 @@ from metalfoundry.commands.kubectl import (
     WORKFLOWS,
     Refusal,
     missing_rights,
-    read_event,
     read_list,
     read_only,
     refusal,
@@ -26,6 +25,7 @@ from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import DeadlineExceeded, LinkLost, PreflightError
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.site.site import Site
+from metalfoundry.site.stream import TICK_SECONDS, stream
 from metalfoundry.transport.clock import Deadline
 
 WANTED_RIGHTS = (
@@ -38,8 +38,6 @@ WANTED_RIGHTS = (
     ("create", "workflows"),
     ("delete", "workflows"),
 )
-READ_SECONDS = 30.0
-TICK_SECONDS = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,12 +189,11 @@ class Cluster:
     def watch(self, workflow: str, hardware: str, deadline: Deadline) -> Iterator[Workflow | Gone | Hardware | None]:
         """Follow one Workflow and one Hardware from their present state on; None in silence.
 
-        A watch that ends says nothing (kubectl ends it with exit 0 when the API server dies), so the object is read
-        again and the watch taken up again, until `deadline`.
+        A link that is down only makes it silent; see stream.py.
         """
         streams = [
-            lambda: self._watch(WORKFLOWS, workflow, deadline),
-            lambda: self._watch(HARDWARE, hardware, deadline),
+            lambda: stream(self._site, WORKFLOWS, workflow, deadline),
+            lambda: stream(self._site, HARDWARE, hardware, deadline),
         ]
         for arrived in self._site.merge(streams, TICK_SECONDS):
             if arrived is None or arrived[1] is None:
@@ -208,31 +205,6 @@ class Cluster:
                     yield Hardware.of(item)
             else:
                 yield Gone(workflow) if event == "DELETED" else Workflow.of(item)
-
-    def _watch(self, kind: str, name: str, deadline: Deadline) -> Iterator[tuple[str, dict[str, Any]] | None]:
-        command = self._site.kubectl.watch(kind, name)
-        pause = 0.2
-        while not deadline.expired():
-            try:
-                for line in self._site.transport.follow(self._site.jump, command, deadline, TICK_SECONDS):
-                    event = read_event(line) if line else None
-                    if event or line is None:
-                        pause = 0.2 if event else pause
-                        yield event
-            except LinkLost:
-                yield None
-            self._site.clock.wait(pause, self._site.cancel)
-            pause = min(pause * 2, 5.0)
-            yield from self._missed_deletion(kind, name, deadline)
-
-    def _missed_deletion(self, kind: str, name: str, deadline: Deadline) -> Iterator[tuple[str, dict[str, Any]]]:
-        """A new watch of a deleted object is silent, so its absence is asked for."""
-        try:
-            outcome = self._read([self._site.kubectl.get(kind, name)], deadline.within(READ_SECONDS)).get("object")
-        except (LinkLost, DeadlineExceeded):
-            return
-        if outcome and outcome.ok and not outcome.stdout.strip():
-            yield "DELETED", {}
 
     def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
         command = read_only(*parts, functions=smee.FUNCTIONS)

@@ -6,7 +6,7 @@ import secrets
 
 from metalfoundry.commands.guard import REFUSED_BY_LOGIND, Guard, read_words
 from metalfoundry.commands.script import Part
-from metalfoundry.model.errors import DeadlineExceeded, LinkLost, PreflightError
+from metalfoundry.model.errors import PreflightError, TransportError
 from metalfoundry.model.events import GuardChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.site.site import Site
@@ -54,8 +54,9 @@ class Guarding:
             if not armed.ok:
                 self.armed = False
                 raise self._not_armed(armed.stderr, armed.exit_status)
-        except (LinkLost, DeadlineExceeded) as error:
+        except TransportError as error:
             if not error.sent:
+                self.armed = False
                 raise
         alive = self._site.transport.run(self._site.jump, self._guard.alive(), deadline)
         words = read_words(alive.stdout)

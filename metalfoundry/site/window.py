@@ -149,6 +149,11 @@ class Window:
             evidence="a guard on the jump host still holds it" if self.guard.armed else "",
         )
 
+    def shut(self, why: str) -> None:
+        """Close it if it is `at_risk`. Raises as `close`."""
+        if self.at_risk:
+            self.close(why)
+
     def release(self, workflows: Sequence[str] = ()) -> None:
         """Give the claim back and remove finished `workflows`, with the window closed. Does nothing without a claim."""
         if self.hardware is not None and self.hardware.open_interfaces():

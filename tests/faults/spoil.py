@@ -1,0 +1,164 @@
+"""A Transport that spoils one command of a run, and a clock that does not make anybody wait for it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import timedelta
+from enum import Enum
+
+from metalfoundry.commands.base import Command
+from metalfoundry.model.errors import ConnectError, DeadlineExceeded, LinkLost, TransportError
+from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
+from metalfoundry.transport.base import Result, Transport
+from metalfoundry.transport.clock import Cancel, Deadline, Instant, SystemClock
+
+
+class Fault(Enum):
+    """What happens to the command; each once, but for CUT, after which nothing is reached any more."""
+
+    BEFORE = "before"  # it never leaves: the link is cut before it is sent
+    AFTER = "after"  # it takes effect, and the reply is lost
+    HANG = "hang"  # it has no effect, and no answer before its deadline
+    CUT = "cut"  # it takes effect, and the link is down from then on
+    INTERRUPT = "interrupt"  # it takes effect, and Ctrl-C comes before the reply
+    KILL = "kill"  # it takes effect, and the client is killed by SIGKILL
+
+
+class Hasty:
+    """The computer's clock, which moves on at once through silence, hanging commands and waits."""
+
+    def __init__(self, factor: float = 10.0) -> None:
+        self._clock = SystemClock()
+        self._skipped = 0.0
+        self._lock = threading.Lock()
+        self._factor = factor
+
+    def now(self) -> Instant:
+        real = self._clock.now()
+        return Instant(real.mono + self._skipped, real.wall + timedelta(seconds=self._skipped))
+
+    def wait(self, seconds: float, cancel: Cancel) -> None:
+        self._clock.wait(seconds / self._factor, cancel)
+        self.advance(seconds * (1 - 1 / self._factor))
+
+    def advance(self, seconds: float) -> None:
+        with self._lock:
+            self._skipped += max(seconds, 0.0)
+
+
+class Spoiled:
+    """`inner`, with `fault` at the command `at`: a number from 1 (what the run's own thread says, in order), or the
+    first of a name: FACTS, asked beside the numbered ones; LOOK and VERIFY, at a machine that is awaited;
+    WATCH_WORKFLOW and WATCH_HARDWARE, from their first event on.
+
+    `said` has the labels of the numbered commands, `struck` says whether the fault has come.
+    """
+
+    FACTS, LOOK, VERIFY, WATCH_WORKFLOW, WATCH_HARDWARE = "facts", "look", "verify", "watch-workflow", "watch-hardware"
+    WAITING = (LOOK, VERIFY, WATCH_WORKFLOW, WATCH_HARDWARE)
+
+    def __init__(self, inner: Transport, clock: Hasty, fault: Fault | None, at: int | str) -> None:
+        self._inner, self._clock = inner, clock
+        self._fault, self._at = fault, at
+        self._own = threading.get_ident()
+        self._down = False
+        self._lock = threading.Lock()
+        self._struck = threading.Event()
+        self.said: list[str] = []
+
+    @property
+    def struck(self) -> bool:
+        return self._struck.is_set()
+
+    def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
+        if self._down:
+            raise self._unreachable(deadline)
+        if threading.get_ident() == self._own:
+            self.said.append(label(command))
+            here: int | str = len(self.said)
+        else:
+            here = self._beside(host)
+        if not self._strikes(here):
+            return self._inner.run(host, command, deadline)
+        if self._fault is Fault.BEFORE:
+            raise LinkLost("the link is cut, says the test", where=host.name, sent=False)
+        if self._fault is Fault.HANG:
+            self._clock.advance(deadline.remaining())
+            raise DeadlineExceeded("no answer, says the test", where=host.name, sent=True)
+        with suppress(TransportError):  # as of a machine that is down
+            self._inner.run(host, command, deadline)
+        raise self._after(host)
+
+    def _after(self, host: Host) -> LinkLost:
+        if self._fault is Fault.INTERRUPT:
+            raise KeyboardInterrupt
+        if self._fault is Fault.KILL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if self._fault is Fault.CUT:
+            self._cut()
+        return LinkLost("the reply is lost, says the test", where=host.name, sent=True)
+
+    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
+        if self._down:
+            raise self._unreachable(deadline)
+        strikes = self._strikes(self.WATCH_WORKFLOW if "workflows." in command.line else self.WATCH_HARDWARE)
+        if strikes and self._fault is Fault.BEFORE:
+            raise LinkLost("the link is cut, says the test", where=host.name, sent=False)
+        for line in self._inner.follow(host, command, deadline, tick / 2):
+            if line is None:
+                self._clock.advance(2 * tick)  # nothing happens: let the hours pass
+            if self._down:
+                raise LinkLost("the link is cut, says the test", where=host.name, sent=True)
+            if self._at == self.LOOK and line and '"RUNNING"' in line:
+                self._struck.wait(10)  # a machine may be quicker than the first look at it
+            if strikes and self._fault is Fault.HANG:
+                yield None
+                continue
+            yield line
+            if strikes and line is not None:
+                raise self._after(host)
+
+    def presented(self, host: Host) -> ServerKey | None:
+        return self._inner.presented(host)
+
+    def disconnect(self, host: Host) -> None:
+        self._inner.disconnect(host)
+
+    def close(self) -> None:
+        self._inner.close()
+
+    def _beside(self, host: Host) -> str:
+        if host.host_key is HostKeyPolicy.LEARN:
+            return self.VERIFY if host.user == "ubuntu" else self.LOOK
+        return self.FACTS if host.via else "missed"
+
+    def _strikes(self, here: int | str) -> bool:
+        with self._lock:
+            if here != self._at or self._fault is None or self.struck:
+                return False
+            self._struck.set()
+            return True
+
+    def _cut(self) -> None:
+        self._down = True
+        self._inner.close()
+
+    def _unreachable(self, deadline: Deadline) -> ConnectError:
+        self._clock.advance(min(10.0, deadline.remaining()))
+        return ConnectError("does not answer, says the test", where="the link", sent=False)
+
+
+def label(command: Command) -> str:
+    """What a command does, in a word or two: the parts of a script, or the sub-command of the guard."""
+    found = re.search(r"^ACTION=(\w+)$", command.stdin, re.MULTILINE)
+    parts = re.findall(r"^part (\w+) ", command.stdin, re.MULTILINE)
+    if parts:
+        return "+".join(dict.fromkeys("smee" if part.startswith("smee") else part for part in parts))
+    if found:
+        return f"guard {found[1]}"
+    return command.line
