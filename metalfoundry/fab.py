@@ -13,7 +13,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 from metalfoundry.ui import lab_tasks, netboot_tasks, run_tasks
-from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, words
+from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, watching, words
 
 if TYPE_CHECKING:
     from metalfoundry.runs.job import Options
@@ -57,17 +57,18 @@ def provision(
     json: bool = False,
 ) -> None:
     """Re-install servers, with netboot open only until the installer runs: fab provision colo-server-01"""
-    from metalfoundry.ui import provisioning
     from metalfoundry.ui.journal import Journal, home
 
     check_names(c, "provision", name, provision)
-    options = _options(workflow, workflow_name, template, reason, keep_workflow, replace, not no_reboot, resume)
-    journal = None if plan else Journal(home())
-    with opened(c, inventory, json, events, journal) as foundry:
+    journal, view = (None, None) if plan else (Journal(home()), watching(json, events))
+    with opened(c, inventory, json, events, journal, view) as foundry:
+        from metalfoundry.ui import provisioning
+
+        options = _options(workflow, workflow_name, template, reason, keep_workflow, replace, not no_reboot, resume)
         servers = foundry.servers(name)
-        if journal is None:
+        if journal is None or view is None:
             finish(provisioning.plan(foundry, servers, options, json))
-        finish(provisioning.provision(foundry, servers, options, journal, ask=not yes, json=json))
+        finish(provisioning.provision(foundry, servers, options, journal, view, ask=not yes, json=json))
 
 
 @task(auto_shortflags=False, help=words("server", "inventory", "json"))

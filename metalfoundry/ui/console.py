@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
 from typing import TextIO
 
 from rich.console import Console
@@ -22,6 +25,7 @@ from metalfoundry.model.events import (
     Record,
     WindowChanged,
 )
+from metalfoundry.transport.clock import SystemClock
 
 STYLES = {"ok": "green", "bad": "bold red", "window": "yellow", "dim": "dim", "warning": "yellow"}
 
@@ -34,17 +38,46 @@ class Lines:
 
     def __call__(self, record: Record) -> None:
         """Print what is worth a line."""
-        line = _line(record.event)
-        if line is None:
-            return
-        style, words = line
-        text = Text(f"{record.time.astimezone():%H:%M:%S} ", style=STYLES["dim"])
-        text.append(f"{record.server:<16} " if record.server else "", style="bold")
-        text.append(words, style=STYLES.get(style, ""))
-        self._console.print(text)
+        text = text_of(record)
+        if text is not None:
+            self._console.print(text)
+
+    def __enter__(self) -> Lines:
+        """Around runs: something is said before the work begins."""
+        self._console.print(Text(f"{SystemClock().now().wall.astimezone():%H:%M:%S} opening the site …", style="dim"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Lines are printed as they come: nothing is left to do."""
+
+    def expect(self, servers: Iterable[str]) -> None:
+        """Nothing to show before something happens."""
+
+    def paused(self) -> AbstractContextManager[object]:
+        """Nothing is in the way of a question."""
+        return nullcontext()
+
+    def after(self, say: Callable[[], object]) -> None:
+        """Say something about a run that is over: at once."""
+        say()
 
 
-def _line(event: Event) -> tuple[str, str] | None:
+def text_of(record: Record) -> Text | None:
+    """`time server what`; None for what is not worth a line."""
+    line = line_of(record.event)
+    if line is None:
+        return None
+    style, words = line
+    text = Text(f"{record.time.astimezone():%H:%M:%S} ", style=STYLES["dim"])
+    text.append(f"{record.server:<16} " if record.server else "", style="bold")
+    text.append(words, style=STYLES.get(style, ""))
+    return text
+
+
+def line_of(event: Event) -> tuple[str, str] | None:
+    """A style's name and the words for what is worth a line; None for the rest."""
     match event:
         case PhaseStarted(title=title):
             return "dim", f"  {title} …"

@@ -6,24 +6,35 @@ import json as jsonlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.inventory import Server
-from metalfoundry.runs.job import Options
+from metalfoundry.runs.job import Identity, Options
 from metalfoundry.runs.report import Report
 from metalfoundry.ui.asking import confirm, described
 from metalfoundry.ui.boundary import tell
 from metalfoundry.ui.journal import Journal, home, kept
+from metalfoundry.ui.live import View
 
 UNSAFE, PART_FAILED = 40, 50
 
 
 def provision(
-    foundry: Foundry, servers: Sequence[Server], options: Options, journal: Journal, *, ask: bool, json: bool
+    foundry: Foundry,
+    servers: Sequence[Server],
+    options: Options,
+    journal: Journal,
+    view: View,
+    *,
+    ask: bool,
+    json: bool,
 ) -> int:
     """Provision each server; return the exit code. An interrupt ends the rest as well."""
-    options = replace(options, confirm=confirm if ask else None)
+    options = replace(options, confirm=partial(_confirm, view) if ask else None)
+    view.expect(server.name for server in servers)
     reports: list[Report] = []
     shown: list[dict[str, Any]] = []
     for server in servers:
@@ -31,17 +42,26 @@ def provision(
         reports.append(report)
         shown.append(report.to_json() | _earlier(report))
         folder = journal.save(report.run, shown[-1])
-        if report.error is not None:
-            tell(report.error)
-            if folder is not None:
-                print(f"  kept:  {folder}", file=sys.stderr)
-        elif not json:
-            print(f"{server.name} is provisioned, netboot is closed; {report.seconds:.1f} s")
+        view.after(partial(_tell, report, folder, json))
         if report.verdict == "interrupted":
             break
     if json:
         print(jsonlib.dumps(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
     return _exit_code(reports)
+
+
+def _confirm(view: View, identity: Identity) -> None:
+    with view.paused():
+        confirm(identity)
+
+
+def _tell(report: Report, folder: Path | None, json: bool) -> None:
+    if report.error is not None:
+        tell(report.error)
+        if folder is not None:
+            print(f"  kept:  {folder}", file=sys.stderr)
+    elif not json:
+        print(f"{report.server} is provisioned, netboot is closed; {report.seconds:.1f} s")
 
 
 def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bool) -> int:

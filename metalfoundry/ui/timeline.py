@@ -43,7 +43,7 @@ def timeline(story: Story, now: datetime, width: int) -> list[Text]:
         at = (step.started - story.started).total_seconds() / whole
         share = step.seconds(now) / whole
         style = "yellow" if step in story.windows else STYLES[step.outcome]
-        line = Text(_fit(_label(step, story), label), style="dim" if step.outcome == SKIPPED else "")
+        line = Text(fit(_label(step, story), label), style="dim" if step.outcome == SKIPPED else "")
         line.append(" ")
         drawn = " " * bar if step.outcome == SKIPPED else _bar(at, share, bar, OPEN if step in story.windows else FULL)
         line.append(drawn, style=style)
@@ -69,7 +69,7 @@ def strips(stories: Sequence[Story], now: datetime, width: int) -> list[Text]:
     room = max(LEAST_BAR, width - label - TIME - 1)
     lines = []
     for story in stories:
-        line = Text(_fit(story.server, label) + " ")
+        line = Text(fit(story.server, label) + " ")
         at = 0
         for place, step in enumerate(step for step in story.phases if step.outcome != SKIPPED):
             left = max(at, round((step.started - first).total_seconds() / whole * room))
@@ -132,7 +132,8 @@ def cut(text: str, width: int) -> str:
     return text if cell_len(text) <= width else set_cell_size(text, max(0, width - 1)).rstrip() + "…"
 
 
-def _fit(text: str, width: int) -> str:
+def fit(text: str, width: int) -> str:
+    """`text` in exactly `width` cells."""
     return set_cell_size(cut(text, width), width)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from metalfoundry.foundry import Foundry
     from metalfoundry.model.events import Sink
     from metalfoundry.ui.journal import Journal
+    from metalfoundry.ui.live import View
 
 INVENTORY = ""
 DEFAULT_INVENTORY = "inventory.yaml"
@@ -42,28 +43,44 @@ def words(*names: str, **more: str) -> dict[str, str]:
 
 @contextmanager
 def opened(
-    c: Context, inventory: str, json: bool = False, events: str = "", journal: Journal | None = None
+    c: Context,
+    inventory: str,
+    json: bool = False,
+    events: str = "",
+    journal: Journal | None = None,
+    view: View | None = None,
 ) -> Iterator[Foundry]:
     """The Foundry of `inventory` inside the boundary, with its events on the terminal (stderr under `json`).
 
-    `events` names a file for JSON lines, or - for stdout; `journal` keeps each run.
+    `events` names a file for JSON lines, or - for stdout; `journal` keeps each run; `view` shows them instead of lines.
     """
     debug = bool(c.config.get("run", {}).get("echo")) or bool(os.environ.get("METALFOUNDRY_DEBUG"))
     with boundary(debug):
         _refuse_fabric_flags(c)
-        from metalfoundry.foundry import Foundry
-        from metalfoundry.ui.console import Lines
-        from metalfoundry.ui.journal import EventLines
-
-        path = inventory or os.environ.get("METALFOUNDRY_INVENTORY") or DEFAULT_INVENTORY
         with ExitStack() as stack:
-            sinks: list[Sink] = [Lines(sys.stderr if json or events == "-" else sys.stdout)]
+            if view is not None:
+                stack.enter_context(view)  # before the imports: the operator sees something at once
+            from metalfoundry.foundry import Foundry
+            from metalfoundry.ui.console import Lines
+            from metalfoundry.ui.journal import EventLines
+
+            path = inventory or os.environ.get("METALFOUNDRY_INVENTORY") or DEFAULT_INVENTORY
+            sinks: list[Sink] = [view or Lines(sys.stderr if json or events == "-" else sys.stdout)]
             if events:
                 sinks.append(EventLines(stack.enter_context(_writable(events))))
             if journal is not None:
                 stack.callback(journal.close)
                 sinks.append(journal)
             yield stack.enter_context(Foundry.load(path, sinks=sinks))
+
+
+def watching(json: bool, events: str) -> View:
+    """The live view on a terminal; plain lines elsewhere, and on stderr where stdout is for a program."""
+    from metalfoundry.ui.history import KeptHistory
+    from metalfoundry.ui.journal import home
+    from metalfoundry.ui.live import Lines, view_for
+
+    return Lines(sys.stderr) if json or events == "-" else view_for(sys.stdout, KeptHistory(home()))
 
 
 @contextmanager
