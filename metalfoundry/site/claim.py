@@ -204,10 +204,10 @@ class Claim:
             raise self.lost
 
     def entered(self, phase: str) -> WindowNote:
-        """Our note with another phase, to be written with the next patch."""
+        """Our note with another phase, to be written with the next patch; a window by hand stays one."""
         if self.note is None:
             raise MetalfoundryError(f"{self._server.name} is not claimed", next="claim it first")
-        self.note = replace(self.note, phase=phase)
+        self.note = replace(self.note, phase=self._phase if self._phase == netboot.BY_HAND else phase)
         return self.note
 
     def _held_until(self, expires: datetime) -> None:

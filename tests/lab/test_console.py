@@ -1,0 +1,201 @@
+"""The program as it is typed: words, exit codes, what stands on stdout and on stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metalfoundry.lab.world import Lab
+from tests.lab.bench import NAME, SPEED, call, clean, hardware, is_open, netboots, start, version, workflow
+
+FAB = Path(sys.executable).with_name("fab")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    each = {"anvil": "action-fails", "third": "wrong-host-key", "fourth": "no-netboot-block"}
+    with Lab(tmp_path_factory.mktemp("lab"), speed=SPEED, servers=(NAME, *each), each=each) as lab:
+        yield lab
+
+
+def fab(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(FAB), *words], capture_output=True, text=True, cwd=folder, stdin=subprocess.DEVNULL, timeout=60
+    )
+
+
+def test_a_good_run_is_one_report_on_stdout_and_lines_on_stderr(lab: Lab) -> None:
+    before = hardware(lab)
+    done = call(lab, "provision", NAME, "--yes", "--json", "--reason", "new disk")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["server"], report["verdict"], report["netboot"]["closed"]) == (NAME, "provisioned", True)
+    assert report["netboot"]["proof"]["smee"]
+    for phase in ("Preflight", "Claim", "Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"):
+        assert f"✓ {phase}" in done.stderr
+    assert "action 1/3 stream-ubuntu-image" in done.stderr
+    assert clean(lab, before)
+
+
+def test_a_failed_workflow_is_31_and_kept(lab: Lab) -> None:
+    before = hardware(lab, "anvil")
+    done = call(lab, "provision", "anvil", "--yes", "--json")
+    assert done.returncode == 31, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["exit_code"], report["netboot"]["closed"]) == (31, True)
+    assert "error: the Workflow failed at action write-netplan" in done.stderr
+    assert workflow(lab, "anvil-ubuntu") is not None
+    assert clean(lab, before, "anvil")
+
+
+def test_a_wrong_host_key_is_10_and_nothing_was_written(lab: Lab) -> None:
+    before = version(lab)
+    done = call(lab, "provision", "third", "--yes")
+    assert done.returncode == 10
+    assert "the host key has changed" in done.stderr
+    assert f"{lab.folder}/known_hosts:" in done.stderr
+    assert version(lab) == before
+
+
+def test_nobody_there_to_confirm_is_12(lab: Lab) -> None:
+    before = version(lab)
+    done = call(lab, "provision", NAME)
+    assert done.returncode == 12
+    assert "00:0c:29:73:03:4b" in done.stderr
+    assert "nobody is here to confirm" in done.stderr
+    assert f"provision {NAME} --yes" in done.stderr
+    assert version(lab) == before
+
+
+@pytest.mark.parametrize("typed", ["anvil\n", "y\n", "\n", "\x04"])
+def test_another_name_typed_is_12(lab: Lab, typed: str) -> None:
+    before = version(lab)
+    ours, theirs = pty.openpty()
+    process = start(lab, "provision", NAME, stdin=theirs)
+    os.close(theirs)
+    os.write(ours, typed.encode())
+    _, err = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == 12, err
+    assert f"Type its name to go on: error: {NAME} was not confirmed" in err
+    assert version(lab) == before
+
+
+def test_the_name_typed_goes_on(lab: Lab) -> None:
+    ours, theirs = pty.openpty()
+    process = start(lab, "netboot.open", "fourth", "--minutes", "5", stdin=theirs)
+    os.close(theirs)
+    os.write(ours, b"fourth\n")
+    out, err = process.communicate(timeout=60)
+    os.close(ours)
+    assert process.returncode == 0, err
+    assert "netboot is open" in out
+    assert is_open(lab, "fourth")
+    shown = json.loads(call(lab, "netboot.status", "--server", "fourth", "--json").stdout)["servers"]
+    (row,) = shown
+    assert (row["server"], row["netboot"], row["expired"]) == ("fourth", "open", False)
+    assert row["run"]
+    again = call(lab, "netboot.open", "fourth", "--yes")
+    assert again.returncode == 20
+    assert row["run"] in again.stderr
+    closed = call(lab, "netboot.close", "fourth")
+    assert closed.returncode == 0, closed.stderr
+    assert "netboot is closed" in closed.stdout
+    assert not is_open(lab, "fourth")
+    assert not hardware(lab, "fourth")["metadata"].get("annotations")
+
+
+def test_init_makes_a_closed_block_once(lab: Lab) -> None:
+    def bare() -> None:
+        lab.store.patch("hardware", "fourth", [{"op": "remove", "path": "/spec/interfaces/0/netboot"}])
+
+    if netboots(lab, "fourth") != [None]:
+        bare()
+    first = call(lab, "init", "fourth")
+    assert (first.returncode, first.stdout) == (0, "fourth: made a closed netboot block\n")
+    assert netboots(lab, "fourth") == [{"allowPXE": False, "allowWorkflow": False}]
+    before = version(lab)
+    second = call(lab, "init", "fourth")
+    assert (second.returncode, second.stdout) == (0, "fourth: has its netboot block already\n")
+    assert version(lab) == before
+
+
+def test_status_shows_every_server(lab: Lab) -> None:
+    done = call(lab, "status", "--json")
+    rows = {row["server"]: row for row in json.loads(done.stdout)["servers"]}
+    assert set(rows) == {NAME, "anvil", "third", "fourth"}
+    assert rows[NAME]["netboot"] == "closed"
+    table = call(lab, "status", "--server", f"{NAME},third")
+    assert table.returncode == 0
+    assert NAME in table.stdout
+    assert "fourth" not in table.stdout
+
+
+def test_a_plan_changes_nothing(lab: Lab) -> None:
+    before = version(lab)
+    done = call(lab, "provision", NAME, "--plan")
+    assert done.returncode == 0, done.stderr
+    assert "[Claim]" in done.stdout
+    assert "[Open]" in done.stdout
+    assert "Nothing was changed." in done.stderr
+    assert version(lab) == before
+
+
+def test_an_unknown_server_names_the_nearest(lab: Lab) -> None:
+    done = call(lab, "provision", "colo-server-1", "--yes")
+    assert done.returncode == 2
+    assert "did you mean colo-server-01?" in done.stderr
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help_in_the_place_of_a_name(lab: Lab, word: str) -> None:
+    done = call(lab, "provision", word)
+    assert done.returncode == 0
+    assert "NAME[,NAME" in done.stdout
+    assert "--keep-workflow" in done.stdout
+
+
+def test_a_flag_in_the_place_of_a_name_is_a_usage_error_that_shows_the_order(lab: Lab) -> None:
+    for done in (call(lab, "provision", "--bogus"), fab(ROOT, "provision", "--bogus")):
+        assert done.returncode == 2
+        assert "provision NAME[,NAME…] --bogus" in done.stderr
+
+
+@pytest.mark.parametrize("words", [["provision"], ["provision", NAME, "--no-such-flag"], ["no-such-task"]])
+def test_words_that_do_not_fit_are_2(lab: Lab, words: list[str]) -> None:
+    done = call(lab, *words)
+    assert done.returncode == 2, (done.stdout, done.stderr)
+    assert "Traceback" not in done.stderr
+
+
+def test_fabrics_hosts_are_refused(lab: Lab) -> None:
+    done = call(lab, "-H", "somewhere", "provision", NAME, "--yes")
+    assert done.returncode == 2
+    assert "-H is not for these tasks" in done.stderr
+
+
+def test_no_inventory_shows_how_to_write_one(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [str(FAB.with_name("metalfoundry")), "status"], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == 2
+    assert "there is no inventory" in done.stderr
+    assert "jump: {host:" in done.stderr
+
+
+def test_an_inventory_that_does_not_parse_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.yaml"
+    path.write_text("site:\n  jump: {host: a\nservers: {}\n")
+    done = subprocess.run(
+        [str(FAB.with_name("metalfoundry")), "status"], capture_output=True, text=True, cwd=tmp_path, timeout=60
+    )
+    assert done.returncode == 2
+    assert "inventory.yaml:3" in done.stderr
