@@ -233,7 +233,7 @@ class Bus:
         for sink in list(self.sinks):
             try:
                 sink(record)
-            except Exception:  # whatever a sink does wrong must not end a run that holds a window open
-                logging.getLogger(__name__).exception("a sink failed and is dropped")
+            except Exception as error:  # whatever a sink does wrong must not end a run that holds a window open
+                logging.getLogger(__name__).warning("a sink of events failed and is dropped: %r", error)
                 if sink in self.sinks:
                     self.sinks.remove(sink)
