@@ -13,22 +13,25 @@ from typing import Any
 
 from metalfoundry.commands.base import HIDDEN, hide
 
-_WORDS = (
-    r"pass(?:wd|word|phrase)?|pw|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|"
-    r"secret[_-]?key|signing[_-]?key|encryption[_-]?key|cookie|kubeconfig|client[_-](?:key|certificate)-data|rootpw|dockerconfigjson"
+_LONG = (
+    r"passwd|password|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|"
+    r"secret[_-]?key|signing[_-]?key|encryption[_-]?key|cookie|kubeconfig|client[_-](?:key|certificate)-data|rootpw|"
+    r"dockerconfigjson"
 )
+_WORDS = rf"pass|pw|{_LONG}"
 _NAME = re.compile(rf"(?:^|[^a-z])(?:\w*[_-])?(?:hashed[_-])?(?:{_WORDS})(?:[_-]?(?:hash|data|b64|base64))?$", re.I)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _HARMLESS = frozenset({"", HIDDEN, "null", "true", "false", "|", ">", "|-", ">-", "|+", ">+"})
 _KEEP_NAMES = frozenset({"authsecretref", "secretref", "imagepullsecrets", "secretname", "disable_root_password"})
 
+# Only the end of a name is matched, so that a long line costs no more than its length.
 _PAIR = re.compile(
-    rf"""(?P<name>["'\\]*\b(?:[\w.-]{{0,40}}[_.-])?(?:hashed[_-])?(?:{_WORDS})["'\\]*)(?P<mark>\s*[=:]\s*)"""
+    rf"""(?P<name>(?:(?<![A-Za-z])(?:pw|pass)|(?:{_LONG}))["'\\]*)(?P<mark>\s*[=:]\s*)"""
     r"""(?P<value>\[hidden\]|[|>][-+]?(?=\s*$)|\\?"(?:[^"\\]|\\.)*?\\?"|'[^']*'|(?:(?:Basic|Bearer)\s+)?[^\s,;&"'\]}\\]+)""",
     re.IGNORECASE | re.MULTILINE,
 )
 _SCALAR = re.compile(
-    rf"^(?P<head>(?P<indent>[ \t]*)(?:-[ \t]+)?[\"']?(?:[\w.-]{{0,40}}[_.-])?(?:{_WORDS})[\"']?:[ \t]*[|>][-+0-9]*[ \t]*\n)"
+    rf"^(?P<head>(?P<indent>[ \t]*)(?:-[ \t]+)?[\"']?[\w.-]{{0,40}}(?:{_LONG}|pass)[\"']?:[ \t]*[|>][-+0-9]*[ \t]*\n)"
     r"(?P<body>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)|[ \t]*\n)+)",
     re.IGNORECASE | re.MULTILINE,
 )
@@ -40,7 +43,7 @@ _SHAPES = (
     re.compile(r"(?<=Bearer )[\w.~+/=-]{8,}", re.IGNORECASE),
     re.compile(r"(?<=Basic )[\w+/=-]{8,}", re.IGNORECASE),
 )
-_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]*://)(?P<user>[^\s/:@\"']*):(?P<word>[^\s/@\"']+)@")
+_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,15}://)(?P<user>[^\s/:@\"']*):(?P<word>[^\s/@\"']+)@")
 _CHPASSWD = re.compile(r"(?m)^(?P<lead>\s*(?:-\s*)?(?:root|ubuntu|admin|\w+):)(?P<word>\$[^\s]+|RANDOM|R)\s*$")
 
 
@@ -86,7 +89,7 @@ def _is_secret(name: str) -> bool:
 def _pair(found: re.Match[str]) -> str:
     """`name=[hidden]`, in the quotes that it had; a name alone, or one that is known to be harmless, stays."""
     value = found["value"]
-    if found["name"].strip("\"'\\").lower() in _KEEP_NAMES or value.strip("\\\"'") in (
+    if value.strip("\\\"'") in (
         "",
         HIDDEN,
         "null",

@@ -54,10 +54,12 @@ def status(workflow: Workflow, words: str = "") -> Evidence:
 
 
 def smee_lines(facts: Facts) -> Iterator[LogLine]:
-    """Smee's lines about this machine's MAC, the last first; only since the run's reboot or the Workflow's creation."""
+    """Smee's lines about this machine (by MAC or address), the last first; only those that `asked_since` lets count."""
     since = asked_since(facts)
+    interface = facts.interface
+    names = {facts.mac, facts.configured.address, interface.address if interface else None} - {"", None}
     for line in reversed(facts.log(SMEE)):
-        if line.host == facts.mac and line.host and (since is None or line.time is None or line.time >= since):
+        if line.host in names and (since is None or line.time is None or line.time >= since):
             yield line
 
 
@@ -94,7 +96,7 @@ def agent_id(facts: Facts) -> str:
     """The id by which the machine's agent asks: its command line's, else its own log's; empty where unknown."""
     machine = facts.machine_facts
     told = machine.kernel_args.get("worker_id", "") if machine else ""
-    return (told or next((line.host for line in reversed(facts.log(AGENT)) if line.host), "")).lower()
+    return told or next((line.host for line in reversed(facts.log(AGENT)) if line.host), "")
 
 
 def agent_spoke(facts: Facts) -> bool:
@@ -106,7 +108,7 @@ def agent_spoke(facts: Facts) -> bool:
 
 def server_lines(facts: Facts, agent: str) -> list[LogLine]:
     """tink-server's lines about one agent, in order."""
-    return [line for line in facts.log(SERVER) if agent and line.host.lower() == agent]
+    return [line for line in facts.log(SERVER) if agent and line.host.lower() == agent.lower()]
 
 
 def began(facts: Facts) -> datetime | None:

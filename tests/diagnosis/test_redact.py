@@ -83,5 +83,10 @@ def test_json_is_looked_through_by_names_and_by_shape() -> None:
     assert "name: ubuntu" in shown["spec"]["userData"]
 
 
+def test_a_long_line_costs_no_more_than_its_length() -> None:
+    for line in ("a-b." * 100_000, "token-" * 50_000, "password" * 50_000):
+        assert len(redact.text(line)) == len(line)
+
+
 def test_known_secrets_are_hidden_wherever_they_stand() -> None:
     assert redact.data({"line": "it said s3same"}, ["s3same"]) == {"line": "it said [hidden]"}

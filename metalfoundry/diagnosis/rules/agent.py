@@ -26,7 +26,7 @@ _NOTHING = ("no workflow found", "no workflows found", "task not assigned to age
 def wrong_agent_id(facts: Facts) -> Iterator[Sign]:
     """The machine's agent asks by another id than the Workflow waits for."""
     workflow = waiting(facts)
-    wanted = ((workflow.agent_id if workflow else None) or "").lower()
+    wanted = (workflow.agent_id if workflow else None) or ""  # tink-server compares it letter by letter
     if workflow is None or not wanted:
         return
     asks = agent_id(facts) or facts.mac
@@ -86,8 +86,8 @@ def two_live_workflows(facts: Facts) -> Iterator[Sign]:
         Certainty.CERTAIN if runs else Certainty.LIKELY,
         what,
         tuple(status(item, f"agent {item.agent_id}") for item in (workflow, first)),
-        remedies.delete_workflows(facts, first.name),
-        "keep the one you want and delete the other" + (" (it is writing the disk now)" if runs else ""),
+        remedies.delete_workflows(facts, workflow.name if runs else first.name),
+        "the other one is writing the disk: let it end, then apply this one again" if runs else "keep the one you want",
     )
 
 

@@ -47,7 +47,7 @@ def rebooted_mid_action(facts: Facts) -> Iterator[Sign]:
     if running is None or running[1].state != "RUNNING":
         return
     workflow, action = running
-    heard = server_lines(facts, (workflow.agent_id or agent_id(facts)).lower())
+    heard = server_lines(facts, workflow.agent_id or agent_id(facts))
     line = heard[-1] if heard and heard[-1].has("current Action not in success state") else None
     machine, elapsed = facts.machine_facts, _elapsed(facts)
     fresh = (
