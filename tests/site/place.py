@@ -1,0 +1,117 @@
+"""A place in memory: scripts run in a real sh, with the lab's kubectl stand-in on PATH, on a cluster in memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from metalfoundry.commands.base import Command, Effect
+from metalfoundry.lab.door import Door
+from metalfoundry.lab.memory import MemoryStore
+from metalfoundry.lab.store import Object
+from metalfoundry.model.events import Bus, Event, Record
+from metalfoundry.model.hosts import Host, ServerKey
+from metalfoundry.model.inventory import Inventory, Server, Timeouts
+from metalfoundry.model.inventory import Site as Place
+from metalfoundry.site.site import Site, inline
+from metalfoundry.transport.base import Result
+from metalfoundry.transport.clock import Deadline, FakeClock
+from metalfoundry.transport.gates import Gated
+
+Hook = Callable[[Command], None]
+MAC = "00:21:9b:a1:dc:c0"
+SERVER = Server("anvil", "anvil", mac=MAC)
+
+
+class Shell:
+    """A Transport to one host that is this computer. `before` and `after` see each command, and may raise for it."""
+
+    def __init__(self, folder: Path, clock: FakeClock) -> None:
+        self.said: list[Command] = []
+        self.before: Hook = lambda command: None
+        self.after: Hook = lambda command: None
+        self._path = f"{folder}:{os.environ['PATH']}"
+        self._clock = clock
+
+    @property
+    def writes(self) -> list[Command]:
+        return [command for command in self.said if command.effect is not Effect.READ]
+
+    def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
+        self.said.append(command)
+        self.before(command)
+        done = subprocess.run(
+            ["sh", "-c", command.line], input=command.stdin, capture_output=True, text=True, env={"PATH": self._path}
+        )
+        self._clock.advance(0.1)
+        self.after(command)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
+        raise AssertionError("nobody watches here")
+
+    def presented(self, host: Host) -> ServerKey | None:
+        return None
+
+    def disconnect(self, host: Host) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
+class Bench:
+    """One Hardware object, and the site to it; `other()` is the same place as a second client sees it."""
+
+    def __init__(self, folder: Path, hardware: Object | None = None) -> None:
+        self.store = MemoryStore()
+        self.door = Door(self.store)
+        self.clock = FakeClock()
+        self.shell = Shell(folder / "bin", self.clock)
+        self.events: list[Event] = []
+        self._folder = folder
+        interface: Object = {"dhcp": {"mac": MAC}, "netboot": {"allowPXE": False}}
+        default: Object = {"metadata": {"name": "anvil"}, "spec": {"interfaces": [interface]}}
+        self.store.create("hardware", hardware or default)
+
+    def __enter__(self) -> Bench:
+        self.door.start()
+        self.door.install(self._folder / "bin")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.door.stop()
+
+    def __call__(self, record: Record) -> None:
+        self.events.append(record.event)
+
+    def site(self, holder: str = "kevin@laptop") -> Site:
+        inventory = Inventory(
+            Place("colo", Host("jump", "170.9.8.103", "ubuntu")), {"anvil": SERVER}, Timeouts(), Path("/inventory.yaml")
+        )
+        gated = Gated(self.shell, [], self.clock)
+        bus = Bus(lambda: self.clock.now().wall, [self])
+        return Site(inventory, gated, gated, self.clock, bus, background=inline, holder=holder)
+
+    @property
+    def hardware(self) -> Object:
+        return self.store.get("hardware", "anvil")
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        found: dict[str, str] = self.hardware["metadata"].get("annotations", {})
+        return found
+
+    @property
+    def is_open(self) -> bool:
+        return any(one.get("netboot", {}).get("allowPXE") for one in self.hardware["spec"]["interfaces"])
+
+    def set_pxe(self, value: bool) -> None:
+        """As somebody else's `kubectl patch`."""
+        path = "/spec/interfaces/0/netboot/allowPXE"
+        self.store.patch("hardware", "anvil", [{"op": "add", "path": path, "value": value}])
