@@ -174,6 +174,7 @@ class Interrupted(MetalfoundryError):
 
     def __init__(self, what: str, *, next: str = "", signal: int = 2) -> None:
         super().__init__(what, next=next)
+        self.signal = signal
         self.exit_code = 128 + signal
 
 

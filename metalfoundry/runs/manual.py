@@ -27,8 +27,11 @@ def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str
         window.claim.take(None)
         window.arm("", None)
         window.open()
-    except BaseException:
-        window.end("it could not be opened")
+    except BaseException as error:
+        try:
+            window.end("it could not be opened")
+        except KeyboardInterrupt:
+            raise window.unsafe("left at a second interrupt") from error
         raise
     return run
 
@@ -67,14 +70,32 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     window.adopt(seen, claim)
     proof = window.close(f"the claim is broken: {reason or 'no reason given'}")
     held = window.hardware or seen
-    operations = netboot.break_(held, run, claim.note, site.holder, reason, site.clock.now().wall)
+    # Its runner may be alive, and open it again this moment: closing and taking away are one patch.
+    operations = netboot.close(held, run)
+    operations += netboot.break_(held, run, claim.note, site.holder, reason, site.clock.now().wall)
     after = cluster.patch(server.hardware, operations, deadline, effect=Effect.RESTORE)
     if netboot.claim_of(after.hardware):
         raise ClaimedError(
             f"the claim on {server.name} could not be broken", where=f"Hardware {server.hardware}", next="look again"
         )
     here.bus.emit(ClaimChanged("broken", claim.note.holder))
-    return proof
+    return settle(site, server, run) or proof
+
+
+def settle(site: Site, server: Server, run: str) -> Proof | None:
+    """After the end of `run`: its guard, which ends by itself, is removed, and what has been opened since is closed.
+
+    None where netboot is closed, or somebody else's by now. Raises UnsafeError.
+    """
+    here = site.on(site.bus.scoped(server=server.name, run=run))
+    deadline = Deadline.after(site.clock, 60.0)
+    remains = [guard.Guard(run, "").disarm()]
+    seen = Cluster(here).patch(server.hardware, [], deadline, effect=Effect.RESTORE, also=remains).hardware
+    if netboot.claim_of(seen) is not None or not seen.open_interfaces():
+        return None
+    window = Window(here, server, run)
+    window.adopt(seen, None)
+    return window.close("opened by somebody else meanwhile")
 
 
 def reboot(site: Site, server: Server) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.errors import Interrupted, MetalfoundryError
+from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated
 from metalfoundry.model.events import RunEnded, RunStarted
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.engine import Phase, Run, execute
@@ -64,7 +64,8 @@ def new_job(site: Site, server: Server, options: Options, run: str) -> Job:
 def provision(site: Site, server: Server, options: Options) -> Report:
     """Re-install `server` and return what came of it; errors are in the report, never raised.
 
-    KeyboardInterrupt comes out only when the operator interrupts a second time, while the first is being cleaned up.
+    An interrupt is an Interrupted, after everything was taken back. A second one leaves at once: as UnsafeError, with
+    the command that closes netboot by hand, unless nothing can be open.
     """
     run = run_id(site.clock, server.name)
     recorder = Recorder(run, server.name)
@@ -72,11 +73,15 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     here, bus = job.site, job.site.bus
     bus.sinks.append(recorder)
     started = here.clock.now().mono
-    error: Exception | None = Interrupted("interrupted a second time")
+    error: Exception | None = None
     bus.emit(RunStarted("provision", options.reason))
     try:
         execute(Run(run, bus, here.clock, job), PHASES)
-        error = None
+    except Interrupted as first:
+        error = Interrupted(f"interrupted: {job.window.standing()}", next=first.next, signal=first.signal)
+    except KeyboardInterrupt as second:
+        error = _left(job, second)
+        error.__cause__ = second
     except Exception as problem:  # noqa: BLE001 - an error of a run is a result, for one server as for a fleet
         error = problem
     finally:
@@ -87,6 +92,15 @@ def provision(site: Site, server: Server, options: Options) -> Report:
         bus.sinks.remove(recorder)
     report = recorder.report(error, job.window.proof, seconds)
     return replace(report, before=_said(job.before), after=_said(job.after))
+
+
+def _left(job: Job, second: KeyboardInterrupt) -> MetalfoundryError:
+    """What is true when nobody waited until everything was taken back."""
+    if job.window.at_risk:
+        return job.window.unsafe("left at a second interrupt")
+    number = second.signal if isinstance(second, Terminated) else 2
+    step = f"fab status --server {job.server.name}"
+    return Interrupted(f"interrupted a second time: {job.window.standing()}", next=step, signal=number)
 
 
 def _said(facts: MachineFacts | None) -> dict[str, Any]:

@@ -69,6 +69,13 @@ class Report:
         }
 
     @property
+    def interrupted(self) -> bool:
+        """Whether an interrupt ended it, so that nothing else should be begun."""
+        return isinstance(self.error, Interrupted) or isinstance(
+            getattr(self.error, "__cause__", None), KeyboardInterrupt
+        )
+
+    @property
     def closed(self) -> bool:
         """Whether netboot is known to be closed as far as this run touched it."""
         return not isinstance(self.error, UnsafeError) and (self.proof is not None or not self.opened)

@@ -142,12 +142,7 @@ class Window:
             if deadline.expired():
                 break
             self.site.clock.wait(AGAIN_SECONDS, Cancel())
-        raise UnsafeError(
-            f"netboot of {self._server.name} is not confirmed closed: {problem}",
-            where=f"Hardware {self._server.hardware}, jump host {self.site.jump.name}",
-            next=self.by_hand(),
-            evidence="a guard on the jump host still holds it" if self.guard.armed else "",
-        )
+        raise self.unsafe(problem)
 
     def shut(self, why: str) -> None:
         """Close it if it is `at_risk`. Raises as `close`."""
@@ -192,6 +187,24 @@ class Window:
         """Take over what a claim under our run id, or nobody, has left on `hardware`, in order to end it."""
         self.claim.hardware = hardware
         self.claim.note = claim.note if claim else None
+
+    def unsafe(self, problem: str) -> UnsafeError:
+        """The error for a window that may be open, with the command that closes it by hand."""
+        return UnsafeError(
+            f"netboot of {self._server.name} is not confirmed closed: {problem}",
+            where=f"Hardware {self._server.hardware}, jump host {self.site.jump.name}",
+            next=self.by_hand(),
+            evidence="a guard on the jump host still holds it" if self.guard.armed else "",
+        )
+
+    def standing(self) -> str:
+        """What is left on the server's Hardware, in words."""
+        note = self.claim.note
+        if note is not None and self.claim.lost is None:
+            return f"the claim stays until {note.expires}"
+        if self.proof is None:
+            return "nothing was changed"
+        return "netboot is closed, the guard disarmed, the claim given back"
 
     def by_hand(self) -> str:
         """The one command that closes this window without us."""

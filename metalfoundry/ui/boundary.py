@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryE
 def boundary(debug: bool = False) -> Iterator[None]:
     """Turn what the library raises into a message on stderr and the documented exit code.
 
-    With `debug` the traceback is shown as well. SIGTERM and SIGHUP end the task like Ctrl-C does, with 128 + signal.
+    With `debug` the traceback is shown as well. SIGTERM and SIGHUP end the task like Ctrl-C does, with 128 + signal;
+    a signal that was ignored before (nohup) stays so.
     """
-    restore = [(number, signal.signal(number, _terminate)) for number in (signal.SIGTERM, signal.SIGHUP)]
+    heard = _Interrupts()
+    wanted = [number for number in heard.NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]
+    restore = [(number, signal.signal(number, heard)) for number in wanted]
     try:
         yield
     except MetalfoundryError as error:
@@ -44,7 +48,7 @@ def boundary(debug: bool = False) -> Iterator[None]:
         raise Exit(code=1) from None
     finally:
         for number, handler in restore:
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if heard.any else handler)
 
 
 def tell(error: Exception) -> None:
@@ -68,5 +72,25 @@ def described(error: Exception) -> str:
     return "\n".join(lines)
 
 
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise Terminated(number)
+class _Interrupts:
+    """The handler of one task: the first interrupt ends it, the second ends that, and the hand that goes on hitting
+    the keys cannot cut the last words short; should even that hang, the tenth ends the process.
+    """
+
+    NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    LAST = 10
+
+    def __init__(self) -> None:
+        self._count = 0
+
+    @property
+    def any(self) -> bool:
+        """Whether the process is on its way out, so that nothing more is to be heard."""
+        return self._count > 0
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self._count += 1
+        if self._count >= self.LAST:
+            os._exit(128 + number)
+        if self._count <= 2:
+            raise KeyboardInterrupt if number == signal.SIGINT else Terminated(number)

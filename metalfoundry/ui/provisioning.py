@@ -43,7 +43,7 @@ def provision(
         shown.append(report.to_json() | _earlier(report))
         folder = journal.save(report.run, shown[-1])
         view.after(partial(_tell, report, folder, json))
-        if report.verdict == "interrupted":
+        if report.interrupted:
             break
     if json:
         print(jsonlib.dumps(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
