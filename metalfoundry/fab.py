@@ -102,6 +102,37 @@ def troubleshoot(
         finish(troubleshooting.troubleshoot(foundry, name, all=all, bundle=bundle, json=json))
 
 
+@task(
+    positional=["name"],
+    auto_shortflags=False,
+    help=words(
+        "inventory",
+        name="server, Hardware or Workflow",
+        follow="go on until Ctrl-C, through every reboot of the machine",
+        source="auto, hook (the installer), smee (with the machine's syslog), server or controller",
+        since="only what is younger: 10m, 90s, 1h",
+        tail="the last lines (default: 200; of the agent's own log 50)",
+        json="one JSON object a line",
+    ),
+)
+def logs(
+    c: Context,
+    name: str,
+    inventory: str = INVENTORY,
+    follow: bool = False,
+    source: str = "auto",
+    since: str = "",
+    tail: int = 0,
+    json: bool = False,
+) -> None:
+    """What machine, Smee, tink-server and controller say about it, by time: fab logs colo-server-01 --follow"""
+    from metalfoundry.ui import reading
+
+    check_names(c, "logs", name, logs)
+    with opened(c, inventory, True) as foundry:
+        reading.show(foundry, name, source=source, since=since, tail=tail, follow=follow, json=json)
+
+
 @task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
 def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
     """The one-time step: make a closed netboot block where the Hardware has none: fab init all"""
@@ -131,7 +162,7 @@ def _options(workflow: str, workflow_name: str, template: str, *rest: Any) -> Op
 
 
 ns = Collection()
-for one in (provision, status, troubleshoot, init, *run_tasks.TASKS):
+for one in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS):
     ns.add_task(one)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())

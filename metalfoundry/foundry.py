@@ -11,18 +11,20 @@ Nothing here prints, asks or exits: errors are raised as model/errors.py draws t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.loglines import LogLine
 from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.model.events import Bus, Sink
 from metalfoundry.model.inventory import Inventory, Server, load
-from metalfoundry.runs import attach, audit, manual, plan, provision, status, sweeper, troubleshoot
+from metalfoundry.runs import attach, audit, logs, manual, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.job import Options
+from metalfoundry.runs.logs import Ask, Log
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
@@ -110,6 +112,17 @@ class Foundry:
     def troubleshoot_all(self, *, all: bool = False) -> list[Diagnosis]:
         """A diagnosis for each server whose Workflow has not finished well, or whose window nobody holds."""
         return troubleshoot.troubleshoot_all(self._site(), all=all)
+
+    def logs(self, name: str, ask: Ask | None = None) -> Log:
+        """What the machine and the control plane wrote about this server, by time. Raises as `troubleshoot`."""
+        return logs.fetch(self._site(), name, ask or Ask())
+
+    def follow_logs(self, name: str, ask: Ask | None = None) -> Iterator[LogLine | None]:
+        """The same as it comes, through reboots and lost links; None about four times a second in silence.
+
+        Never ends by itself: close the iterator, or set `cancel`.
+        """
+        return logs.follow(self._site(), name, ask or Ask())
 
     def open_netboot(self, name: str, reason: str, seconds: float = 600.0) -> str:
         """Open one server's window by hand, for `seconds`; return the run id that holds it. Raises ClaimedError."""

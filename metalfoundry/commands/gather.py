@@ -52,12 +52,20 @@ def cluster(kubectl: Kubectl, wanted: Wanted) -> Command:
         "SMEE": wanted.smee.rstrip("/"),
         "TAIL": str(TAIL),
     }
-    head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in words.items())
-    spelt = f'k() {{ {shlex.join(kubectl.words)} --request-timeout={REQUEST_SECONDS}s "$@"; }}\n'
     asked = ("smee0", "smee1") if wanted.smee else ()
     parts = [Part(name, ("result", name)) for name in (*_STARTED, *asked)]
     parts += [list_guards(), Part("addresses", ("addresses",)), Part("clock", ("date", "-u", "+%s"))]
-    return read_only(*parts, functions=f"{smee.FUNCTIONS}{head}{spelt}{_text('gather.sh')}")
+    return read_only(*parts, functions=f"{smee.FUNCTIONS}{_cluster(kubectl, words)}begin\n")
+
+
+def pods() -> Part:
+    """`namespace name image…` of every pod of the control plane; needs `cluster_functions`."""
+    return Part("pods", ("tinkerbell_pods",))
+
+
+def cluster_functions(kubectl: Kubectl) -> str:
+    """The shell text that `pods` calls."""
+    return _cluster(kubectl, {"NAMESPACE": kubectl.namespace})
 
 
 def machine(marker: str = "", cloud_init: bool = False, tail: int = AGENT_TAIL) -> Command:
@@ -77,6 +85,11 @@ def agent_log(tail: int = AGENT_TAIL) -> Command:
     """The agent's and the bootkit's logs alone."""
     parts = [Part("agent", ("agent_log", str(tail))), Part("bootkit", ("bootkit_log", str(tail)))]
     return read_only(*parts, functions=_text("surroundings.sh"))
+
+
+def follow_agent(tail: int) -> Command:
+    """The agent's log as it grows, for Transport.follow; ends with the container, or fails outside the installer."""
+    return Command(("sh", "-s"), stdin=f"{_text('surroundings.sh')}follow_agent {tail}\n")
 
 
 def why_not(outcome: Outcome | None) -> str:
@@ -130,6 +143,12 @@ def _mib(text: str | None) -> float | None:
 
 def _yes(text: str | None) -> bool | None:
     return {"yes": True, "no": False}.get(text or "")
+
+
+def _cluster(kubectl: Kubectl, words: Mapping[str, str]) -> str:
+    head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in words.items())
+    spelt = f'k() {{ {shlex.join(kubectl.words)} --request-timeout={REQUEST_SECONDS}s "$@"; }}\n'
+    return f"{head}{spelt}{_text('gather.sh')}"
 
 
 def _text(name: str) -> str:

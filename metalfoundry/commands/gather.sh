@@ -1,15 +1,12 @@
 #!/bin/sh
 # Reads on the jump host what a diagnosis wants of the cluster; nothing is changed. The caller sets NAMESPACE,
-# HARDWARE or WORKFLOW (its name), MAC, NAMES (words that name the machine), SMEE, TAIL, and defines `k`, kubectl as it
-# is spelt here with a limit of time. What can be asked side by side is: `later` starts it, `result` gives it.
-# shellcheck disable=SC2086,SC2153  # lists of words are split on purpose; the capitals are the caller's
+# HARDWARE or WORKFLOW (its name), MAC, NAMES (words that name the machine), SMEE, TAIL, defines `k`, kubectl as it is
+# spelt here with a limit of time, and calls `begin`: it starts what can be asked side by side, `result` gives it.
+# shellcheck disable=SC2086,SC2153,SC2317  # lists of words are split on purpose; the capitals are the caller's
 set -f
 OURS='^[^ ]+ .*(tink|smee|boots|hook)'
 FIELDS='{.metadata.labels.kustomize\.toolkit\.fluxcd\.io/namespace}{"\n"}{range .spec.interfaces[*]}{.dhcp.mac} {.dhcp.ip.address} {end}'
 PODS='{range .items[*]}{.metadata.namespace} {.metadata.name} {.spec.containers[*].image}{"\n"}{end}'
-dir=$(mktemp -d) || exit 1
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 129' HUP INT TERM
 later() {
   to=$dir/$1
   shift
@@ -32,14 +29,16 @@ everywhere() {
 deployments() {
   everywhere deployments.v1.apps json '"image": *"[^"]*(tink|smee|boots)'
 }
+# `namespace name image…` of every pod of the control plane.
+tinkerbell_pods() {
+  everywhere pods.v1. "jsonpath=$PODS" "$OURS" | grep -E "$OURS" && return 0
+  k get pods.v1. -n "$NAMESPACE" -o name >/dev/null || return
+  echo "no pod of Tinkerbell is to be seen" >&2
+  return 1
+}
 # The last lines of every pod of the control plane, as far as they name the machine or refuse somebody.
 pod_logs() {
-  pods=$(everywhere pods.v1. "jsonpath=$PODS" "$OURS" | grep -E "$OURS")
-  if [ -z "$pods" ]; then
-    k get pods.v1. -n "$NAMESPACE" -o name >/dev/null || return
-    echo "no pod of Tinkerbell is to be seen" >&2
-    return 1
-  fi
+  pods=$(tinkerbell_pods) || return
   printf '%s\n' "$pods" | {
     number=0
     while read -r space pod _; do
@@ -70,29 +69,34 @@ flux() {
 addresses() {
   hostname -I 2>/dev/null || ip -o addr 2>/dev/null | sed 's/.*inet6* \([^ /]*\).*/\1/'
 }
-H=hardware.v1alpha1.tinkerbell.org
-W=workflows.v1alpha1.tinkerbell.org
-flux_namespace=
-if [ -z "$HARDWARE" ]; then
-  HARDWARE=$(k get "$W" "$WORKFLOW" -n "$NAMESPACE" -o 'jsonpath={.spec.hardwareRef}' </dev/null 2>/dev/null)
-fi
-if [ -n "$HARDWARE" ]; then
-  words=$(k get "$H" "$HARDWARE" -n "$NAMESPACE" -o "jsonpath=$FIELDS" </dev/null 2>/dev/null)
-  flux_namespace=$(printf '%s\n' "$words" | sed -n 1p)
-  words=$(printf '%s\n' "$words" | sed -n '2,$p')
-  NAMES="$NAMES $HARDWARE $words"
-  [ -n "$MAC" ] || MAC=${words%% *}
-fi
-later objects k get "$H,templates.v1alpha1.tinkerbell.org,$W" -n "$NAMESPACE" -o json
-later logs pod_logs
-later deployments deployments
-later events k get events.v1. -n "$NAMESPACE" -o json
-later bmc k get jobs.v1alpha1.bmc.tinkerbell.org,tasks.v1alpha1.bmc.tinkerbell.org -n "$NAMESPACE" -o json
-later flux flux
-wait
-# After the logs: our own questions are not to be among their lines.
-if [ -n "$SMEE" ] && [ -n "$MAC" ]; then
-  later smee0 http_status "$SMEE/$MAC/auto.ipxe"
-  later smee1 http_status "$SMEE/ipxe/script/$MAC/auto.ipxe"
+begin() {
+  dir=$(mktemp -d) || exit 1
+  trap 'rm -rf "$dir"' EXIT
+  trap 'exit 129' HUP INT TERM
+  H=hardware.v1alpha1.tinkerbell.org
+  W=workflows.v1alpha1.tinkerbell.org
+  flux_namespace=
+  if [ -z "$HARDWARE" ]; then
+    HARDWARE=$(k get "$W" "$WORKFLOW" -n "$NAMESPACE" -o 'jsonpath={.spec.hardwareRef}' </dev/null 2>/dev/null)
+  fi
+  if [ -n "$HARDWARE" ]; then
+    words=$(k get "$H" "$HARDWARE" -n "$NAMESPACE" -o "jsonpath=$FIELDS" </dev/null 2>/dev/null)
+    flux_namespace=$(printf '%s\n' "$words" | sed -n 1p)
+    words=$(printf '%s\n' "$words" | sed -n '2,$p')
+    NAMES="$NAMES $HARDWARE $words"
+    [ -n "$MAC" ] || MAC=${words%% *}
+  fi
+  later objects k get "$H,templates.v1alpha1.tinkerbell.org,$W" -n "$NAMESPACE" -o json
+  later logs pod_logs
+  later deployments deployments
+  later events k get events.v1. -n "$NAMESPACE" -o json
+  later bmc k get jobs.v1alpha1.bmc.tinkerbell.org,tasks.v1alpha1.bmc.tinkerbell.org -n "$NAMESPACE" -o json
+  later flux flux
   wait
-fi
+  # After the logs: our own questions are not to be among their lines.
+  if [ -n "$SMEE" ] && [ -n "$MAC" ]; then
+    later smee0 http_status "$SMEE/$MAC/auto.ipxe"
+    later smee1 http_status "$SMEE/ipxe/script/$MAC/auto.ipxe"
+    wait
+  fi
+}

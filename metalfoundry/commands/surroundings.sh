@@ -51,6 +51,16 @@ agent_log() {
     return 1
   fi
 }
+# The first way that gets through is taken for good: `ps` tells which one does.
+follow_agent() {
+  installer || return
+  for way in nerdctl ctr outer_nerdctl outer_ctr docker; do
+    "by_$way" ps >/dev/null 2>&1 || continue
+    "by_$way" logs tink-worker "--tail=$1" -f 2>&1
+    return
+  done
+  journalctl -u tink-agent -u tink-agent-setup --no-pager -o cat -n "$1" -f
+}
 bootkit_log() {
   installer || return
   for file in /host_root/var/log/hook-bootkit.log /var/log/hook-bootkit.log; do

@@ -151,12 +151,14 @@ else echo 'tmpfs             24717232 1153024  23564208       5% /'; fi
 log=$LAB_ROOT/.tink-worker.log
 case $1 in
 logs)
-  shift; lines=
+  shift; lines= follow=
   for a do
-    case $a in --tail=*) lines=${a#--tail=} ;; --tail | -n) lines=next ;; *) [ "$lines" = next ] && lines=$a ;; esac
+    case $a in
+    -f | --follow) follow=-f ;;
+    --tail=*) lines=${a#--tail=} ;; --tail | -n) lines=next ;; *) [ "$lines" = next ] && lines=$a ;; esac
   done
   [ -e "$log" ] || { echo 'Error response from daemon: No such container: tink-worker' >&2; exit 1; }
-  case $lines in "" | all) exec {cat} "$log" ;; *) exec {tail} -n "$lines" "$log" ;; esac ;;
+  case $lines in "" | all) exec {tail} $follow -n +1 "$log" ;; *) exec {tail} $follow -n "$lines" "$log" ;; esac ;;
 ps)
   case " $* " in *" --format "*) [ -e "$LAB_ROOT/.containers" ] && exec {cat} "$LAB_ROOT/.containers"; exit 0 ;; esac
   echo 'CONTAINER ID   IMAGE                                   COMMAND       STATUS         NAMES'

@@ -198,14 +198,10 @@ _WAYS = {AGENT: "docker logs tink-worker", BOOTKIT: "/var/log/hook-bootkit.log"}
 
 def _cut(facts: Facts, others: Sequence[Hardware], lines: Iterable[LogLine]) -> list[LogLine]:
     """Since the Workflow's creation: what names this machine, and refusals of MACs that no other Hardware has."""
-    hardware, workflow, machine = seen(facts.hardware), seen(facts.workflow), facts.machine_facts
-    names = [facts.configured.hardware, facts.configured.server, facts.configured.mac or ""]
-    names += [facts.configured.address or ""] if not (facts.configured.address or "").startswith("127.") else []
-    for interface in hardware.interfaces if hardware else ():
-        names += [interface.mac, interface.address or ""]
-    names += [hardware.agent_id or ""] if hardware else []
-    names += [name for item in seen(facts.workflows) or () for name in (item.name, item.agent_id or "")]
-    names += machine.macs if machine else ()
+    workflow, machine = seen(facts.workflow), facts.machine_facts
+    known, every_workflow = facts.configured, seen(facts.workflows)
+    names = names_of(known.server, known.hardware, seen(facts.hardware), every_workflow or ())
+    names += [known.mac or "", *_routed(known.address), *(machine.macs if machine else ())]
     strangers = {interface.mac for item in others for interface in item.interfaces}
     created = parse_time(workflow.meta.created) if workflow else None
     since = created - _MARGIN if created else None
@@ -216,6 +212,19 @@ def _cut(facts: Facts, others: Sequence[Hardware], lines: Iterable[LogLine]) -> 
         for line in every
         if id(line) in ours or (line.source == SMEE and line.host.count(":") == 5 and line.host not in strangers)
     ]
+
+
+def names_of(server: str, name: str, hardware: Hardware | None, workflows: Iterable[Workflow]) -> list[str]:
+    """Every word by which a line of a log may mean this machine."""
+    names = [server, name, (hardware.agent_id if hardware else "") or ""]
+    for interface in hardware.interfaces if hardware else ():
+        names += [interface.mac, *_routed(interface.address)]
+    return names + [word for item in workflows for word in (item.name, item.agent_id or "")]
+
+
+def _routed(address: str | None) -> list[str]:
+    """The address, where it is one's own: loopback names nobody."""
+    return [address] if address and not address.startswith("127.") else []
 
 
 def _text(cluster: ClusterLook, part: str) -> str:

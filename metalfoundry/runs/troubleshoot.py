@@ -76,19 +76,25 @@ def troubleshoot(
     `before` and `started` are a run's own: what the machine said before, and when it was rebooted. Raises
     TransportError where the jump host is not reached, InventoryError where nothing has that name.
     """
-    begun, deadline = site.clock.now().mono, Deadline.after(site.clock, seconds)
-    server = _known(site, name)
-    looking = _look(site, server, None, deadline) if server and server.address else None
-    cluster = look_at_cluster(site, _wanted(site, name, server), deadline)
-    server = server or _unknown(site, name, cluster)
-    machine = looking.result() if looking else _look_now(site, server, cluster, deadline)
-    facts = facts_of(site, name, server, cluster, machine)
+    begun = site.clock.now().mono
+    facts = gathered(site, name, seconds)
     facts = replace(
         facts,
         before=Seen(before, "the run's preflight") if before else facts.before,
         started=Seen(started, "the run") if started else facts.started,
     )
     return _judged(facts, site.clock.now().mono - begun, all)
+
+
+def gathered(site: Site, name: str, seconds: float) -> Facts:
+    """What can be seen of the server, Hardware or Workflow of this name, within `seconds`. Raises as `troubleshoot`."""
+    deadline = Deadline.after(site.clock, seconds)
+    server = known_server(site, name)
+    looking = _look(site, server, None, deadline) if server and server.address else None
+    cluster = look_at_cluster(site, _wanted(site, name, server), deadline)
+    server = server or _unknown(site, name, cluster)
+    machine = looking.result() if looking else _look_now(site, server, cluster, deadline)
+    return facts_of(site, name, server, cluster, machine)
 
 
 def troubleshoot_all(site: Site, *, all: bool = False) -> list[Diagnosis]:
@@ -98,7 +104,7 @@ def troubleshoot_all(site: Site, *, all: bool = False) -> list[Diagnosis]:
     now = site.clock.now().wall
     names = [server for server in _servers(site, survey) if _concerns(survey, server, now)]
     deadline = Deadline.after(site.clock, LOOK_SECONDS * (1 + len(names)))
-    looks = [_look(site, server, _address(survey.hardware.get(server.hardware)), deadline) for server in names]
+    looks = [_look(site, server, address_of(survey.hardware.get(server.hardware)), deadline) for server in names]
     found = []
     for server, look in zip(names, looks, strict=True):
         begun = site.clock.now().mono
@@ -114,7 +120,7 @@ def _judged(facts: Facts, seconds: float, all: bool) -> Diagnosis:
     return Diagnosis(facts.name, name, facts, hear(facts), findings, exit_code(findings), seconds)
 
 
-def _known(site: Site, name: str) -> Server | None:
+def known_server(site: Site, name: str) -> Server | None:
     """The inventory's server of that name, or for the Hardware of that name."""
     servers = site.inventory.servers
     return servers.get(name) or next((server for server in servers.values() if server.hardware == name), None)
@@ -146,10 +152,11 @@ def _look(site: Site, server: Server, address: str | None, deadline: Deadline) -
 
 def _look_now(site: Site, server: Server, cluster: ClusterLook, deadline: Deadline) -> MachineLook:
     survey = cluster.survey
-    return look_at_machine(site, server, _address(survey.hardware.get(server.hardware)), deadline)
+    return look_at_machine(site, server, address_of(survey.hardware.get(server.hardware)), deadline)
 
 
-def _address(hardware: Hardware | None) -> str | None:
+def address_of(hardware: Hardware | None) -> str | None:
+    """Where the Hardware says that the machine answers."""
     return next((item.address for item in hardware.interfaces if item.address), None) if hardware else None
 
 
