@@ -158,8 +158,8 @@ def _judge_boot(job: Job, seen: MachineFacts) -> None:
 
 def _ran_meanwhile(job: Job) -> bool:
     """Whether an agent has reported after all: our watch may be behind, as after a cut link, so the object is asked."""
-    assert job.document is not None
-    seen = job.cluster.workflow(job.document.name, Deadline.after(job.site.clock, READ_SECONDS))
+    name = job.document.name if job.document else ""
+    seen = job.cluster.workflow(name, Deadline.after(job.site.clock, READ_SECONDS)) if name else None
     if seen is not None:
         job.progress.take(seen)
     return job.running
