@@ -34,12 +34,12 @@ def timeline(story: Story, now: datetime, width: int) -> list[Text]:
     """Every phase, under Install its actions, and the time that netboot was open; each line fits `width` cells."""
     if story.started is None:
         return []
-    end = max([story.latest or now, *(step.ended or now for step in _steps(story))])
+    end = max([story.latest or now, *(step.ended or now for step in steps_of(story))])
     whole = max((end - story.started).total_seconds(), 0.001)
-    label = max(12, min(LABEL, max((_indented(step) for step in _steps(story)), default=0), width // 2))
+    label = max(12, min(LABEL, max((_indented(step) for step in steps_of(story)), default=0), width // 2))
     bar = max(LEAST_BAR, min(60, width - label - TIME - 2))
     lines = []
-    for step in _steps(story):
+    for step in steps_of(story):
         at = (step.started - story.started).total_seconds() / whole
         share = step.seconds(now) / whole
         style = "yellow" if step in story.windows else STYLES[step.outcome]
@@ -85,7 +85,8 @@ def strips(stories: Sequence[Story], now: datetime, width: int) -> list[Text]:
     return lines
 
 
-def _steps(story: Story) -> list[Step]:
+def steps_of(story: Story) -> list[Step]:
+    """Phases in order, under Install its actions, then the times that netboot was open."""
     steps: list[Step] = []
     actions = sorted(story.actions, key=lambda step: step.started)
     for phase in story.phases:

@@ -111,9 +111,9 @@ def check_names(c: Context, command: str, name: str, task: Any) -> None:
             )
 
 
-def print_help(command: str, task: Task[Any]) -> None:
-    """Usage, what it does, and its flags."""
-    print(f"Usage: fab {command} NAME[,NAME…] [--options]\n\n{task.__doc__}\n\nOptions:")
+def print_help(command: str, task: Task[Any], takes: str = "NAME[,NAME…]") -> None:
+    """Usage, what it does, and its flags; `takes` is what stands after the command."""
+    print(f"Usage: fab {command} {takes} [--options]\n\n{task.__doc__}\n\nOptions:")
     for flags, text in ParserContext(command, args=task.get_arguments()).help_tuples():
         print(f"  {flags:<28} {text or ''}")
 

@@ -1,0 +1,64 @@
+"""`fab report`: a recorded run as a picture, on the terminal or as one HTML page."""
+
+from __future__ import annotations
+
+import json as jsonlib
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fabric import task
+from invoke.context import Context
+
+from metalfoundry.model.errors import UsageError
+from metalfoundry.ui.boundary import boundary
+from metalfoundry.ui.words import print_help, words
+
+if TYPE_CHECKING:
+    from metalfoundry.ui.recorded import Part
+
+
+@task(
+    positional=["run"],
+    auto_shortflags=False,
+    help=words(
+        run="a run's id as `fab runs` lists it, or a server's name for its newest run",
+        html="write it to this file instead: one page that needs no network",
+        json="the report as it was recorded",
+    ),
+)
+def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
+    """What came of a run, as a picture of its phases: fab report colo-server-01 --html report.html"""
+    if run in ("--help", "-h", "help"):
+        print_help("report", report, "RUN")
+        return
+    with boundary():
+        from metalfoundry.ui.journal import home
+        from metalfoundry.ui.recorded import recorded
+
+        parts = recorded(home(), run)
+        if json:
+            print(jsonlib.dumps(parts[-1].report, indent=2, ensure_ascii=False))
+        elif html:
+            _write(html, parts)
+        else:
+            from rich.console import Console
+
+            from metalfoundry.ui.report_text import show
+
+            show(parts, Console(highlight=False))
+
+
+def _write(path: str, parts: Sequence[Part]) -> None:
+    from metalfoundry.ui.html import page
+
+    text = page(parts)
+    if path == "-":
+        print(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", next="name another file, or -") from error
+    print(f"wrote {path}", file=sys.stderr)
