@@ -126,7 +126,7 @@ def _syslog(raw: str, entry: Mapping[str, Any], time: datetime | None) -> LogLin
         inner = read_line(source, text)
         if inner.fields:  # docker's log driver names a container by its id: the agent is known by what it says
             source = AGENT if "agentID" in inner.fields else source
-            return LogLine(inner.time or time, source, inner.text, inner.fields, raw, host)
+            return LogLine(inner.time or time, source, inner.text, {**inner.fields, "app-name": app}, raw, host)
     shown = f"{app}: {text}" if source == ACTION and app else text
     return LogLine(time, source, shown, dict(entry), raw, host)
 

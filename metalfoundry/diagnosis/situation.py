@@ -96,7 +96,7 @@ def agent_id(facts: Facts) -> str:
     """The id by which the machine's agent asks: its command line's, else its own log's; empty where unknown."""
     machine = facts.machine_facts
     told = machine.kernel_args.get("worker_id", "") if machine else ""
-    return told or next((line.host for line in reversed(facts.log(AGENT)) if line.host), "")
+    return told or next((line.get("agentID") for line in reversed(facts.log(AGENT)) if line.get("agentID")), "")
 
 
 def agent_spoke(facts: Facts) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from metalfoundry.commands.loglines import LogLine
+from metalfoundry.commands.loglines import ACTION, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.diagnosis.findings import FAILED, Certainty, Evidence, Sign, Stage, rule
@@ -68,6 +68,11 @@ def _missing(facts: Facts) -> tuple[Workflow, Action, LogLine] | None:
     return found if found and _NOT_FOUND.search(found[2].text) and "disk" in found[1].image else None
 
 
+_NOT_READ = ("error re-probing the partitions for the specified device", "unable to re-read partition table")
+_MOUNT = ("mounting block device", "error mounting [")
+_MOUNT_WHY = ("no such device", "no such file or directory", "invalid argument", "unknown filesystem")
+
+
 @rule(
     "partitions-not-read",
     Stage.RUN,
@@ -78,22 +83,19 @@ def _missing(facts: Facts) -> tuple[Workflow, Action, LogLine] | None:
 )
 def partitions_not_read(facts: Facts) -> Iterator[Sign]:
     """The kernel did not read the new partition table."""
-    found = _said(
-        facts, "error re-probing the partitions for the specified device", "unable to re-read partition table"
-    )
-    if found is None:
+    own = _said(facts, *_NOT_READ)
+    mount = _said(facts, *_MOUNT)
+    before = facts.find(ACTION, *_NOT_READ) if mount and mount[2].has("no such") else None
+    found, line = own or mount, own[2] if own else before
+    if found is None or line is None:
         return
     yield Sign(
         Certainty.CERTAIN,
         f"the image was written, and the kernel still has the old partition table: {found[1].name!r} failed",
-        (Evidence.of(found[2]),),
+        (Evidence.of(line), *((Evidence.of(mount[2]),) if mount and not own else ())),
         remedies.show_template(facts),
         "put an action before it that runs `partprobe` on the disk (nsenter into pid 1), or write to an unmounted disk",
     )
-
-
-_MOUNT = ("mounting block device", "error mounting [")
-_MOUNT_WHY = ("no such device", "no such file or directory", "invalid argument", "unknown filesystem")
 
 
 @rule(

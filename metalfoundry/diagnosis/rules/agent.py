@@ -9,7 +9,7 @@ from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, absent, seen
 from metalfoundry.diagnosis.findings import FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
 from metalfoundry.diagnosis.rules.connect import complaint_of
-from metalfoundry.diagnosis.situation import agent_id, agent_spoke, asked_since, server_lines, status, waiting
+from metalfoundry.diagnosis.situation import agent_id, agent_spoke, asked_since, served, server_lines, status, waiting
 from metalfoundry.model.resources import Workflow
 
 _NOTHING = ("no workflow found", "no workflows found", "task not assigned to agent", "no tasks found in workflow")
@@ -33,7 +33,10 @@ def wrong_agent_id(facts: Facts) -> Iterator[Sign]:
     line = _nothing_for(facts, asks)
     machine = facts.machine_facts
     known = bool(machine and machine.in_hook and agent_id(facts))
-    if not asks or asks == wanted or not (line or known):
+    if not asks or asks == wanted:
+        return
+    if not (line or known):
+        yield from _nobodys_id(facts, workflow, wanted)
         return
     shown = [Evidence.of(line)] if line else []
     if known:
@@ -44,6 +47,21 @@ def wrong_agent_id(facts: Facts) -> Iterator[Sign]:
         (*shown, Evidence(f"Workflow {workflow.name}", f"status.agentID: {wanted}")),
         remedies.start_anew(facts),
         f"first give hardwareMap (as a rule device_1) the id {asks}; or let the Hardware's agentID be {wanted} (v0.23)",
+    )
+
+
+def _nobodys_id(facts: Facts, workflow: Workflow, wanted: str) -> Iterator[Sign]:
+    """The Workflow waits for an id that the Hardware does not have: nothing needs to be heard to see that."""
+    hardware = seen(facts.hardware)
+    if hardware is None or wanted in (hardware.agent_id, *(item.mac for item in hardware.interfaces)):
+        return
+    own = hardware.agent_id or ", ".join(item.mac for item in hardware.interfaces)
+    yield Sign(
+        Certainty.LIKELY if served(facts) else Certainty.POSSIBLE,
+        f"{workflow.name} waits for the agent {wanted}, and an agent of {hardware.name} asks as {own}",
+        (Evidence(f"Workflow {workflow.name}", f"status.agentID: {wanted}"),),
+        remedies.start_anew(facts),
+        f"first give hardwareMap (as a rule device_1) the id {own}",
     )
 
 
@@ -117,7 +135,7 @@ def shadowed(facts: Facts) -> Iterator[Sign]:
     """A finished Workflow of the same agent stands before this one."""
     workflow = waiting(facts)
     finished = [item for item in _others(facts, workflow) if item.finished]
-    if workflow is None or not finished or not (agent_spoke(facts) or facts.in_hook):
+    if workflow is None or not finished or not (agent_spoke(facts) or facts.in_hook or served(facts)):
         return
     heard = [line for line in server_lines(facts, workflow.agent_id or "") if _recent(facts, line)]
     line = heard[-1] if heard and heard[-1].has("Workflow not in pending or running state") else None

@@ -78,6 +78,7 @@ _NO_KEXEC = ("function not implemented", "kexec_file_load failed", "kexec_load f
     explains=(
         "boot-action-running",
         "exit-code",
+        "action-failed",
         "in-progress",
         "no-privilege",
         "unreachable-after-install",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from metalfoundry.commands.loglines import ACTION, AGENT, LogLine
@@ -9,11 +10,12 @@ from metalfoundry.commands.netboot import parse_time
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import FAILED, TIMED_OUT, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import ended, in_state, status
+from metalfoundry.diagnosis.situation import began, ended, in_state, status
 from metalfoundry.model.actions import Action, mapping
 from metalfoundry.model.resources import Workflow
 
 _AGENT = "tinkerbell/tinkerbell tink/agent/agent.go@v0.21"
+_CONTAINER = re.compile(r"[0-9a-f]{12}(?:[0-9a-f]{52})?")
 GENERIC = ("exit-code", "action-failed")
 
 
@@ -33,10 +35,12 @@ def agent_error(facts: Facts, *words: str) -> LogLine | None:
 
 
 def action_lines(facts: Facts, action: Action) -> Iterator[LogLine]:
-    """What the action's container said, the last first."""
+    """What the action's container said, the last first. Where only a container's ID tells who spoke, time does."""
+    start = began(facts)
     for line in reversed(facts.log(ACTION)):
         app = line.get("app-name")
-        if not app or action.name in app:
+        nameless = not app or _CONTAINER.fullmatch(app)
+        if action.name in app or (nameless and (start is None or line.time is None or line.time >= start)):
             yield line
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from metalfoundry.commands.loglines import CONSOLE, SMEE, WEB
+from metalfoundry.commands.loglines import AGENT, CONSOLE, SERVER, SMEE, WEB
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
@@ -130,8 +130,9 @@ def hook_silent(facts: Facts) -> Iterator[Sign]:
     if gone <= HOOK_BOOT_SECONDS:
         return
     where = "its sshd answers" if seen(facts.ssh) == "ok" else "it has no sshd, or no network"
+    listened = facts.log_seen(AGENT) or facts.log_seen(SERVER)
     yield Sign(
-        Certainty.LIKELY,
+        Certainty.LIKELY if listened else Certainty.POSSIBLE,
         f"the machine fetched the installer's script {gone:.0f} s ago, and no agent was heard since ({where})",
         (Evidence.of(line),),
         remedies.logs(facts, "smee"),

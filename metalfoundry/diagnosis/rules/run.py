@@ -71,6 +71,25 @@ def rebooted_mid_action(facts: Facts) -> Iterator[Sign]:
     )
 
 
+@rule(
+    "left-installer", Stage.RUN, FAILED, 29, link="netboot closes while the installer runs, so a reset boots the disk"
+)
+def left_installer(facts: Facts) -> Iterator[Sign]:
+    """The machine was rebooted out of the installer in the middle of an action."""
+    running, machine = _running(facts), facts.machine_facts
+    if running is None or machine is None or machine.in_hook:
+        return
+    workflow, action = running
+    yield Sign(
+        Certainty.CERTAIN,
+        f"{workflow.name} is RUNNING at {action.name!r}, and the machine runs {machine.os_name or 'another system'}: "
+        "it left the installer before the end",
+        (Evidence("machine", f"{machine.os_name}, up for {machine.uptime or 0:.0f} s"), status(workflow, action.name)),
+        remedies.start_anew(facts),
+        "a power cut, a crash, or somebody's reboot? Nothing goes on by itself",
+    )
+
+
 @rule("report-lost", Stage.RUN, FAILED, 30, link=_PR700, before=(0, 24, 0), explains=("in-progress", "action-overdue"))
 def report_lost(facts: Facts) -> Iterator[Sign]:
     """The action is done, and the agent's report of it was lost (tink-server was restarted)."""
@@ -242,6 +261,7 @@ def action_overdue(facts: Facts) -> Iterator[Sign]:
 
 RULES = (
     rebooted_mid_action,
+    left_installer,
     report_lost,
     report_retrying,
     workflow_replaced,
