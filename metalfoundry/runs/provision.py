@@ -13,6 +13,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated
 from metalfoundry.model.events import RunEnded, RunStarted
 from metalfoundry.model.inventory import Server
+from metalfoundry.runs.aftermath import LastSeen, diagnosis
 from metalfoundry.runs.engine import Phase, Run, execute
 from metalfoundry.runs.finish import Release, Verify
 from metalfoundry.runs.install import Boot, Close, Install, Open
@@ -21,6 +22,7 @@ from metalfoundry.runs.preflight import Preflight
 from metalfoundry.runs.prepare import Claim, Declare, Quiet
 from metalfoundry.runs.progress import Progress
 from metalfoundry.runs.report import Recorder, Report
+from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
@@ -71,9 +73,11 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     recorder = Recorder(run, server.name)
     job = new_job(site, server, options, run)
     here, bus = job.site, job.site.bus
-    bus.sinks.append(recorder)
+    last = LastSeen(job)
+    bus.sinks.extend((recorder, last))
     started = here.clock.now().mono
     error: Exception | None = None
+    why: Diagnosis | None = None
     bus.emit(RunStarted("provision", options.reason))
     try:
         execute(Run(run, bus, here.clock, job), PHASES)
@@ -84,14 +88,17 @@ def provision(site: Site, server: Server, options: Options) -> Report:
         error.__cause__ = second
     except Exception as problem:  # noqa: BLE001 - an error of a run is a result, for one server as for a fleet
         error = problem
+        job.stop_following()
+        why = diagnosis(last, problem)
     finally:
         job.stop_following()
         seconds = here.clock.now().mono - started
         code = exit_code(error)
         bus.emit(RunEnded("provisioned" if error is None else "failed", code, seconds))
         bus.sinks.remove(recorder)
+        bus.sinks.remove(last)
     report = recorder.report(error, job.window.proof, seconds)
-    return replace(report, before=_said(job.before), after=_said(job.after))
+    return replace(report, before=_said(job.before), after=_said(job.after), diagnosis=why)
 
 
 def _left(job: Job, second: KeyboardInterrupt) -> MetalfoundryError:

@@ -17,6 +17,7 @@ from metalfoundry.model.events import (
     Resumed,
     WindowChanged,
 )
+from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 
 SCHEMA = 1
@@ -28,7 +29,8 @@ class Report:
 
     `opened`: whether netboot was opened by us or seen open; `proof`: of the last close; None when none was needed or
     none was reached. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the run
-    that this one took up. `before` and `after`: what the machine said of itself.
+    that this one took up. `before` and `after`: what the machine said of itself. `diagnosis`: why it failed, where that
+    could be looked at.
     """
 
     run: str
@@ -45,6 +47,7 @@ class Report:
     resumes: str = ""
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
+    diagnosis: Diagnosis | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The report's schema, version 1."""
@@ -66,6 +69,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "resumes": self.resumes or None,
             "machine": {"before": dict(self.before) or None, "after": dict(self.after) or None},
+            "diagnosis": self.diagnosis.to_json() if self.diagnosis else None,
         }
 
     @property

@@ -83,7 +83,7 @@ def troubleshoot(
         before=Seen(before, "the run's preflight") if before else facts.before,
         started=Seen(started, "the run") if started else facts.started,
     )
-    return _judged(facts, site.clock.now().mono - begun, all)
+    return judged(facts, site.clock.now().mono - begun, all)
 
 
 def gathered(site: Site, name: str, seconds: float) -> Facts:
@@ -110,11 +110,12 @@ def troubleshoot_all(site: Site, *, all: bool = False) -> list[Diagnosis]:
         begun = site.clock.now().mono
         cluster = look_at_cluster(site, _wanted(site, server.name, server), deadline)
         facts = facts_of(site, server.name, server, cluster, look.result())
-        found.append(_judged(facts, site.clock.now().mono - begun, all))
+        found.append(judged(facts, site.clock.now().mono - begun, all))
     return found
 
 
-def _judged(facts: Facts, seconds: float, all: bool) -> Diagnosis:
+def judged(facts: Facts, seconds: float, all: bool = False) -> Diagnosis:
+    """The diagnosis that these facts, gathered in `seconds`, give."""
     findings = judge(facts, all=all)
     name = facts.configured.server
     return Diagnosis(facts.name, name, facts, hear(facts), findings, exit_code(findings), seconds)

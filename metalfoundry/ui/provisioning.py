@@ -18,6 +18,7 @@ from metalfoundry.ui.asking import confirm, described
 from metalfoundry.ui.boundary import tell
 from metalfoundry.ui.journal import Journal, home, kept
 from metalfoundry.ui.live import View
+from metalfoundry.ui.troubleshooting import kept_logs, tell_diagnosis
 
 UNSAFE, PART_FAILED = 40, 50
 
@@ -42,6 +43,8 @@ def provision(
         reports.append(report)
         shown.append(report.to_json() | _earlier(report))
         folder = journal.save(report.run, shown[-1])
+        for source, text in kept_logs(report.diagnosis).items():
+            journal.keep_log(report.run, source, text)
         view.after(partial(_tell, report, folder, json))
         if report.interrupted:
             break
@@ -58,6 +61,7 @@ def _confirm(view: View, identity: Identity) -> None:
 def _tell(report: Report, folder: Path | None, json: bool) -> None:
     if report.error is not None:
         tell(report.error)
+        tell_diagnosis(report.diagnosis)
         if folder is not None:
             print(f"  kept:  {folder}", file=sys.stderr)
     elif not json:

@@ -10,6 +10,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from metalfoundry.diagnosis import redact
+from metalfoundry.diagnosis.facts import seen
 from metalfoundry.diagnosis.findings import Finding
 from metalfoundry.foundry import Foundry
 from metalfoundry.runs.bundle import write_bundle
@@ -40,6 +42,19 @@ def troubleshoot(foundry: Foundry, name: str, *, all: bool, bundle: str, json: b
             file=sys.stderr,
         )
     return worst(found)
+
+
+def tell_diagnosis(one: Diagnosis | None) -> None:
+    """On stderr, under the error of the run that it explains."""
+    if one is not None:
+        Console(file=sys.stderr, highlight=False, soft_wrap=True).print(diagnosis_text(one))
+
+
+def kept_logs(one: Diagnosis | None) -> dict[str, str]:
+    """The logs that a diagnosis read, by source, as they were printed and without secrets."""
+    found = one.facts.logs.items() if one else ()
+    lines = {source: [line.raw or line.text for line in seen(fact) or ()] for source, fact in found}
+    return {source: redact.text("\n".join(each) + "\n") for source, each in lines.items() if each}
 
 
 def _show(found: Sequence[Diagnosis]) -> None:
