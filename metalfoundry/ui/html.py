@@ -10,7 +10,7 @@ from string import Template
 from typing import Any
 
 from metalfoundry.model.events import CommandStarted, Notice, Record, WindowChanged
-from metalfoundry.ui.recorded import Part
+from metalfoundry.ui.recorded import Part, brief
 from metalfoundry.ui.story import SKIPPED, Step
 from metalfoundry.ui.timeline import span, steps_of
 
@@ -22,7 +22,7 @@ def page(parts: Sequence[Part]) -> str:
     last = parts[-1]
     template = Template(files("metalfoundry.ui").joinpath("page.html").read_text(encoding="utf-8"))
     title = f"{last.story.server}: {last.verdict}"
-    zone = f"{last.story.started.astimezone():%Z (UTC%:z)}" if last.story.started else "UTC"
+    zone = f"{last.story.started.astimezone():%Z (%z)}" if last.story.started else "UTC"
     body = "\n".join(f"<article>{_article(part)}</article>" for part in parts)
     return template.substitute(title=escape(title), body=body, zone=escape(zone))
 
@@ -107,7 +107,7 @@ def _row(step: Step, began: datetime, now: datetime, whole: float, window: bool)
     at = 100 * (step.started - began).total_seconds() / whole
     share = 100 * step.seconds(now) / whole
     kinds = ["row", "window" if window else step.outcome, "action" if step.total else ""]
-    bar = f'<div class="bar" style="left:{min(at, 99.5):.2f}%;width:{share:.2f}%"></div>'
+    bar = f'<div class="bar" style="left:min({at:.2f}%, 100% - 3px);width:{share:.2f}%"></div>'
     said = "" if step.total and step.said in ("SUCCESS", "LEFT") else step.said
     took = "-" if step.outcome == SKIPPED else span(step.seconds(now))
     words = f"{step.label}: {step.outcome}, {took}"
@@ -148,11 +148,13 @@ def _commands(part: Part) -> str:
 
 
 def _command(record: Record, event: CommandStarted) -> str:
-    first, *rest = event.text.splitlines() or [""]
-    phase = f'<span class="soft"> {escape(record.phase)}, on {escape(event.host)}</span>'
     effect = f'<span class="effect {escape(event.effect)}">{escape(event.effect)}</span>'
-    head = f"{_time(record)}{effect}<code>{escape(first)}</code>{phase}"
-    return f"<details><summary>{head}</summary><pre>{escape(event.text)}</pre></details>" if rest else head
+    place = " on ".join(escape(word) for word in (record.phase, event.host) if word)
+    head = f'{_time(record)}{effect}<span class="soft">{place}</span>'
+    short = f"<code>{escape(brief(event.text))}</code>"
+    if "\n" not in event.text:
+        return f"{head}<br>{short}"
+    return f"<details><summary>{head}<br>{short}</summary><pre>{escape(event.text)}</pre></details>"
 
 
 def _time(record: Record) -> str:

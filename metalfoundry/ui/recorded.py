@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +97,20 @@ def recorded(base: Path, wanted: str) -> list[Part]:
     while len(parts) < LONGEST_CHAIN and (earlier := known.pop(parts[0].story.earlier, None)) is not None:
         parts.insert(0, _part(earlier))
     return parts
+
+
+def brief(text: str) -> str:
+    """What a command is about, in one line: of a script its parts, or what its first comment says."""
+    first, _, script = text.partition("\n")
+    if not script:
+        return first
+    parts = re.findall(r"^\s*part \S+ (.+?)(?: <<'\w+'| </dev/null)?$", script, re.MULTILINE)
+    action = re.search(r"^ACTION=(\w+)$", script, re.MULTILINE)
+    comment = re.search(r"^# (?!shellcheck)(.+)$", script, re.MULTILINE)
+    if action:
+        parts.append(f"guard.sh {action[1]}")
+    parts = [part for part in parts if part != "sh -s"]
+    return "; ".join(parts) or (f"sh: {comment[1]}" if comment else first)
 
 
 def _part(run: KeptRun) -> Part:

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from metalfoundry.ui.recorded import Part
+from metalfoundry.ui.recorded import Part, brief
 from metalfoundry.ui.timeline import cut, span, timeline
 
 EVIDENCE_LINES = 8
@@ -99,6 +99,6 @@ def _commands(part: Part, width: int) -> list[Text]:
     for record, event in sent:
         head = f"  {record.time.astimezone():%H:%M:%S} {event.effect:<7} {event.host}: "
         line = Text(head, style="dim")
-        line.append(cut(event.text.splitlines()[0] if event.text else "", max(20, width - 1 - line.cell_len)))
+        line.append(cut(brief(event.text), max(20, width - 1 - line.cell_len)))
         lines.append(line)
     return lines
