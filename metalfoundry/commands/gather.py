@@ -54,7 +54,7 @@ def cluster(kubectl: Kubectl, wanted: Wanted) -> Command:
     }
     asked = ("smee0", "smee1") if wanted.smee else ()
     parts = [Part(name, ("result", name)) for name in (*_STARTED, *asked)]
-    parts += [list_guards(), Part("addresses", ("addresses",)), Part("clock", ("date", "-u", "+%s"))]
+    parts += [list_guards(), Part("addresses", ("addresses",)), Part("clock", ("date", "-u", "+%s.%N"))]
     return read_only(*parts, functions=f"{smee.FUNCTIONS}{_cluster(kubectl, words)}begin\n")
 
 
@@ -76,7 +76,7 @@ def machine(marker: str = "", cloud_init: bool = False, tail: int = AGENT_TAIL) 
         Part("bootkit", ("bootkit_log", str(BOOTKIT_TAIL))),
         Part("containers", ("containers",)),
         Part("around", ("around",)),
-        Part("clock", ("date", "-u", "+%s")),
+        Part("clock", ("date", "-u", "+%s.%N")),
     ]
     return read_only(*parts, functions=_text("surroundings.sh"))
 
@@ -107,12 +107,12 @@ def no_such_type(outcome: Outcome | None) -> bool:
     return outcome is not None and not outcome.ok and refusal(outcome.exit_status, outcome.stderr) is Refusal.NO_CRD
 
 
-def read_number(outcome: Outcome | None) -> float | None:
-    """One number."""
-    try:
-        return float(outcome.stdout.strip()) if outcome else None
-    except ValueError:
+def read_clock(outcome: Outcome | None) -> float | None:
+    """Seconds since 1970; in whole seconds where that system's date knows no %N."""
+    seconds, _, fraction = (outcome.stdout.strip() if outcome else "").partition(".")
+    if not seconds.isdigit():
         return None
+    return float(f"{seconds}.{fraction}") if fraction.isdigit() else float(seconds)
 
 
 def read_surroundings(outcomes: Mapping[str, Outcome], seen: Surroundings) -> Surroundings:

@@ -152,6 +152,6 @@ def _changed(host: Host, key: ServerKey | None) -> bool:
 def _clock(site: Site, outcomes: Mapping[str, Outcome]) -> tuple[datetime, float]:
     """The time there, and how far it is ahead of ours; ours where it did not say."""
     here = site.clock.now().wall
-    told = gather.read_number(outcomes.get("clock"))
+    told = gather.read_clock(outcomes.get("clock"))
     there = datetime.fromtimestamp(told, UTC) if told is not None else here
     return there, (there - here).total_seconds()

@@ -25,6 +25,7 @@ KEYS = {
     "machine",
     "resumes",
     "schema", "run", "server", "verdict", "exit_code", "error", "netboot", "phases", "actions", "remote_commands",
+    "diagnosis",
     "seconds",
 }  # fmt: skip
 
