@@ -8,23 +8,30 @@ from metalfoundry.commands.loglines import AGENT, BOOTKIT, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
+from metalfoundry.diagnosis.rules.connect import complaint_of
 from metalfoundry.diagnosis.situation import agent_spoke
 
 _HOOK = "tinkerbell/hook images/hook-bootkit/main.go"
 _PULL = ("image pull failure", "bootstrapping tink-worker failed")
+_STARTED = ("Starting tink-worker container", "bootstrapper finished")
 _NO_NET = ("network is unreachable", "no route to host", "network unreachable")
 _EXPIRED = "certificate has expired or is not yet valid"
 _SPECIFIED = "'docker_registry' and/or 'tink_worker_image' NOT specified"
 _SKEW_SECONDS = 300.0
 
 
+def _still(facts: Facts, line: LogLine | None) -> LogLine | None:
+    """The bootkit's line, unless an agent was started, or heard, after it."""
+    if line is None:
+        return None
+    lines = facts.log(BOOTKIT)
+    started = any(item.has(*_STARTED) for item in lines[lines.index(line) + 1 :])
+    heard = any(item.time and line.time and item.time > line.time for item in facts.log(AGENT))
+    return None if started or heard else line
+
+
 def _pull_failure(facts: Facts) -> LogLine | None:
-    """The bootkit's last failure to pull, unless an agent was heard after it."""
-    line = facts.find(BOOTKIT, *_PULL)
-    later = line is not None and any(
-        item.time is not None and line.time is not None and item.time > line.time for item in facts.log(AGENT)
-    )
-    return None if later else line
+    return _still(facts, facts.find(BOOTKIT, *_PULL))
 
 
 def _pull_lines(facts: Facts, *words: str) -> LogLine | None:
@@ -61,7 +68,7 @@ def no_nic(facts: Facts) -> Iterator[Sign]:
 )
 def no_agent_image(facts: Facts) -> Iterator[Sign]:
     """The kernel's command line names no image of the agent."""
-    line = facts.find(BOOTKIT, _SPECIFIED)
+    line = _still(facts, facts.find(BOOTKIT, _SPECIFIED))
     machine = facts.machine_facts
     args = machine.kernel_args if machine and machine.in_hook else None
     missing = args is not None and not ({"docker_registry", "tink_worker_image"} & args.keys())
@@ -136,7 +143,8 @@ def agent_image_pull(facts: Facts) -> Iterator[Sign]:
 )
 def clock_wrong(facts: Facts) -> Iterator[Sign]:
     """The machine's clock is wrong, so certificates count as expired."""
-    line = facts.find((BOOTKIT, AGENT), _EXPIRED)
+    complaint = complaint_of(facts)
+    line = _pull_lines(facts, _EXPIRED) or (complaint if complaint is not None and complaint.has(_EXPIRED) else None)
     machine = seen(facts.machine)
     skew = machine.skew if machine is not None and machine.facts.in_hook else None
     wrong = skew is not None and abs(skew) > _SKEW_SECONDS
@@ -171,7 +179,7 @@ def agent_dead(facts: Facts) -> Iterator[Sign]:
     machine = seen(facts.machine)
     containers = machine.containers if machine is not None and machine.facts.in_hook else None
     ours = [item for item in containers or () if item.name == "tink-worker"]
-    line = facts.find(BOOTKIT, "tink-worker container is not running")
+    line = _still(facts, facts.find(BOOTKIT, "tink-worker container is not running"))
     if any(item.running for item in ours) or (line is None and (containers is None or not ours)):
         return
     shown = [Evidence.of(line)] if line else []

@@ -128,7 +128,7 @@ _FORBIDDEN = ("is forbidden", "Unauthorized", "failed to list", "Failed to watch
     FAILED,
     5,
     link="tinkerbell/tinkerbell tink/controller (leader lease, RBAC, namespace)",
-    explains=("control-plane-down", "template-missing", "hardware-missing"),
+    explains=("control-plane-down",),
 )
 def controller_away(facts: Facts) -> Iterator[Sign]:
     """No controller looks at the Workflow: it is down, may not, or watches another namespace."""
