@@ -28,7 +28,7 @@ guard() { # FOLDER
   # shellcheck disable=SC1091  # written by arm
   . "$DIR/facts" || exit 1
   umask 077
-  WROTE='' SHUT='' WHY='' PROVED=no CLOSED=no ENDING='' STOP='' STOP_AT=0
+  WROTE='' SHUT='' OVER='' WHY='' PROVED=no CLOSED=no ENDING='' STOP='' STOP_AT=0
   CLAIM=unknown BY='' PXE=unknown OPEN='' RV='' HW_UID=''
   API=unknown TRIES=0 READING='' PROOF='' READ_SINCE=0 AGAIN='' NEXT_READ=0 SAW_HW='' SAW_WF=''
   PATCHING='' STANDBY='' PATCH='' PATCH_SINCE=0 REFUSED=0 PATCH_AFTER=0
@@ -154,7 +154,10 @@ workflow() {
   if [ "$event" = DELETED ] || [ "$uid" != "$WORKFLOW_UID" ]; then
     workflow_gone
   else
-    WF_GONE=''
+    WF_GONE='' over=''
+    case $state in SUCCESS | FAILED | TIMEOUT) over=yes ;; esac
+    [ -z "$BOOT_ACTION" ] || [ "$action" != "$BOOT_ACTION" ] || over=yes
+    if [ -z "$over" ]; then OVER=''; elif [ -z "$OVER" ]; then OVER=$NOW; fi
     case $state in
       RUNNING)
         if [ "$UNTIL" = running ]; then
@@ -174,7 +177,9 @@ workflow() {
 
 workflow_gone() {
   WF_GONE=yes
-  [ -z "$WORKFLOW_UID" ] || shut deleted
+  [ -n "$WORKFLOW_UID" ] || return 0
+  [ -n "$OVER" ] || OVER=$NOW
+  shut deleted
 }
 
 announce() {
@@ -247,6 +252,7 @@ tick() {
   [ "$NOW" -lt "$EXPIRES" ] || shut expired
   [ "$STOP_AT" = 0 ] || [ "$NOW" -lt "$STOP_AT" ] || finish "$ENDING"
   if [ "$NOW" -ge "$HARD_CAP" ] && [ "$PROVED" = yes ]; then finish hard-cap; fi
+  [ -z "$OVER" ] || [ "$PROVED" != yes ] || [ $((NOW - OVER)) -lt "$LINGER" ] || finish over
   [ "$NOW" -lt $((HARD_CAP + 3600)) ] || finish gave-up
   # kubectl has its own time limit; this one is for what hangs before it, such as a credential helper.
   [ -z "$READING" ] || [ $((NOW - READ_SINCE)) -lt 20 ] || slay "$KID_READ"
@@ -609,7 +615,8 @@ furnish() {
     done
     printf '%s\n' "WORKFLOW=$(quoted "${WORKFLOW:-}")" "WORKFLOW_UID=$(quoted "${WORKFLOW_UID:-}")" \
       "KUBECTL=$(quoted "${KUBECTL:-kubectl}")" "BOOT_ACTION=$(quoted "${BOOT_ACTION:-}")" \
-      "UNTIL=${UNTIL:-running}" "TICK=${TICK:-3}" "RETRY=${RETRY:-3}" "REREAD=${REREAD:-30}" "export PATH HOME"
+      "UNTIL=${UNTIL:-running}" "TICK=${TICK:-3}" "RETRY=${RETRY:-3}" "REREAD=${REREAD:-30}" "LINGER=${LINGER:-5}" \
+      "export PATH HOME"
     [ -z "${KUBECONFIG:-}" ] || printf '%s\n' "export KUBECONFIG=$(quoted "$KUBECONFIG")"
   } >"$DIR/facts" && guard_text >"$DIR/guard.sh" && printf '%s\n' "$NONCE" >"$DIR/nonce" &&
     printf '%s\n' "$EXPIRES" >"$DIR/expires" && mkfifo "$DIR/events" "$DIR/life" "$DIR/patch"
@@ -734,7 +741,8 @@ row() { # FOLDER RUN: run, hardware, state, pid, expires (epoch), last line of t
     "$(tail -n 1 "$1/log" 2>/dev/null)"
 }
 
-reap_one() { # FOLDER RUN
+reap_one() { # FOLDER RUN; where HARDWARE is named, only its guards
+  [ -z "${HARDWARE:-}" ] || grep -qxF "HARDWARE='$HARDWARE'" "$1/facts" 2>/dev/null || return 0
   case $(state_of "$1") in ended | dead) rm -rf "$1" && printf '%s\n' "$2" ;; esac
 }
 

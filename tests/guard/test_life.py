@@ -188,8 +188,17 @@ def test_list_log_and_reap(guard: Client, cluster: FakeCluster) -> None:
     cluster.put_hardware(run=None)
     guard.ended("claim-gone")
     assert guard.raw(guard.text("list")).stdout.split("\t")[2] == "ended"
-    assert guard.raw(guard.text("reap")).stdout == f"{RUN}\n"
+    assert guard.raw(guard.text("reap", HARDWARE="anvi")).stdout == ""  # of another server
+    assert guard.raw(guard.text("reap", HARDWARE="anvil")).stdout == f"{RUN}\n"
     assert list(guard.root.iterdir()) == []
+
+
+def test_reap_without_a_hardware_is_for_all(guard: Client, cluster: FakeCluster) -> None:
+    guard.armed()
+    cluster.put_hardware(run=None)
+    guard.ended("claim-gone")
+    del guard.values["HARDWARE"]
+    assert guard.raw(guard.text("reap")).stdout == f"{RUN}\n"
 
 
 def tools(folder: Path, *without: str, **instead: str) -> str:
@@ -238,3 +247,29 @@ def test_where_logind_kills_systemd_run_is_used(guard: Client, cluster: FakeClus
     assert "--user --quiet --collect" in said.read_text()
     cluster.put_workflow("RUNNING")
     guard.logged("closed reason=running")
+
+
+@pytest.mark.parametrize(
+    ("state", "action"), [("SUCCESS", ""), ("FAILED", ""), ("STATE_TIMEOUT", ""), ("RUNNING", "reboot")]
+)
+def test_ends_by_itself_when_the_workflow_is_over(guard: Client, cluster: FakeCluster, state: str, action: str) -> None:
+    guard.armed(BOOT_ACTION="reboot", LINGER="0")
+    cluster.put_workflow("RUNNING", "stream")
+    guard.logged("closed reason=running")
+    assert guard.send("alive")["proved"] == "yes"
+    cluster.put_workflow(state, action)
+    guard.ended("over window=closed")
+    assert guard.send("disarm")["end"] == "over"
+
+
+def test_stays_while_the_window_of_a_workflow_that_is_over_cannot_be_closed(
+    guard: Client, cluster: FakeCluster
+) -> None:
+    guard.armed(LINGER="0")
+    cluster.flag("refuse")
+    cluster.put_workflow("SUCCESS")
+    guard.logged("close-refused")
+    assert guard.processes()
+    cluster.flag("refuse", on=False)
+    guard.ended("over window=closed")
+    assert not cluster.open
