@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.base import Command
 from metalfoundry.commands.script import Part
 
 _END = "METALFOUNDRY_GUARD"
@@ -37,7 +37,7 @@ class Guard:
         until_end: bool,
         lease: float,
         hard_cap: float,
-    ) -> Command:
+    ) -> Part:
         """Start it, detached from this session. `lease` and `hard_cap`: seconds from now, by the jump host's clock."""
         words = {
             "NAMESPACE": namespace,
@@ -49,7 +49,7 @@ class Guard:
             "BOOT_ACTION": boot_action,
             "UNTIL": "end" if until_end else "running",
         }
-        return Command(("sh", "-s"), stdin=_text("arm", self._words() | words), effect=Effect.WRITE)
+        return Part("arm", ("sh", "-s"), _text("arm", self._words() | words))
 
     def alive(self, wait: int = 10) -> Command:
         """Whether it guards; asked over a new exec. Waits up to `wait` seconds for its watch to be established."""
@@ -72,9 +72,9 @@ def list_guards() -> Part:
     return Part("guards", ("sh", "-s"), _text("list", {}))
 
 
-def reap_guards() -> Part:
-    """Remove what ended and dead guards left behind; print their runs."""
-    return Part("reaped", ("sh", "-s"), _text("reap", {}))
+def reap_guards(hardware: str = "") -> Part:
+    """Remove what ended and dead guards (of one Hardware) left behind; print their runs."""
+    return Part("reaped", ("sh", "-s"), _text("reap", {"HARDWARE": hardware} if hardware else {}))
 
 
 def guard_log(run: str) -> Part:

@@ -8,10 +8,10 @@ from metalfoundry.commands import netboot
 from metalfoundry.commands.base import Effect
 from metalfoundry.commands.netboot import BY_HAND, ClaimSeen
 from metalfoundry.model.errors import ClaimedError, PreflightError, WorkflowFailed
-from metalfoundry.model.events import ClaimChanged, Notice, WindowChanged
+from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice, WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
-from metalfoundry.runs.manual import break_claim
+from metalfoundry.runs.manual import break_claim, settle
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone
 from metalfoundry.site.proof import Proof
@@ -26,7 +26,7 @@ UNRUN = ("", "PREPARING", "PENDING")
 class Followed:
     """How the run that was followed ended: `state` is the Workflow's last one, "DELETED" when it was removed.
 
-    `ended`: the run gave its claim back; otherwise another run took the server, or the claim was broken (`how`).
+    `ended`: the run gave its claim back; otherwise `how`: another run took it up, the claim was broken, or expired.
     """
 
     run: str
@@ -39,42 +39,74 @@ class Followed:
 def attach(site: Site, server: Server) -> Followed:
     """Follow the run that holds `server` until it ends, from events alone; nothing is written.
 
-    Raises ClaimedError when nobody holds the server, or its window was opened by hand.
+    A run whose client is gone is over when its claim has expired, whatever the machine does. Raises PreflightError
+    when nobody holds the server, ClaimedError when its window was opened by hand.
     """
     claim = _claim(site, server)
     here = site.on(site.bus.scoped(run=claim.run, server=server.name))
     here.bus.emit(ClaimChanged("followed", claim.note.holder))
-    progress = Progress(here.bus, here.clock)
-    state, window = "", False
+    following = _Following(here, claim, Progress(here.bus, here.clock))
     deadline = Deadline.after(site.clock, LONGEST_SECONDS)
-    for seen in Cluster(here).watch(claim.note.workflow, server.hardware, deadline):
-        if isinstance(seen, Workflow):
-            progress.take(seen)
-            state = seen.state
-        elif isinstance(seen, Gone):
-            state = "DELETED"
-        elif isinstance(seen, Hardware):
-            if bool(seen.open_interfaces()) != window:
-                window = not window
-                here.bus.emit(
-                    WindowChanged("open" if window else "closed", expires=claim.note.expires if window else "")
-                )
-            found = netboot.claim_of(seen)
-            if found is None or found.run != claim.run:
-                progress.stop()
-                how = netboot.broken(seen) if found is None else f"taken up by {found.note.holder} as {found.run}"
-                return Followed(claim.run, claim.note.holder, state, ended=not how, how=how)
-            claim = found
+    try:
+        for seen in Cluster(here).watch(claim.note.workflow, server.hardware, deadline):
+            end = following.take(seen)
+            if end is not None:
+                return end
+    finally:
+        following.progress.stop()
     raise WorkflowFailed(
         f"{server.name} was followed for a day without an end", next=f"fab status --server {server.name}"
     )
 
 
+@dataclass
+class _Following:
+    """What is known of a run that somebody else leads."""
+
+    site: Site
+    claim: ClaimSeen
+    progress: Progress
+    state: str = ""
+    window: bool = False
+
+    def take(self, seen: Workflow | Gone | Hardware | None) -> Followed | None:
+        """Tell what is new; the end of the run, if this is it."""
+        if isinstance(seen, Workflow):
+            self.progress.take(seen)
+            self.state = seen.state
+        elif isinstance(seen, Gone):
+            self.state = "DELETED"
+        elif isinstance(seen, Hardware):
+            found = netboot.claim_of(seen)
+            self._windows(seen, found)
+            if found is None:
+                return self._over(netboot.broken(seen))
+            if found.run != self.claim.run:
+                return self._over(f"taken up by {found.note.holder} as {found.run}")
+            self.claim = found
+        if not self.claim.live(self.site.clock.now().wall):
+            return self._over(f"its client is gone: the claim expired at {self.claim.note.expires}")
+        return None
+
+    def _windows(self, seen: Hardware, found: ClaimSeen | None) -> None:
+        expires = found.note.expires if found else ""
+        if bool(seen.open_interfaces()) != self.window:
+            self.window = not self.window
+            self.site.bus.emit(
+                WindowChanged("open", expires=expires) if self.window else WindowChanged("closed", "so it is seen")
+            )
+        elif expires and expires != self.claim.note.expires:
+            self.site.bus.emit(LeaseExtended(expires))
+
+    def _over(self, how: str) -> Followed:
+        return Followed(self.claim.run, self.claim.note.holder, self.state, ended=not how, how=how)
+
+
 def cancel(site: Site, server: Server, reason: str) -> Proof:
     """End the run that holds `server`: the window is closed first, then the claim goes, and the runner stops.
 
-    A Workflow that never ran is removed; one that runs goes on in the machine, and is kept. Raises ClaimedError when
-    nobody holds the server.
+    A Workflow that never ran is removed; one that runs goes on in the machine, and is kept. Raises PreflightError when
+    nobody holds the server, ClaimedError when its window was opened by hand, UnsafeError.
     """
     claim = _claim(site, server)
     here = site.on(site.bus.scoped(run=claim.run, server=server.name))
@@ -84,6 +116,8 @@ def cancel(site: Site, server: Server, reason: str) -> Proof:
     if workflow is not None and workflow.state in UNRUN:
         cluster.delete_workflows([workflow.name], deadline, Effect.RESTORE)
         here.bus.emit(Notice(f"removed the Workflow {workflow.name}, which never ran"))
+        # Tinkerbell may have opened netboot for it meanwhile.
+        proof = settle(site, server, claim.run) or proof
     elif workflow is not None and workflow.state == "RUNNING":
         here.bus.emit(Notice(f"the Workflow {workflow.name} runs on in the machine, and boots its disk afterwards"))
     return proof

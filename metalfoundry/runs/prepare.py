@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from metalfoundry.commands.base import Effect
+from metalfoundry.commands.netboot import claim_of
 from metalfoundry.model.errors import PreflightError, WorkflowFailed
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.engine import NEEDED, Needed, Run
@@ -24,9 +25,16 @@ class Claim:
         return NEEDED
 
     def act(self, run: Run[Job]) -> None:
-        """Annotate. Raises ClaimedError when another run was quicker."""
-        run.undo("close netboot and give the claim back", lambda: run.job.window.end("the run failed"))
-        run.job.window.claim.take(run.job.hardware)
+        """Annotate. Raises ClaimedError when another run was quicker.
+
+        An earlier run's window may be open, and its guard leaves with its claim: ours is armed in the same exec.
+        """
+        job = run.job
+        run.undo("close netboot and give the claim back", lambda: job.window.end("the run failed"))
+        assert job.hardware is not None and job.document is not None
+        window, earlier = job.window, claim_of(job.hardware)
+        guard = [window.guard.arming(job.document.name, job.boot_action, window.claim.lease)] if earlier else []
+        window.claim.take(job.hardware, then=guard)
         run.say(f"held by {run.job.site.holder} as {run.id}")
 
 
@@ -116,6 +124,9 @@ def _remove_unrun(job: Job) -> None:
     if job.running or job.options.keep_workflow or job.document is None:
         return
     deadline = Deadline.after(job.site.clock, READ_SECONDS)
+    holds = claim_of(job.cluster.hardware(job.server.hardware, deadline).hardware)
+    if holds is not None and holds.run != job.run:  # who took this run up goes on with its Workflow
+        return
     seen = job.cluster.workflow(job.document.name, deadline)
     if seen is not None and seen.state in ("", "PREPARING", "PENDING"):
         job.cluster.delete_workflows([job.document.name], deadline, Effect.RESTORE)

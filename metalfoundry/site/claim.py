@@ -23,6 +23,7 @@ LEASE_SECONDS = 600.0
 WRITE_SECONDS = 60.0
 BEAT_SECONDS = 20.0
 RELEASE_SECONDS = 20.0
+FRESH_SECONDS = 10.0
 
 
 class Claim:
@@ -51,9 +52,9 @@ class Claim:
         self.workflow = ""
         self.resumes = ""
 
-    def take(self, hardware: Hardware | None) -> None:
-        """Take the server. Raises ClaimedError when a live run holds it; an expired claim is taken over, and so is
-        that of the run `resumes`, whose client then loses it.
+    def take(self, hardware: Hardware | None, then: Sequence[Part] = ()) -> None:
+        """Take the server, and run `then` in the same exec. Raises ClaimedError when a live run holds it; an expired
+        claim is taken over, and so is that of the run `resumes`, whose client then loses it.
         """
         deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
         self.hardware = hardware or self._cluster.hardware(self._server.hardware, deadline).hardware
@@ -63,13 +64,13 @@ class Claim:
             self.note = self.new_note(self.hardware)
             operations = netboot.claim(self.hardware, self.run, self.note)
             try:
-                seen = self._cluster.patch(self._server.hardware, operations, deadline)
+                seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then)
             except TransportError as error:
                 self.note = self.note if error.sent else None
                 raise
-            self.hardware = seen.hardware
-            if self.ours(self.hardware):
-                self._held_until(self._site.clock.now().wall + timedelta(seconds=self.lease))
+            self.sighted(seen.hardware)
+            if self.ours(seen.hardware):
+                self._next_beat = self._site.clock.now().mono + self.lease / 3
                 state = "taken over" if previous else "taken"
                 self._site.bus.emit(ClaimChanged(state, previous.note.holder if previous else self._site.holder))
                 return
@@ -102,17 +103,20 @@ class Claim:
         self.refuse_lost(seen.hardware)
         if netboot.claim_of(seen.hardware) == ClaimSeen(self.run, note):
             self.note = note
-            self._held_until(expires)
+            self.sighted(seen.hardware)
+            self._next_beat = self._site.clock.now().mono + self.lease / 3
             self._site.bus.emit(LeaseExtended(note.expires))
 
     def check(self, host: Host, command: Command) -> None:
-        """Refuse a WRITE once the claim is lost; after a sleep longer than the lease the claim is read first."""
+        """Refuse a WRITE once the claim is lost; where it was not seen for FRESH_SECONDS, as after a sleep, it is read
+        first: only a patch carries its own test of it."""
         if command.effect is not Effect.WRITE or self.note is None:
             return
         if self.lost is None and self._site.clock.now().wall > self._trusted_until:
             deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
-            self.refuse_lost(self._cluster.hardware(self._server.hardware, deadline).hardware)
-            self._trusted_until = self._site.clock.now().wall + timedelta(seconds=self.lease)
+            seen = self._cluster.hardware(self._server.hardware, deadline).hardware
+            self.refuse_lost(seen)
+            self.sighted(seen)
         if self.lost is not None:
             raise self.lost
 
@@ -190,6 +194,12 @@ class Claim:
             return
         self.refuse_lost(hardware)
 
+    def sighted(self, hardware: Hardware) -> None:
+        """Keep the object as it was read just now; for FRESH_SECONDS it is believed that the claim stands."""
+        self.hardware = hardware
+        if self.ours(hardware):
+            self._trusted_until = self._site.clock.now().wall + timedelta(seconds=FRESH_SECONDS)
+
     def refuse_lost(self, hardware: Hardware) -> None:
         """Raise ClaimedError, now and at every later WRITE, when `hardware` does not carry our run id."""
         seen = netboot.claim_of(hardware)
@@ -209,10 +219,6 @@ class Claim:
             raise MetalfoundryError(f"{self._server.name} is not claimed", next="claim it first")
         self.note = replace(self.note, phase=self._phase if self._phase == netboot.BY_HAND else phase)
         return self.note
-
-    def _held_until(self, expires: datetime) -> None:
-        self._trusted_until = expires
-        self._next_beat = self._site.clock.now().mono + self.lease / 3
 
 
 def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:

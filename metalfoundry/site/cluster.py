@@ -125,14 +125,15 @@ class Cluster:
         effect: Effect = Effect.WRITE,
         ask_smee_for: str | None = None,
         also: Sequence[Part] = (),
+        then: Sequence[Part] = (),
     ) -> Patched:
-        """Patch one Hardware object and read it again, in one exec; `also` are parts run before the patch.
+        """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it.
 
         A refused patch is no error here: kube-apiserver gives no reason, the object read afterwards does.
         """
         reads = [self._site.kubectl.get(HARDWARE, name), *self._smee_parts(ask_smee_for)]
         writes = [self._site.kubectl.patch(name, operations)] if operations else []
-        command = script([*also, *writes, *reads], effect=effect, functions=smee.FUNCTIONS)
+        command = script([*also, *writes, *then, *reads], effect=effect, functions=smee.FUNCTIONS)
         try:
             outcomes = self._run(command, deadline)
         except (LinkLost, DeadlineExceeded) as error:

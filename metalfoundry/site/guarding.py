@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import secrets
 
-from metalfoundry.commands.guard import REFUSED_BY_LOGIND, Guard, read_words
+from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.guard import REFUSED_BY_LOGIND, Guard, read_words, reap_guards
 from metalfoundry.commands.script import Part
 from metalfoundry.model.errors import PreflightError, TransportError
 from metalfoundry.model.events import GuardChanged
@@ -38,7 +39,22 @@ class Guarding:
     def arm(self, workflow: str, boot_action: str | None, lease: float) -> None:
         """Start it and see it guard, over a new exec. Raises PreflightError when it does not; it is ended then."""
         deadline = Deadline.after(self._site.clock, ARM_SECONDS)
-        command = self._guard.arm(
+        if not self.armed:
+            self._start(self.arming(workflow, boot_action, lease), deadline)
+        alive = self._site.transport.run(self._site.jump, self._guard.alive(), deadline)
+        words = read_words(alive.stdout)
+        self.shut = words.get("shut", "")
+        if not alive.ok:
+            raise self._not_armed(f"{alive.stderr}\n{alive.stdout}".strip(), alive.exit_status)
+        self._site.bus.emit(GuardChanged("armed", f"pid {words.get('pid', '?')} on {self._site.jump.name}"))
+
+    def arming(self, workflow: str, boot_action: str | None, lease: float) -> Part:
+        """The part that starts it: for a claim on a window that may be open already, so that both are one exec.
+
+        `arm` has to follow, and then only sees it guard.
+        """
+        self.armed = True
+        return self._guard.arm(
             kubectl=self._site.kubectl.words,
             namespace=self._site.kubectl.namespace,
             hardware=self._server.hardware,
@@ -48,8 +64,24 @@ class Guarding:
             lease=lease,
             hard_cap=self.hard_cap,
         )
-        self.armed = True
+
+    def extend(self, lease: float) -> list[Part]:
+        """The part that lets it hold for `lease` more seconds; none where it is not armed."""
+        return [self._guard.extend(lease)] if self.armed else []
+
+    def disarm(self) -> list[Part]:
+        """The parts that end it, and remove what guards of earlier runs on this server left; none if not armed."""
+        return [self._guard.disarm(), reap_guards(self._server.hardware)] if self.armed else []
+
+    def disarmed(self) -> None:
+        """Its end was asked for together with the release of the claim, without which it ends by itself."""
+        if self.armed:
+            self.armed = False
+            self._site.bus.emit(GuardChanged("disarmed"))
+
+    def _start(self, part: Part, deadline: Deadline) -> None:
         try:
+            command = Command(part.argv, stdin=part.stdin, effect=Effect.WRITE)
             armed = self._site.transport.run(self._site.jump, command, deadline)
             if not armed.ok:
                 self.armed = False
@@ -58,26 +90,6 @@ class Guarding:
             if not error.sent:
                 self.armed = False
                 raise
-        alive = self._site.transport.run(self._site.jump, self._guard.alive(), deadline)
-        words = read_words(alive.stdout)
-        self.shut = words.get("shut", "")
-        if not alive.ok:
-            raise self._not_armed(f"{alive.stderr}\n{alive.stdout}".strip(), alive.exit_status)
-        self._site.bus.emit(GuardChanged("armed", f"pid {words.get('pid', '?')} on {self._site.jump.name}"))
-
-    def extend(self, lease: float) -> list[Part]:
-        """The part that lets it hold for `lease` more seconds; none where it is not armed."""
-        return [self._guard.extend(lease)] if self.armed else []
-
-    def disarm(self) -> list[Part]:
-        """The part that ends it; none where it is not armed."""
-        return [self._guard.disarm()] if self.armed else []
-
-    def disarmed(self) -> None:
-        """Its end was asked for together with the release of the claim, without which it ends by itself."""
-        if self.armed:
-            self.armed = False
-            self._site.bus.emit(GuardChanged("disarmed"))
 
     def _not_armed(self, said: str, status: int) -> PreflightError:
         step = "look at ~/.local/state/metalfoundry/guards there; is there room, and are sh, mkfifo and setsid?"

@@ -23,7 +23,7 @@ from metalfoundry.commands import netboot, smee
 from metalfoundry.commands.base import Effect
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.netboot import ClaimSeen
-from metalfoundry.model.errors import MetalfoundryError, UnsafeError
+from metalfoundry.model.errors import MetalfoundryError, PreflightError, TransportError, UnsafeError
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
@@ -87,8 +87,17 @@ class Window:
         return self.hardware.interfaces[0].mac or None
 
     def arm(self, workflow: str, boot_action: str | None) -> None:
-        """Set the guard that closes the window without us. Raises PreflightError when it is not seen alive."""
-        self.guard.arm(workflow, boot_action, self.claim.lease)
+        """Set the guard that closes the window without us. Raises PreflightError when it is not seen alive, and
+        ClaimedError when the reason is that our claim is gone: a guard without its claim ends.
+        """
+        try:
+            self.guard.arm(workflow, boot_action, self.claim.lease)
+        except TransportError:
+            raise
+        except PreflightError:
+            deadline = Deadline.after(self.site.clock, WRITE_SECONDS)
+            self.claim.refuse_lost(self._cluster.hardware(self._server.hardware, deadline).hardware)
+            raise
 
     def beat(self) -> None:
         """Keep claim and guard alive; cheap when nothing is due. Raises ClaimedError when the claim is lost."""
@@ -236,7 +245,7 @@ class Window:
 
     def _patch(self, operations: list[dict[str, Any]], deadline: Deadline, effect: Effect) -> Patched:
         seen = self._cluster.patch(self._server.hardware, operations, deadline, effect=effect, ask_smee_for=self.mac)
-        self.claim.hardware = seen.hardware
+        self.claim.sighted(seen.hardware)
         return seen
 
     def _held(self) -> Hardware:

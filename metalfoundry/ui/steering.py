@@ -17,11 +17,11 @@ from metalfoundry.transport.clock import SystemClock
 from metalfoundry.ui import journal
 from metalfoundry.ui.looking import table_of
 
-FAILED, TIMED_OUT = 31, 32
+TAKEN, FAILED, TIMED_OUT = 20, 31, 32
 
 
 def attach(foundry: Foundry, servers: Sequence[Server], json: bool) -> int:
-    """Follow one server's run; the exit code says how its Workflow ended."""
+    """Follow one server's run; the exit code says how its Workflow ended, TAKEN that somebody ended the run."""
     if len(servers) != 1:
         raise UsageError("one server at a time can be followed", next=f"fab attach {servers[0].name}")
     seen = foundry.attach(servers[0].name)
@@ -32,7 +32,7 @@ def attach(foundry: Foundry, servers: Sequence[Server], json: bool) -> int:
         print(f"the run of {seen.holder} has ended, {words}")
     else:
         print(f"the run of {seen.holder} was ended: {seen.how}")
-    return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0)
+    return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0 if seen.ended else TAKEN)
 
 
 def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: bool, ask: bool) -> None:
