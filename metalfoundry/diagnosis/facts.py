@@ -137,6 +137,13 @@ class Facts:
         return self.configured.mac or (interface.mac if interface else "") or ""
 
     @property
+    def addresses(self) -> frozenset[str]:
+        """The machine's own addresses, by inventory and Hardware; loopback names nobody."""
+        interface = self.interface
+        found = (self.configured.address, interface.address if interface else None)
+        return frozenset(item for item in found if item and not item.startswith("127."))
+
+    @property
     def open_interfaces(self) -> tuple[Interface, ...]:
         """Interfaces that may netboot now; empty where the Hardware was not seen."""
         hardware = seen(self.hardware)

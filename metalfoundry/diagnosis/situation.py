@@ -56,8 +56,7 @@ def status(workflow: Workflow, words: str = "") -> Evidence:
 def smee_lines(facts: Facts) -> Iterator[LogLine]:
     """Smee's lines about this machine (by MAC or address), the last first; only those that `asked_since` lets count."""
     since = asked_since(facts)
-    interface = facts.interface
-    names = {facts.mac, facts.configured.address, interface.address if interface else None} - {"", None}
+    names = facts.addresses | ({facts.mac} - {""})
     for line in reversed(facts.log(SMEE)):
         if line.host in names and (since is None or line.time is None or line.time >= since):
             yield line

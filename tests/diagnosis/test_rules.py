@@ -98,6 +98,14 @@ def test_with_nothing_seen_at_all_the_answer_says_so() -> None:
     assert exit_code(found) == 31
 
 
+def test_the_schema_of_a_finding() -> None:
+    found = judge(FIRES[0].facts)[0].to_json()
+    assert list(found) == [
+        *("id", "certainty", "stage", "what", "evidence", "remedy", "advice", "exit_code", "numbers", "link"),
+    ]
+    assert list(found["evidence"][0]) == ["source", "time", "line", "raw"]
+
+
 def test_fields_lists_every_fact() -> None:
     others = {"name", "now", "configured", "logs"}
     assert {item.name for item in fields(Facts)} == set(FIELDS) | others

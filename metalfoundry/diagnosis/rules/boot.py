@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from metalfoundry.commands.loglines import SMEE, mac_in
+from metalfoundry.commands.loglines import SMEE, LogLine, mac_in
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.diagnosis.findings import FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
@@ -122,18 +122,30 @@ def mac_mismatch(facts: Facts) -> Iterator[Sign]:
     elif own and not own & known:
         shown = Evidence("machine", "its interfaces are " + ", ".join(sorted(own)))
         yield Sign(Certainty.CERTAIN, f"no interface of the machine has a MAC that {listed}", (shown,), show, advice)
+    elif facts.open_interfaces and (unknown := _unknown_refused(facts, known)):
+        one = len({line.host for line in unknown}) == 1
+        what = f"Smee refused {unknown[0].host}, which no Hardware has; if that is this machine: {listed}"
+        yield Sign(Certainty.LIKELY if one else Certainty.POSSIBLE, what, (Evidence.of(unknown[0]),), show, advice)
     elif facts.open_interfaces and (smee_says(facts) is False or facts.configured.mac not in (None, *known)):
         shown = Evidence("Smee", f"has no script for {facts.mac}, though the Hardware allows netboot")
         yield Sign(Certainty.LIKELY, f"Smee does not know {facts.mac}; {listed}", (shown,), show, advice)
+
+
+def _unknown_refused(facts: Facts, known: set[str]) -> list[LogLine]:
+    """Refusals of foreign MACs while this one should have come, and did not. (The log is cut to those that no other
+    Hardware has.)"""
+    since = asked_since(facts)
+    if facts.machine_facts is not None or since is None or any(smee_lines(facts)):
+        return []
+    lines = (line for line in reversed(facts.log(SMEE)) if line.has(DENIED) and mac_in(line.host))
+    return [line for line in lines if line.host not in known and line.time is not None and line.time >= since]
 
 
 def _refused_stranger(facts: Facts, text: str, host: str, known: set[str], own: set[str]) -> bool:
     """A refusal of a MAC that the Hardware lacks, though it is one of the machine's, or asked from its address."""
     if not mac_in(host) or host in known or not (DENIED in text or text.endswith((": 404", ": 403"))):
         return False
-    interface = facts.interface
-    address = facts.configured.address or (interface.address if interface else None)
-    return host in own or (address is not None and f"from {address}:" in text)
+    return host in own or any(f"from {address}:" in text for address in facts.addresses)
 
 
 @rule("not-rebooted", Stage.BOOT, NEVER_INSTALLED, 13, link="the machine's own uptime", explains=("never-netbooted",))
