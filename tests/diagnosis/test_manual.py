@@ -47,3 +47,7 @@ def test_each_rule_names_its_source_and_says_what_is_wrong() -> None:
             or rule.title.startswith(("iPXE", "kexec", "cexec", "toggle", "tink", "bootMode"))
         )
         assert "|" not in rule.title + rule.link
+
+
+if __name__ == "__main__":  # the rows to paste after a change of rules: python -m tests.diagnosis.test_manual
+    print("\n".join([*catalogue(), "", *beyond()]))
