@@ -13,6 +13,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 from metalfoundry.ui import lab_tasks, netboot_tasks, run_tasks
+from metalfoundry.ui.completion import completion
 from metalfoundry.ui.report_task import report
 from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, watching, words
 
@@ -163,7 +164,7 @@ def _options(workflow: str, workflow_name: str, template: str, *rest: Any) -> Op
 
 
 ns = Collection()
-for one in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, report):
+for one in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, report, completion):
     ns.add_task(one)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
