@@ -58,7 +58,10 @@ def provision(
     events: str = "",
     json: bool = False,
 ) -> None:
-    """Re-install servers, with netboot open only until the installer runs: fab provision colo-server-01"""
+    """Re-install servers, with netboot open for one boot.
+
+    Example: fab provision colo-server-01
+    """
     from metalfoundry.ui.journal import Journal, home
 
     check_names(c, "provision", name, provision)
@@ -75,7 +78,10 @@ def provision(
 
 @task(auto_shortflags=False, help=words("server", "inventory", "json"))
 def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool = False) -> None:
-    """Where every server stands, from one remote command: fab status"""
+    """Where every server stands.
+
+    Example: fab status
+    """
     from metalfoundry.ui import looking
 
     with opened(c, inventory, json) as foundry:
@@ -96,7 +102,10 @@ def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool 
 def troubleshoot(
     c: Context, name: str, inventory: str = INVENTORY, all: bool = False, bundle: str = "", json: bool = False
 ) -> None:
-    """Why it hangs, the line that proves it, and the next command: fab troubleshoot colo-server-01"""
+    """Why it hangs, the proof, and the next command.
+
+    Example: fab troubleshoot colo-server-01
+    """
     from metalfoundry.ui import troubleshooting
 
     check_names(c, "troubleshoot", name, troubleshoot)
@@ -127,7 +136,10 @@ def logs(
     tail: int = 0,
     json: bool = False,
 ) -> None:
-    """What machine, Smee, tink-server and controller say about it, by time: fab logs colo-server-01 --follow"""
+    """What the logs of all parts say of it, by time.
+
+    Example: fab logs colo-server-01 --follow
+    """
     from metalfoundry.ui import reading
 
     check_names(c, "logs", name, logs)
@@ -137,7 +149,10 @@ def logs(
 
 @task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
 def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
-    """The one-time step: make a closed netboot block where the Hardware has none: fab init all"""
+    """Once: a closed netboot block where there is none.
+
+    Example: fab init all
+    """
     from metalfoundry.ui import looking
 
     check_names(c, "init", name, init)

@@ -85,8 +85,16 @@ def test_the_readme_lists_every_task() -> None:
     tasks = dict(ns.task_names)
     assert sorted(words[0] for words in listed) == sorted(tasks)
     for name, *argument in listed:
-        takes_name = "name" in inspect.signature(ns[name].body).parameters
-        assert argument == (["NAME"] if takes_name else []), name
+        first = [*inspect.signature(ns[name].body).parameters][1:2]
+        assert argument == [word.upper() for word in first if word in ("name", "run")], name
+
+
+@pytest.mark.parametrize("name", sorted(ns.task_names))
+def test_every_task_has_one_line_in_the_list_and_an_example_in_its_help(name: str) -> None:
+    first, *rest = inspect.cleandoc(ns[name].body.__doc__ or "").splitlines()
+    assert first.endswith(".") and len(first) <= 57
+    examples = [line for line in rest if line.startswith("Example: ")]
+    assert len(examples) == 1 and "fab " in examples[0]
 
 
 def test_the_readmes_inventory_is_one(tmp_path: Path) -> None:

@@ -18,7 +18,10 @@ from invoke.context import Context
     },
 )
 def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab", real: bool = False) -> None:
-    """Start the embedded lab in the background, and say how to use it: fab lab.up --scenario reboot-last"""
+    """Start the embedded lab in the background.
+
+    Example: fab lab.up --scenario reboot-last
+    """
     from metalfoundry.ui import laboratory
 
     laboratory.up(scenario, speed, dir, real)
@@ -26,7 +29,10 @@ def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".la
 
 @task(name="down", auto_shortflags=False, help={"dir": "where the lab keeps its files (default: .lab)"})
 def down(c: Context, dir: str = ".lab") -> None:
-    """Stop the embedded lab: fab lab.down"""
+    """Stop the embedded lab.
+
+    Example: fab lab.down
+    """
     from metalfoundry.ui import laboratory
 
     laboratory.down(dir)

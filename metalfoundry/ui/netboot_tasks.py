@@ -18,7 +18,10 @@ from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, words
 def open_(
     c: Context, name: str, inventory: str = INVENTORY, reason: str = "", minutes: int = 10, yes: bool = False
 ) -> None:
-    """Open netboot by hand: the next boot wipes the server! fab netboot.open anvil --minutes 5"""
+    """Open netboot by hand: the next boot wipes the server.
+
+    Example: fab netboot.open anvil --minutes 5
+    """
     from metalfoundry.ui import windows
 
     check_names(c, "netboot.open", name, open_)
@@ -28,7 +31,10 @@ def open_(
 
 @task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
 def close(c: Context, name: str, inventory: str = INVENTORY) -> None:
-    """Close netboot and prove it: fab netboot.close anvil"""
+    """Close netboot and prove it.
+
+    Example: fab netboot.close anvil
+    """
     from metalfoundry.ui import windows
 
     check_names(c, "netboot.close", name, close)
@@ -38,7 +44,10 @@ def close(c: Context, name: str, inventory: str = INVENTORY) -> None:
 
 @task(auto_shortflags=False, help=words("server", "inventory", "json"))
 def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool = False) -> None:
-    """Whose netboot is open, and until when: fab netboot.status"""
+    """Whose netboot is open, and until when.
+
+    Example: fab netboot.status
+    """
     from metalfoundry.ui import looking
 
     with opened(c, inventory, json) as foundry:
@@ -47,7 +56,10 @@ def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool 
 
 @task(auto_shortflags=False, help=words("inventory", "json", close="close what nobody holds"))
 def audit(c: Context, inventory: str = INVENTORY, close: bool = False, json: bool = False) -> None:
-    """Every open window; ends with 40 while one is open that nobody holds: fab netboot.audit --close"""
+    """Every open window; 40 while nobody holds one.
+
+    Example: fab netboot.audit --close
+    """
     from metalfoundry.ui import windows
 
     with opened(c, inventory, json) as foundry:
@@ -61,7 +73,10 @@ def audit(c: Context, inventory: str = INVENTORY, close: bool = False, json: boo
     help=words("name", "inventory", "reason", run="the run id of the claim, as fab status shows it"),
 )
 def break_(c: Context, name: str, run: str = "", inventory: str = INVENTORY, reason: str = "") -> None:
-    """Take a server from a dead run, with its window closed: fab netboot.break anvil --run ID --reason WHY"""
+    """Take a server from a dead run, its window closed.
+
+    Example: fab netboot.break anvil --run ID --reason WHY
+    """
     from metalfoundry.ui import windows
 
     check_names(c, "netboot.break", name, break_)
@@ -74,7 +89,10 @@ def break_(c: Context, name: str, run: str = "", inventory: str = INVENTORY, rea
     help=words("inventory", "json", reap="remove what guards that are over have left", log="print one run's guard log"),
 )
 def guards(c: Context, inventory: str = INVENTORY, reap: bool = False, log: str = "", json: bool = False) -> None:
-    """The guards on the jump host: fab netboot.guards"""
+    """The guards on the jump host.
+
+    Example: fab netboot.guards
+    """
     from metalfoundry.ui import windows
 
     with opened(c, inventory, json) as foundry:
@@ -101,7 +119,10 @@ def sweeper(
     print: bool = False,
     json: bool = False,
 ) -> None:
-    """The CronJob that closes what nobody else closes, should the jump host die: fab netboot.sweeper --install"""
+    """The CronJob that closes what nobody else closes.
+
+    Example: fab netboot.sweeper --install
+    """
     from metalfoundry.ui import windows
 
     with opened(c, inventory, json or print) as foundry:

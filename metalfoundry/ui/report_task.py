@@ -29,7 +29,10 @@ if TYPE_CHECKING:
     ),
 )
 def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
-    """What came of a run, as a picture of its phases: fab report colo-server-01 --html report.html"""
+    """What came of a run, as a picture or a page.
+
+    Example: fab report colo-server-01 --html report.html
+    """
     if run in ("--help", "-h", "help"):
         print_help("report", report, "RUN")
         return

@@ -12,7 +12,10 @@ from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, words
 
 @task(positional=["name"], auto_shortflags=False, help=words("name", "inventory", "events", "json"))
 def attach(c: Context, name: str, inventory: str = INVENTORY, events: str = "", json: bool = False) -> None:
-    """Follow a run that another terminal or laptop started: fab attach colo-server-01"""
+    """Follow a run that somebody else started.
+
+    Example: fab attach colo-server-01
+    """
     from metalfoundry.ui import steering
 
     check_names(c, "attach", name, attach)
@@ -28,7 +31,10 @@ def attach(c: Context, name: str, inventory: str = INVENTORY, events: str = "", 
 def cancel(
     c: Context, name: str, inventory: str = INVENTORY, reason: str = "", reboot: bool = False, yes: bool = False
 ) -> None:
-    """End a run from elsewhere, its window closed first: fab cancel colo-server-01 --reason "wrong image" """
+    """End a run from elsewhere, its window closed first.
+
+    Example: fab cancel colo-server-01 --reason "wrong image"
+    """
     from metalfoundry.ui import steering
 
     check_names(c, "cancel", name, cancel)
@@ -38,7 +44,10 @@ def cancel(
 
 @task(auto_shortflags=False, default=True, help=words("json"))
 def list_(c: Context, json: bool = False) -> None:
-    """The runs recorded on this computer: fab runs"""
+    """The runs recorded on this computer.
+
+    Example: fab runs
+    """
     from metalfoundry.ui import steering
 
     with boundary():
@@ -47,7 +56,10 @@ def list_(c: Context, json: bool = False) -> None:
 
 @task(auto_shortflags=False, help={"older": "how old a run must be to be removed: 30d, 12h"})
 def clean(c: Context, older: str = "30d") -> None:
-    """Remove the records of old runs: fab runs.clean --older 30d"""
+    """Remove the records of old runs.
+
+    Example: fab runs.clean --older 30d
+    """
     from metalfoundry.ui import steering
 
     with boundary():

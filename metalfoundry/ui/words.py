@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
@@ -113,7 +114,7 @@ def check_names(c: Context, command: str, name: str, task: Any) -> None:
 
 def print_help(command: str, task: Task[Any], takes: str = "NAME[,NAME…]") -> None:
     """Usage, what it does, and its flags; `takes` is what stands after the command."""
-    print(f"Usage: fab {command} {takes} [--options]\n\n{task.__doc__}\n\nOptions:")
+    print(f"Usage: fab {command} {takes} [--options]\n\n{cleandoc(task.__doc__ or '')}\n\nOptions:")
     for flags, text in ParserContext(command, args=task.get_arguments()).help_tuples():
         print(f"  {flags:<28} {text or ''}")
 
