@@ -34,6 +34,9 @@ class Body(Protocol):
     def reboot(self, *, kexec: bool = False) -> None:
         """Go down now."""
 
+    def power_fails(self) -> bool:
+        """Go down as by a cut of power, once in a machine's life; whether it happened."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -132,9 +135,7 @@ class Agent:
         if fault in _ERRORS:
             self._pace.wait(0.3, down)
             return Ending("FAILED", _ERRORS[fault].format(image=action["image"]))
-        if fault is Fault.POWER_CUT:
-            self._pace.wait(0.3, down)
-            body.reboot()
+        if fault is Fault.POWER_CUT and body.power_fails():
             return Ending("")
         if fault in (Fault.TIMEOUT, Fault.STUCK):
             seconds = limit if fault is Fault.TIMEOUT else 1e6

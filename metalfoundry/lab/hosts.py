@@ -97,6 +97,7 @@ class Listener:
         self._muted: list[asyncio.StreamWriter] = []
         self._hosts: set[SshHost] = set()
         self.children = Children()
+        self.accepted = 0  # connections, over its whole life
 
     def open(self, make: Callable[[Children], SshHost], host_key: asyncssh.SSHKey) -> None:
         """Listen with that host key; `make` gives the server of each connection."""
@@ -125,6 +126,7 @@ class Listener:
             host = make(self.children)
             host.gone = self._hosts.discard
             self._hosts.add(host)
+            self.accepted += 1
             return host
 
         self._acceptor = await asyncssh.listen(
@@ -198,6 +200,11 @@ class JumpHost:
     def port(self) -> int:
         """Where it is reached."""
         return self.wire.port
+
+    @property
+    def accepted(self) -> int:
+        """How many connections there were."""
+        return self._listener.accepted if self._listener else 0
 
     def cut_links(self) -> int:
         """Cut every connection; commands live on. Returns how many there were."""

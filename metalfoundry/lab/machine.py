@@ -14,6 +14,7 @@ from pathlib import Path
 import asyncssh
 
 from metalfoundry.lab.agent import Agent
+from metalfoundry.lab.body import Body, spoilt
 from metalfoundry.lab.bootkit import Bootkit
 from metalfoundry.lab.hosts import Listener, SshHost
 from metalfoundry.lab.journal import Journal
@@ -83,6 +84,11 @@ class Machine:
         """Its SSH port on loopback, the same for its whole life."""
         return self._listener.port
 
+    @property
+    def accepted(self) -> int:
+        """How many SSH connections there were."""
+        return self._listener.accepted
+
     def start(self) -> None:
         """Power on; the first system is up when this returns."""
         self._folder.mkdir(parents=True)
@@ -103,9 +109,14 @@ class Machine:
         self._listener.release()
         os.close(self._control)
 
-    def reboot(self) -> None:
-        """As `reboot` typed on the machine."""
+    def reboot(self, *, kexec: bool = False) -> None:
+        """As `reboot` typed on the machine; with `kexec` without firmware."""
+        self._kexec = kexec
         self._down.set()
+
+    def install(self) -> None:
+        """The disk now holds the new system."""
+        self.disk = self._make(Kind.NEW)
 
     def power_cut(self) -> None:
         """As the plug pulled and put back: nothing is said to anybody."""
@@ -192,7 +203,7 @@ class Machine:
     def _hook(self, cmdline: str) -> None:
         system = self._make(Kind.HOOK)
         log = system.root / ".tink-worker.log"
-        body = _Body(self, len(self.boots) + 1)
+        body = Body(self, len(self.boots) + 1)
         agent = Agent(
             self.metal.mac,
             self.metal.ip,
@@ -202,7 +213,7 @@ class Machine:
             self._world.journal,
             log,
         )
-        self._up(system, _spoilt(cmdline, self.scenario.trouble), ssh=self.scenario.hook_ssh)
+        self._up(system, spoilt(cmdline, self.scenario.trouble), ssh=self.scenario.hook_ssh)
         if self.scenario.trouble is Trouble.GRPC:
             (system.root / ".no-grpc").touch()
         if Fault.NO_SPACE in self.scenario.faults.values():
@@ -266,35 +277,3 @@ class Machine:
             self.log.append(f"<{line}>")
             if line == "reboot":
                 self.reboot()
-
-
-def _spoilt(cmdline: str, trouble: Trouble | None) -> str:
-    """The command line as Smee's settings made it."""
-    if trouble is Trouble.NO_IMAGE:
-        return " ".join(word for word in cmdline.split(" ") if not word.startswith("tink_worker_image="))
-    return cmdline.replace("tinkerbell_tls=false", "tinkerbell_tls=true") if trouble is Trouble.TLS else cmdline
-
-
-class _Body:
-    """The machine in the hands of one boot's agent: what comes after the next boot is not its business."""
-
-    def __init__(self, machine: Machine, boot: int) -> None:
-        self._machine = machine
-        self._boot = boot
-
-    def wipe(self) -> None:
-        machine = self._machine
-        machine.wiped += 1
-        if machine.scenario.disk_takes:
-            machine.disk = None
-
-    def written(self, environment: dict[str, str]) -> None:
-        machine = self._machine
-        if machine.scenario.disk_takes:
-            machine.disk = machine._make(Kind.NEW)
-
-    def reboot(self, *, kexec: bool = False) -> None:
-        machine = self._machine
-        if len(machine.boots) == self._boot and machine.state == "hook":
-            machine._kexec = kexec
-            machine.reboot()

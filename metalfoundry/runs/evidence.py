@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from metalfoundry.commands import gather
+from metalfoundry.commands import gather, ssh
 from metalfoundry.commands.guard import read_guards
 from metalfoundry.commands.loglines import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
 from metalfoundry.commands.loglines import read_log as read_lines
@@ -31,7 +31,8 @@ _FROM_PODS = (ACTION, CONSOLE, SMEE, SERVER, CONTROLLER, WEB)
 def facts_of(site: Site, name: str, server: Server, cluster: ClusterLook, machine: MachineLook) -> Facts:
     """Everything that both looks gave, about `server`; where `name` is a Workflow's, about that one."""
     survey = cluster.survey
-    facts = _of_objects(Facts(name, cluster.at, _configured(site, server, cluster)), survey, cluster)
+    in_hook = machine.seen is not None and machine.seen.facts.in_hook
+    facts = _of_objects(Facts(name, cluster.at, _configured(site, server, cluster, in_hook)), survey, cluster)
     facts = replace(
         facts,
         guards=_guards(cluster),
@@ -55,24 +56,19 @@ def concerned(workflows: Iterable[Workflow], hardware: Hardware | None, server: 
 
 
 def in_question(workflows: Sequence[Workflow], name: str) -> Workflow | None:
-    """The one of that name; else a live one before a finished one, then the youngest."""
+    """The one of that name; else a live one before a finished one, the youngest, one that waits."""
     named = next((item for item in workflows if item.name == name), None)
-    return named or max(workflows, key=lambda item: (item.live, item.meta.created), default=None)
+    return named or max(workflows, key=lambda item: (item.live, item.meta.created, not item.has_run), default=None)
 
 
-def _configured(site: Site, server: Server, cluster: ClusterLook) -> Configured:
-    address = server.address
-    known = site.inventory.site
-    login = [f"{server.user}@{address}"] if address else []
-    jump = f"{known.jump.user}@{known.jump.address}" if known.jump.user else known.jump.address
-    way = ["-J", f"{jump}:{known.jump.port}" if known.jump.port else jump] if server.via == "jump" else []
-    port = ["-p", str(server.port)] if server.port else []
+def _configured(site: Site, server: Server, cluster: ClusterLook, in_hook: bool) -> Configured:
+    address, known = server.address, site.inventory.site
     return Configured(
         server=server.name,
         hardware=server.hardware,
         namespace=known.namespace,
         kubectl=known.kubectl,
-        ssh=("ssh", *way, *port, *login) if login else (),
+        ssh=_ssh(site, server, cluster, in_hook),
         mac=server.mac,
         address=address,
         smee=known.smee,
@@ -80,6 +76,16 @@ def _configured(site: Site, server: Server, cluster: ClusterLook) -> Configured:
         timeouts=site.inventory.timeouts,
         verify=server.verify,
     )
+
+
+def _ssh(site: Site, server: Server, cluster: ClusterLook, in_hook: bool) -> tuple[str, ...]:
+    address = server.address or address_of(cluster.survey.hardware.get(server.hardware))
+    return ssh.words(server.host(site.inventory.site, address), any_key=in_hook) if address else ()
+
+
+def address_of(hardware: Hardware | None) -> str | None:
+    """Where the Hardware says that the machine answers."""
+    return next((item.address for item in hardware.interfaces if item.address), None) if hardware else None
 
 
 def _of_objects(facts: Facts, survey: Survey, cluster: ClusterLook) -> Facts:

@@ -13,8 +13,8 @@ from metalfoundry.commands.logs import merged
 from metalfoundry.diagnosis.facts import NotSeen, Seen, about, seen
 from metalfoundry.model.errors import MetalfoundryError, UsageError
 from metalfoundry.model.inventory import Server
-from metalfoundry.runs.evidence import concerned, names_of
-from metalfoundry.runs.troubleshoot import address_of, gathered, known_server
+from metalfoundry.runs.evidence import address_of, concerned, names_of
+from metalfoundry.runs.troubleshoot import gathered, known_server
 from metalfoundry.site import logs
 from metalfoundry.site.gathering import look_at_cluster
 from metalfoundry.site.site import Site

@@ -16,8 +16,7 @@ from metalfoundry.diagnosis.findings import Finding
 from metalfoundry.diagnosis.judge import exit_code, judge
 from metalfoundry.diagnosis.witnesses import Witnesses, hear
 from metalfoundry.model.inventory import Server
-from metalfoundry.model.resources import Hardware
-from metalfoundry.runs.evidence import concerned, facts_of, in_question
+from metalfoundry.runs.evidence import address_of, concerned, facts_of, in_question
 from metalfoundry.site.cluster import Cluster, Survey
 from metalfoundry.site.gathering import ClusterLook, MachineLook, look_at_cluster, look_at_machine
 from metalfoundry.site.site import Site
@@ -154,11 +153,6 @@ def _look(site: Site, server: Server, address: str | None, deadline: Deadline) -
 def _look_now(site: Site, server: Server, cluster: ClusterLook, deadline: Deadline) -> MachineLook:
     survey = cluster.survey
     return look_at_machine(site, server, address_of(survey.hardware.get(server.hardware)), deadline)
-
-
-def address_of(hardware: Hardware | None) -> str | None:
-    """Where the Hardware says that the machine answers."""
-    return next((item.address for item in hardware.interfaces if item.address), None) if hardware else None
 
 
 def _servers(site: Site, survey: Survey) -> list[Server]:

@@ -1,0 +1,41 @@
+"""OpenSSH's own words for the way to a host, for a person to paste."""
+
+from __future__ import annotations
+
+import shlex
+
+from metalfoundry.model.hosts import Host
+
+
+def words(host: Host, *, any_key: bool = False) -> tuple[str, ...]:
+    """`ssh …` up to the command; `any_key` for HookOS, which makes a new host key at each boot.
+
+    A jump host with an identity or a known_hosts of its own needs its own ssh: -J would not give them to it.
+    """
+    found = ["ssh", *_options(host, any_key)]
+    if host.via is not None:
+        own = _options(host.via, False)
+        if own:
+            found += [
+                "-o",
+                f"ProxyCommand={shlex.join(['ssh', *own, *_port(host.via), '-W', '%h:%p', _login(host.via)])}",
+            ]
+        else:
+            jump = _login(host.via)
+            found += ["-J", f"{jump}:{host.via.port}" if host.via.port else jump]
+    return (*found, *_port(host), _login(host))
+
+
+def _options(host: Host, any_key: bool) -> list[str]:
+    known = "/dev/null" if any_key else host.known_hosts
+    found = ["-i", host.identity] if host.identity else []
+    found += ["-o", f"UserKnownHostsFile={known}"] if known else []
+    return found + (["-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR"] if any_key else [])
+
+
+def _port(host: Host) -> list[str]:
+    return ["-p", str(host.port)] if host.port else []
+
+
+def _login(host: Host) -> str:
+    return f"{host.user}@{host.address}" if host.user else host.address
