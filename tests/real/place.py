@@ -1,0 +1,111 @@
+"""A lab on OpenSSH's sshd and a real kube-apiserver, with a clock on the jump host that a test may put forward."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from metalfoundry.lab.kube import Kube
+from metalfoundry.lab.scenarios import Scenario
+from metalfoundry.lab.store import Store, StoreError
+from metalfoundry.lab.world import Lab
+from tests.realtier import need_kubectl
+
+DATE = """\
+#!/bin/sh
+[ "$*" = +%s ] || exec {date} "$@"
+echo $(($({date} +%s) + $(cat {folder}/forward)))
+"""
+
+
+@contextmanager
+def real_lab(kube: Kube, folder: Path, story: str | Scenario, speed: float, servers: Sequence[str]) -> Iterator[Lab]:
+    """Such a lab, in a namespace of its own."""
+    namespace = f"real-{os.urandom(4).hex()}"
+    config = kube.kubeconfig(folder / "kubeconfig", namespace=namespace)
+    with Lab(
+        folder / "lab", story, speed, servers, store=kube.store(namespace), namespace=namespace,
+        kubectl=str(need_kubectl("1.33")), kubeconfig=str(config), real_sshd=True,
+    ) as lab:  # fmt: skip
+        forward(lab, 0)
+        date = lab.folder / "bin" / "date"
+        date.write_text(DATE.format(date=shutil.which("date"), folder=lab.folder))
+        date.chmod(0o755)
+        yield lab
+
+
+def forward(lab: Lab, seconds: int) -> None:
+    """Put the jump host's clock forward."""
+    (lab.folder / "forward").write_text(f"{seconds}\n")
+
+
+def until(holds: Callable[[], bool], seconds: float, what: str = "") -> None:
+    """Wait for something that nobody announces; a failure after `seconds`."""
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, what
+        time.sleep(0.05)
+
+
+@dataclass
+class Seen:
+    """When what was first seen in the cluster, by server: seconds of one monotonic clock."""
+
+    running: dict[str, float] = field(default_factory=dict)
+    boot_action: dict[str, float] = field(default_factory=dict)
+    opened: dict[str, float] = field(default_factory=dict)
+    closed: dict[str, float] = field(default_factory=dict)  # the last close
+
+    def workflows(self, obj: dict[str, Any], now: float) -> None:
+        name, status = obj["spec"]["hardwareRef"], obj.get("status", {})
+        if status.get("state") == "RUNNING":
+            self.running.setdefault(name, now)
+            current = status.get("currentState", {})
+            if (current.get("actionName"), current.get("state")) == ("reboot-into-os", "RUNNING"):
+                self.boot_action.setdefault(name, now)
+
+    def hardware(self, obj: dict[str, Any], now: float) -> None:
+        name = obj["metadata"]["name"]
+        if _is_open(obj):
+            self.opened.setdefault(name, now)
+            self.closed.pop(name, None)
+        elif name in self.opened:
+            self.closed.setdefault(name, now)
+
+
+@contextmanager
+def watched(store: Store) -> Iterator[Seen]:
+    """Follow all Hardware and Workflows of a namespace."""
+    seen, stop = Seen(), threading.Event()
+
+    def follow(kind: str, take: Callable[[dict[str, Any], float], None]) -> None:
+        while not stop.is_set():
+            with suppress(StoreError):  # a watch that was idle too long
+                for event, obj in store.watch(kind, stop):
+                    if event != "DELETED":
+                        take(obj, time.monotonic())
+
+    pairs = (("workflows", seen.workflows), ("hardware", seen.hardware))
+    threads = [threading.Thread(target=follow, args=pair) for pair in pairs]
+    for thread in threads:
+        thread.start()
+    yield seen
+    stop.set()
+    for thread in threads:
+        thread.join(10)
+
+
+def is_open(store: Store, name: str) -> bool:
+    """Whether the server would be installed at its next boot."""
+    return _is_open(store.get("hardware", name))
+
+
+def _is_open(obj: dict[str, Any]) -> bool:
+    return any(interface.get("netboot", {}).get("allowPXE") for interface in obj["spec"]["interfaces"])
