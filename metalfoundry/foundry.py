@@ -34,6 +34,7 @@ from metalfoundry.site.site import Site
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Cancel, Clock, SystemClock
 from metalfoundry.transport.gates import CancelGate, Gated, PlanGate
+from metalfoundry.transport.local import Local, Shell
 
 
 class Foundry:
@@ -46,13 +47,15 @@ class Foundry:
         sinks: Iterable[Sink] = (),
         clock: Clock | None = None,
         transport: Transport | None = None,
+        local: Local | None = None,
     ) -> None:
-        """`sinks` get every Record; `clock` and `transport` default to the real ones."""
+        """`sinks` get every Record; `clock`, `transport` and `local` default to the real ones."""
         self.inventory = inventory
         self.clock = clock or SystemClock()
         self.stop = Cancel()
         self._bus = Bus(lambda: self.clock.now().wall, list(sinks))
         self._transport = transport or _ssh(self.clock)
+        self._local = local or Shell()
 
     @classmethod
     def load(cls, path: str | Path = "inventory.yaml", *, sinks: Iterable[Sink] = ()) -> Foundry:
@@ -175,7 +178,7 @@ class Foundry:
     def _site(self, planning: bool = False) -> Site:
         gate = PlanGate() if planning else CancelGate(self.stop)
         gated = Gated(self._transport, [gate], self.clock)
-        return Site(self.inventory, gated, gated, self.clock, self._bus, self.stop).on(self._bus)
+        return Site(self.inventory, gated, gated, self.clock, self._bus, self.stop, local=self._local).on(self._bus)
 
 
 def _ssh(clock: Clock) -> Transport:

@@ -22,7 +22,7 @@ DOORS = {
     "invoke": ("ui/", "fab.py"),
     "asyncssh": ("lab/",),
     "time": ("transport/clock.py", "lab/"),
-    "subprocess": ("lab/",),
+    "subprocess": ("lab/", "transport/local.py"),
     "asyncio": ("lab/",),
     "urllib.request": ("lab/",),
     "http": ("lab/",),

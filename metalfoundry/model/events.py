@@ -165,6 +165,23 @@ class MachineSeen(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class HookStarted(Event):
+    """One of the operator's own commands begins, on this computer."""
+
+    hook: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookEnded(Event):
+    """The end of every HookStarted; `exit_status` None when it had to be ended, `error` empty when it went well."""
+
+    hook: str
+    exit_status: int | None
+    seconds: float
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Notice(Event):
     """A line for the operator; `level` is info or warning."""
 

@@ -71,6 +71,18 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
+class Hooks:
+    """The operator's own commands by the turn of a run at which they run; `timeout` in seconds, for each."""
+
+    before: str | None = None
+    opened: str | None = None
+    installed: str | None = None
+    verified: str | None = None
+    failed: str | None = None
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
 class Server:
     """One server as declared. None means: as the Hardware object says (`address`, `mac`), or as ssh_config says
     (`port`, `identity`, `known_hosts`). `mac` is in lower case; paths are absolute. At most one of `workflow` and
@@ -129,6 +141,7 @@ class Inventory:
     servers: Mapping[str, Server] = field(hash=False)
     timeouts: Timeouts
     path: Path
+    hooks: Hooks = Hooks()
 
     def server(self, name: str) -> Server:
         """The server of this name; raises InventoryError that names the nearest one and lists all."""
@@ -191,8 +204,8 @@ def _dotted(place: tuple[str | int, ...]) -> str:
 def _inventory(keys: InventoryKeys, path: Path) -> Inventory:
     defaults = keys.defaults.model_dump(exclude_unset=True)
     servers = {name: _server(name, defaults, server, path.parent) for name, server in keys.servers.items()}
-    timeouts = Timeouts(**keys.timeouts.model_dump())
-    return Inventory(_site(keys.site, path.parent), MappingProxyType(servers), timeouts, path)
+    timeouts, hooks = Timeouts(**keys.timeouts.model_dump()), Hooks(**keys.hooks.model_dump())
+    return Inventory(_site(keys.site, path.parent), MappingProxyType(servers), timeouts, path, hooks)
 
 
 def _site(keys: SiteKeys, base: Path) -> Site:

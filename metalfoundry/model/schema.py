@@ -94,6 +94,7 @@ AbsolutePath = Annotated[str, StringConstraints(pattern=r"^/")]
 _A_PORT = "a port number, 1 to 65535"
 _A_FILE = "a path; ~ is your home, anything relative starts at the inventory's folder"
 _A_SPAN = "a span of time such as 10m, 90s, 1h30m, or a number of seconds"
+_A_COMMAND = "a command for the shell of this computer"
 _A_HOST_KEY = "yes (known keys only) or accept-new (take an unknown key once, refuse a changed one), as in OpenSSH"
 
 
@@ -211,6 +212,17 @@ class TimeoutKeys(Section):
     verify: Span = key(300.0, "for all checks of the new system", _A_SPAN, shown="5m")
 
 
+class HookKeys(Section):
+    """hooks"""
+
+    before: Text | None = key(None, "all is looked at and agreed to; if it fails, nothing is begun", _A_COMMAND)
+    opened: Text | None = key(None, "netboot is open", _A_COMMAND)
+    installed: Text | None = key(None, "the installation is over, and the new system about to boot", _A_COMMAND)
+    verified: Text | None = key(None, "the run is over: the new system is proven", _A_COMMAND)
+    failed: Text | None = key(None, "the run is over, in any other way", _A_COMMAND)
+    timeout: Span = key(30.0, "how long each of them may take", _A_SPAN, shown="30s")
+
+
 class InventoryKeys(Section):
     """The whole file."""
 
@@ -220,3 +232,4 @@ class InventoryKeys(Section):
         ..., "the servers by name", "a mapping with at least one server, such as `servers: {colo-server-01: {}}`"
     )
     timeouts: TimeoutKeys = key(TimeoutKeys(), "how long each stage may take", "a mapping")
+    hooks: HookKeys = key(HookKeys(), "commands of your own at the turns of a run; docs/hooks.md", "a mapping")

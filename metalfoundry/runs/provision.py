@@ -11,11 +11,12 @@ from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated
-from metalfoundry.model.events import RunEnded, RunStarted
+from metalfoundry.model.events import RunEnded, RunStarted, Sink
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.aftermath import LastSeen, diagnosis
 from metalfoundry.runs.engine import Phase, Run, execute
 from metalfoundry.runs.finish import Release, Verify
+from metalfoundry.runs.hooks import Hooks
 from metalfoundry.runs.install import Boot, Close, Install, Open
 from metalfoundry.runs.job import Job, Options
 from metalfoundry.runs.preflight import Preflight
@@ -71,10 +72,12 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     """
     run = run_id(site.clock, server.name)
     recorder = Recorder(run, server.name)
-    job = new_job(site, server, options, run)
+    hooks = Hooks(site.on(site.bus.scoped(run=run, server=server.name)), run, server.name, server.hardware)
+    job = new_job(site, server, replace(options, confirm=hooks.before(options.confirm)), run)
     here, bus = job.site, job.site.bus
     last = LastSeen(job)
-    bus.sinks.extend((recorder, last))
+    sinks: tuple[Sink, ...] = (recorder, last, hooks)
+    bus.sinks.extend(sinks)
     started = here.clock.now().mono
     error: Exception | None = None
     why: Diagnosis | None = None
@@ -84,6 +87,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     except Interrupted as first:
         error = Interrupted(f"interrupted: {job.window.standing()}", next=first.next, signal=first.signal)
     except KeyboardInterrupt as second:
+        hooks.close()
         error = _left(job, second)
         error.__cause__ = second
     except Exception as problem:  # noqa: BLE001 - an error of a run is a result, for one server as for a fleet
@@ -93,11 +97,11 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     finally:
         job.stop_following()
         seconds = here.clock.now().mono - started
-        code = exit_code(error)
-        bus.emit(RunEnded("provisioned" if error is None else "failed", code, seconds))
-        bus.sinks.remove(recorder)
-        bus.sinks.remove(last)
-    report = recorder.report(error, job.window.proof, seconds)
+        report = recorder.report(error, job.window.proof, seconds)
+        hooks.over(report)
+        bus.emit(RunEnded("provisioned" if error is None else "failed", report.exit_code, seconds))
+        for sink in sinks:
+            bus.sinks.remove(sink)
     return replace(report, before=_said(job.before), after=_said(job.after), diagnosis=why)
 
 

@@ -17,6 +17,7 @@ from metalfoundry.model.inventory import Inventory
 from metalfoundry.site.telling import Teller
 from metalfoundry.transport.clock import Cancel, Clock
 from metalfoundry.transport.gates import Gate, Gated
+from metalfoundry.transport.local import Local, Shell
 from metalfoundry.transport.merge import Merge, threaded
 
 T = TypeVar("T")
@@ -58,7 +59,8 @@ def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
 
 @dataclass(frozen=True)
 class Site:
-    """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits."""
+    """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits,
+    `local` the door to programs on this computer."""
 
     inventory: Inventory
     transport: Gated
@@ -67,6 +69,7 @@ class Site:
     bus: Bus
     cancel: Cancel = field(default_factory=Cancel)
     merge: Merge = threaded
+    local: Local = field(default_factory=Shell)
     background: Executor = field(default_factory=Background)
     holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
 

@@ -50,6 +50,7 @@ def _free(path: str) -> bool:
         (schema.VerifyKeys, inventory.Verify),
         (schema.TimeoutKeys, inventory.Timeouts),
         (schema.SiteKeys, inventory.Site),
+        (schema.HookKeys, inventory.Hooks),
         (schema.SweeperKeys, inventory.Sweeper),
     ],
 )
