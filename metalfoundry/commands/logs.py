@@ -40,7 +40,8 @@ def read_pod_line(line: str) -> LogLine | None:
         return read_line(SMEE, line) if line.strip() else None
     name = f"{found['pod']} {found['container']}"
     source = source_of_workload(name, WEB if "hook" in name or "nginx" in name else SMEE)
-    return read_line(source, found["rest"]) if found["rest"].strip() else None
+    read = read_line(source, found["rest"])
+    return read if read.text.strip() else None
 
 
 def merged(logs: Iterable[Iterable[LogLine]]) -> list[LogLine]:

@@ -44,12 +44,17 @@ agent_log() {
   installer || return
   if text=$(in_docker logs tink-worker "--tail=$1" 2>&1); then
     printf '%s\n' "$text"
-  elif command -v journalctl >/dev/null 2>&1; then
-    journalctl -u tink-agent -u tink-agent-setup --no-pager -o cat -n "$1"
-  else
-    printf '%s\n' "$text" >&2
-    return 1
+    return 0
   fi
+  case $text in *'No such container'*) ;; *)
+    if command -v journalctl >/dev/null 2>&1; then
+      journalctl -u tink-agent -u tink-agent-setup --no-pager -o cat -n "$1"
+      return
+    fi
+    ;;
+  esac
+  printf '%s\n' "$text" >&2
+  return 1
 }
 # The first way that gets through is taken for good: `ps` tells which one does.
 follow_agent() {
