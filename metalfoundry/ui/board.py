@@ -65,9 +65,11 @@ class Board:
         if not lanes:
             return []
         double = width < WIDE and len(lanes) * 2 < height
-        shown = lanes if len(lanes) <= height else self._urgent(height - 1)
+        head = width >= NARROW and height > 2
+        room = height - head
+        shown = lanes if len(lanes) <= room else self._urgent(max(1, room - 1))
         columns = _Columns.of(shown, width, now)
-        rows = [columns.heads()] if width >= NARROW and len(shown) < height else []
+        rows = [columns.heads()] if head else []
         for lane in shown:
             rows.append(columns.row(lane, now))
             if double and lane.last and lane.story.end is None:
@@ -81,7 +83,7 @@ class Board:
         rows = self.lines(now, width, 10**6)
         stories = [lane.story for lane in self.lanes.values() if lane.story.phases]
         picture = timeline(stories[0], now, width) if len(stories) == 1 else strips(stories, now, width)
-        return [*rows, Text(""), *picture] if picture else rows
+        return [*rows, Text(""), *picture, Text("")] if picture else rows
 
     def _urgent(self, count: int) -> list[Lane]:
         """What runs before what has ended before what waits, in the usual order."""
@@ -113,7 +115,7 @@ class _Columns:
         label = max((len(step.label) for step in steps), default=0)
         place = max((len(f"{step.index}/{step.total}") for step in steps), default=0)
         spent = max((len(_times(step, now)) for step in steps), default=0)
-        server = min(max((len(lane.server) for lane in lanes), default=8), 14 if narrow else 20)
+        server = min(max(6, *(len(lane.server) for lane in lanes)), 14 if narrow else 20)
         tries = [(False, label, spent), (True, label, spent), (True, min(label, 20), 0), (True, place, 0)]
         for brief, action, times in tries[2 if narrow else 0 :]:
             window = max(0 if narrow else 7 if brief else 25, *(len(_window(lane.story, now, brief)) for lane in lanes))

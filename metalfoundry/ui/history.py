@@ -73,15 +73,19 @@ def seconds_left(story: Story, past: Sequence[PastRun], now: datetime) -> float 
     if current not in order:
         return None
     usual = {title: median(run.phases.get(title, 0.0) for run in past) for title in order}
-    spent = story.phase.seconds(now)
-    here = usual[current] - spent
-    action = story.action
-    if action is not None and current == "Install" and action.outcome == RUNNING:
-        names = list(past[0].actions)
-        later = names[names.index(action.title) :] if action.title in names else []
-        by_action = {name: median(run.actions.get(name, 0.0) for run in past) for name in later}
-        here = sum(by_action.values()) - action.seconds(now) if later else here
-    return max(0.0, here) + sum(usual[title] for title in order[order.index(current) + 1 :])
+    here = max(0.0, usual[current] - story.phase.seconds(now))
+    if current == "Install":
+        here = _of_actions(story, past, now) or here
+    return here + sum(usual[title] for title in order[order.index(current) + 1 :])
+
+
+def _of_actions(story: Story, past: Sequence[PastRun], now: datetime) -> float | None:
+    """What is left of the actions; None where the one that runs was not in the earlier runs."""
+    action, names = story.action, list(past[0].actions)
+    if action is None or action.outcome != RUNNING or action.title not in names:
+        return None
+    first, *later = [median(run.actions.get(name, 0.0) for run in past) for name in names[names.index(action.title) :]]
+    return max(0.0, first - action.seconds(now)) + sum(later)
 
 
 def _template(run: KeptRun) -> str:

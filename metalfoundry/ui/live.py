@@ -21,6 +21,7 @@ from metalfoundry.ui.screen import Above, Screen
 
 __all__ = ["Lines", "Live", "View", "view_for"]
 
+INDENT = 9  # where the time ends
 INTERVAL = 0.25  # seconds between two looks at whether a frame has changed
 
 
@@ -83,7 +84,7 @@ class Live:
         kept = kept or (isinstance(record.event, ClaimChanged) and record.event.state not in ("taken", "given back"))
         text = text_of(record) if kept else None
         if text is not None:
-            self._screen.say_text(text)
+            self._screen.say_text(text, INDENT)
 
     def __enter__(self) -> Live:
         self._screen.paint([Text("opening the site …", style="dim")])

@@ -54,9 +54,11 @@ class Screen:
             else:
                 self._show(said)
 
-    def say_text(self, text: Text) -> None:
-        """Put rich text above the region."""
-        self.say(self._rendered(text))
+    def say_text(self, text: Text, indent: int = 0) -> None:
+        """Put rich text above the region, wrapped at its words; what wraps is indented."""
+        first, *rest = text.wrap(self._console, max(20, self.size[0] - indent))
+        said = [first, *(Text(" " * indent).append_text(line) for line in rest)]
+        self.say("\n".join(self._rendered(line) for line in said))
 
     def hide(self) -> None:
         """Take the region away, for somebody who asks the operator something."""
