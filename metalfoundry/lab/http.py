@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -70,18 +71,20 @@ class ApiClient:
 
     def stream(self, path: str, stop: threading.Event) -> Iterator[Object]:
         """Yield the JSON lines of a chunked answer until it ends or `stop` is set. Raises StoreError."""
-        link = self._open(_TIMEOUT)
+        link, over = self._open(_TIMEOUT), threading.Event()
         try:
             link.request("GET", path, headers=self._headers)
             answer = link.getresponse()
             if answer.status >= 400:
                 raise _refusal(answer.status, _decoded(answer.read().decode()))
-            link.sock.settimeout(_TICK)
+            link.sock.settimeout(None)
+            threading.Thread(target=_shut, args=(link.sock, stop, over), name="lab-stream-end", daemon=True).start()
             yield from _lines(answer, stop)
         except (OSError, http.client.HTTPException) as error:
             if not stop.is_set():
                 raise Unreachable(f"{self.server}: {error}") from error
         finally:
+            over.set()
             link.close()
 
     def close(self) -> None:
@@ -238,13 +241,19 @@ def _uid(obj: Object) -> str:
     return str(obj["metadata"].get("uid"))
 
 
+def _shut(sock: socket.socket, stop: threading.Event, over: threading.Event) -> None:
+    """End a blocking read when `stop` is set. (A file made of a socket can never be read again after a timeout.)"""
+    while not over.wait(_TICK):
+        if stop.is_set():
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+            return
+
+
 def _lines(answer: http.client.HTTPResponse, stop: threading.Event) -> Iterator[Object]:
     rest = b""
     while not stop.is_set():
-        try:
-            part = answer.read1(1 << 16)
-        except TimeoutError:
-            continue
+        part = answer.read1(1 << 16)
         if not part:
             return
         *whole, rest = (rest + part).split(b"\n")

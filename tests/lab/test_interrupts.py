@@ -89,6 +89,7 @@ def cut(folder: Path, phase: str) -> tuple[Ran, bool]:
     """A run whose every line is cut when the phase begins; whether the server is safe afterwards."""
 
     with Lab(folder, speed=SPEED) as lab:
+        tune(lab, timeouts={"netboot": "30s"})  # enough for a link's death to be noticed on a busy computer
         before = hardware(lab)
 
         def scissors(record: Record) -> None:
@@ -179,5 +180,5 @@ def test_a_second_interrupt_leaves_at_once_with_the_same_exit_code(tmp_path: Pat
         _, err = process.communicate(timeout=30)
         assert process.returncode == 143, err
         assert "error: interrupted" in err
-        assert "fab netboot.status" in err
+        assert "now:   " in err
         assert "Traceback" not in err

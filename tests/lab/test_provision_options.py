@@ -159,7 +159,7 @@ def test_a_plan_writes_nothing_and_says_what_a_run_then_says(lab: Lab) -> None:
     assert laid_out([one for one in planned if guard not in one[1]]) == laid_out(
         [one for one in said if guard not in one[1]]
     )
-    assert [phase for phase, text in said if guard in text] == ["Declare", "Release"]
+    assert {phase for phase, text in said if guard in text} == {"Declare", "Release"}
 
 
 def test_keep_the_workflow(lab: Lab) -> None:
@@ -256,7 +256,7 @@ def test_of_two_runs_at_once_the_second_says_who_has_it(lab: Lab) -> None:
     assert first.report is not None
     assert first.report.run in report.error.what
     assert "new disk" in report.error.what
-    assert "netboot.break" in report.error.next
+    assert "--resume" in report.error.next
     assert lab.machine(NAME).wiped == 1
     assert clean(lab, before)
 

@@ -13,6 +13,7 @@ from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.schema import CRDS
 from metalfoundry.lab.store import NotFound, Object, Store
 from metalfoundry.lab.world import Lab
+from metalfoundry.model.events import CommandEnded, CommandStarted
 from tests.lab.bench import Ran, clean, hardware, workflow
 from tests.lab.test_provision import BAD, GOOD, KEPT, provision
 from tests.realtier import REPOSITORY, kube, need_kubectl, required
@@ -30,6 +31,7 @@ MAIN = (
 )
 NEWER = REPOSITORY.parent / "shared" / "data" / "crds" / "v0.25"
 SPEED = 20.0
+QUIET = (CommandStarted, CommandEnded)
 
 
 def emptied(store: Store) -> Store:
@@ -60,7 +62,7 @@ def judge(name: str, seen: tuple[Ran, bool, Object | None]) -> None:
     run, safe, left = seen
     report = run.json
     code = 0 if name in GOOD else BAD[name][1]
-    assert report["exit_code"] == code, report["error"]
+    assert report["exit_code"] == code, [event for event in run.events if not isinstance(event, QUIET)]
     assert report["netboot"]["closed"] is True
     assert safe
     assert (left is not None) is (name in KEPT)
