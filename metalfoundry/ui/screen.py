@@ -58,6 +58,8 @@ class Screen:
         """Put rich text above the region, wrapped at its words; what wraps is indented."""
         first, *rest = text.wrap(self._console, max(20, self.size[0] - indent))
         said = [first, *(Text(" " * indent).append_text(line) for line in rest)]
+        for line in said:
+            line.rstrip()
         self.say("\n".join(self._rendered(line) for line in said))
 
     def hide(self) -> None:

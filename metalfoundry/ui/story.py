@@ -6,7 +6,7 @@ Nothing is made up: what no record has said is empty.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -82,7 +82,8 @@ class Story:
     commands: list[Record] = field(default_factory=list)
 
     def take(self, record: Record) -> None:
-        """Take in one record of this run, in the order of time."""
+        """Take in one record of this run, in the order of time, which counts in milliseconds as in the journal."""
+        record = replace(record, time=record.time.replace(microsecond=record.time.microsecond // 1000 * 1000))
         self.started = self.started or record.time
         self.latest = max(self.latest or record.time, record.time)
         event = record.event
