@@ -101,9 +101,15 @@ class Foundry:
         """Reboot one server over SSH. Raises TransportError, NeverInstalled when it refuses."""
         manual.reboot(self._site(), self.inventory.server(name))
 
-    def status(self, servers: Sequence[Server] | None = None) -> list[Row]:
-        """One row for each server, from one remote command. Raises PreflightError."""
-        return status.status(self._site(), servers or list(self.inventory.servers.values()))
+    def status(self, servers: Sequence[Server] | None = None, *, probe: bool = False) -> list[Row]:
+        """One row for each server, from one remote command; `probe`: each machine is asked what it is, too, at most 3
+        seconds. Raises PreflightError.
+        """
+        return status.status(self._site(), servers or list(self.inventory.servers.values()), probe)
+
+    def watch_status(self, servers: Sequence[Server] | None = None, *, probe: bool = False) -> Iterator[list[Row]]:
+        """As `status`, and all rows again whenever one has changed. Raises PreflightError."""
+        return status.watch(self._site(), servers or list(self.inventory.servers.values()), probe)
 
     def troubleshoot(self, name: str, *, all: bool = False) -> Diagnosis:
         """Why the server, Hardware or Workflow of this name hangs; `all` keeps findings that others explain.
@@ -123,7 +129,7 @@ class Foundry:
     def follow_logs(self, name: str, ask: Ask | None = None) -> Iterator[LogLine | None]:
         """The same as it comes, through reboots and lost links; None about four times a second in silence.
 
-        Never ends by itself: close the iterator, or set `cancel`.
+        Never ends by itself: close the iterator.
         """
         return logs.follow(self._site(), name, ask or Ask())
 

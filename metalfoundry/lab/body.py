@@ -26,10 +26,7 @@ class Body:
 
     def wipe(self) -> None:
         """The disk is being written."""
-        machine = self._machine
-        machine.wiped += 1
-        if machine.scenario.disk_takes:
-            machine.disk = None
+        self._machine.wipe()
 
     def written(self, environment: dict[str, str]) -> None:
         """The disk holds the new system."""

@@ -114,6 +114,14 @@ class Machine:
         self._kexec = kexec
         self._down.set()
 
+    def wipe(self) -> None:
+        """What was on the disk is lost."""
+        with self._changed:
+            self.wiped += 1
+            if self.scenario.disk_takes:
+                self.disk = None
+            self._changed.notify_all()
+
     def install(self) -> None:
         """The disk now holds the new system."""
         self.disk = self._make(Kind.NEW)
