@@ -149,7 +149,7 @@ class _Columns:
         opened = story.netboot == "open"
         line.append(fit(_window(story, now, self.brief), self.window) + " ", style="bold yellow" if opened else "dim")
         spent = story.seconds(now)
-        took = "" if story.started is None else span(spent) if story.end else clock(spent)
+        took = "" if not story.what else span(spent) if story.end else clock(spent)
         line.append(f"{took:>{TIME}}")
         if self.left:
             line.append(" " + fit(_left(lane, now, self.brief), self.left), style="cyan")

@@ -25,7 +25,6 @@ from metalfoundry.model.events import (
     Record,
     WindowChanged,
 )
-from metalfoundry.transport.clock import SystemClock
 
 STYLES = {"ok": "green", "bad": "bold red", "window": "yellow", "dim": "dim", "warning": "yellow"}
 
@@ -43,8 +42,6 @@ class Lines:
             self._console.print(text)
 
     def __enter__(self) -> Lines:
-        """Around runs: something is said before the work begins."""
-        self._console.print(Text(f"{SystemClock().now().wall.astimezone():%H:%M:%S} opening the site …", style="dim"))
         return self
 
     def __exit__(

@@ -87,7 +87,7 @@ class Live:
             self._screen.say_text(text, INDENT)
 
     def __enter__(self) -> Live:
-        self._screen.paint([Text("opening the site …", style="dim")])
+        self._screen.paint([Text(f"{self._clock.now().wall.astimezone():%H:%M:%S} opening the site …", style="dim")])
         self._redirect()
         self._thread = Thread(target=self._keep_painting, name="live view", daemon=True)
         self._thread.start()

@@ -7,7 +7,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 from metalfoundry.ui.boundary import boundary
-from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, words
+from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, watching, words
 
 
 @task(positional=["name"], auto_shortflags=False, help=words("name", "inventory", "events", "json"))
@@ -16,11 +16,12 @@ def attach(c: Context, name: str, inventory: str = INVENTORY, events: str = "", 
 
     Example: fab attach colo-server-01
     """
-    from metalfoundry.ui import steering
-
     check_names(c, "attach", name, attach)
-    with opened(c, inventory, json, events) as foundry:
-        finish(steering.attach(foundry, foundry.servers(name), json))
+    view = watching(json, events)
+    with opened(c, inventory, json, events, view=view) as foundry:
+        from metalfoundry.ui import steering
+
+        finish(steering.attach(foundry, foundry.servers(name), view, json))
 
 
 @task(

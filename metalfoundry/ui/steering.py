@@ -13,26 +13,29 @@ from metalfoundry.foundry import Foundry
 from metalfoundry.model import durations
 from metalfoundry.model.errors import Declined, UsageError
 from metalfoundry.model.inventory import Server
+from metalfoundry.runs.attach import Followed
 from metalfoundry.transport.clock import SystemClock
 from metalfoundry.ui import journal
+from metalfoundry.ui.live import View
 from metalfoundry.ui.looking import table_of
 
 TAKEN, FAILED, TIMED_OUT = 20, 31, 32
 
 
-def attach(foundry: Foundry, servers: Sequence[Server], json: bool) -> int:
+def attach(foundry: Foundry, servers: Sequence[Server], view: View, json: bool) -> int:
     """Follow one server's run; the exit code says how its Workflow ended, TAKEN that somebody ended the run."""
     if len(servers) != 1:
         raise UsageError("one server at a time can be followed", next=f"fab attach {servers[0].name}")
     seen = foundry.attach(servers[0].name)
-    if json:
-        print(jsonlib.dumps(asdict(seen), indent=2))
-    elif seen.ended:
-        words = "and its Workflow was removed, as after a success" if seen.state == "DELETED" else f"at {seen.state}"
-        print(f"the run of {seen.holder} has ended, {words}")
-    else:
-        print(f"the run of {seen.holder} was ended: {seen.how}")
+    view.after(lambda: print(jsonlib.dumps(asdict(seen), indent=2) if json else _ended(seen)))
     return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0 if seen.ended else TAKEN)
+
+
+def _ended(seen: Followed) -> str:
+    if not seen.ended:
+        return f"the run of {seen.holder} was ended: {seen.how}"
+    words = "and its Workflow was removed, as after a success" if seen.state == "DELETED" else f"at {seen.state}"
+    return f"the run of {seen.holder} has ended, {words}"
 
 
 def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: bool, ask: bool) -> None:

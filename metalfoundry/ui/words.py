@@ -76,12 +76,24 @@ def opened(
 
 
 def watching(json: bool, events: str) -> View:
-    """The live view on a terminal; plain lines elsewhere, and on stderr where stdout is for a program."""
+    """The live view on a terminal; plain lines elsewhere, and on stderr where stdout is for a program.
+
+    Something is said first, before anything else is loaded; on a terminal the next line is written over it.
+    """
+    from metalfoundry.transport.clock import SystemClock
+
+    stream = sys.stderr if json or events == "-" else sys.stdout
+    print(
+        f"{SystemClock().now().wall.astimezone():%H:%M:%S} opening the site …",
+        file=stream,
+        end="\r" if stream.isatty() else "\n",
+        flush=True,
+    )
     from metalfoundry.ui.history import KeptHistory
     from metalfoundry.ui.journal import home
     from metalfoundry.ui.live import Lines, view_for
 
-    return Lines(sys.stderr) if json or events == "-" else view_for(sys.stdout, KeptHistory(home()))
+    return Lines(stream) if json or events == "-" else view_for(stream, KeptHistory(home()))
 
 
 @contextmanager
