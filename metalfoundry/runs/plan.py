@@ -65,6 +65,8 @@ def _steps(job: Job) -> Iterator[Step]:
     yield step("Claim", kubectl.patch(name, netboot.claim(job.hardware, job.run, note)))
     for old in job.stale:
         yield step("Quiet", kubectl.delete_workflow(old))
+    guard = job.window.guard
+    yield step("Declare", guard.arming(job.document.name, job.boot_action, job.window.claim.lease))
     yield step("Declare", kubectl.apply(job.document.text))
     opened = job.hardware
     if not job.in_hook:
@@ -78,13 +80,19 @@ def _steps(job: Job) -> Iterator[Step]:
     yield step("Close", kubectl.patch(name, netboot.close(opened, job.run)), Effect.RESTORE)
     if not job.options.keep_workflow:
         yield step("Release", kubectl.delete_workflow(job.document.name), Effect.RESTORE)
+    for part in guard.disarm():
+        yield step("Release", part, Effect.RESTORE)
     claimed = _annotated(job.hardware, {netboot.RUN: job.run, netboot.WINDOW: note.to_json()})
     yield step("Release", kubectl.patch(name, netboot.release(claimed, job.run, note)), Effect.RESTORE)
 
 
 def _shown(part: Part) -> str:
+    """The command as it would be typed; of the guard's script only what is put in front of it."""
     words = " ".join(part.argv)
-    return f"{words} <<'EOF'\n{part.stdin.rstrip()}\nEOF" if part.stdin else words
+    text, guard, _ = part.stdin.partition("guard_text() {")
+    if guard:
+        text += "# guard_text is metalfoundry/commands/guard.sh as it stands"
+    return f"{words} <<'EOF'\n{text.rstrip()}\nEOF" if text else words
 
 
 def _opened(job: Job) -> Hardware:

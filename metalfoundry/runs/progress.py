@@ -39,7 +39,8 @@ class Progress:
     def take(self, workflow: Workflow) -> None:
         """Take in one state of the Workflow and emit what is new in it."""
         before, self.workflow = self.workflow, workflow
-        self.ran = self.ran or workflow.state in ("RUNNING", "POST", "SUCCESS", "FAILED", "TIMEOUT")
+        reported = workflow.state in ("RUNNING", "POST", "SUCCESS")
+        self.ran = self.ran or reported or (workflow.finished and workflow.has_run)
         action = workflow.current.name if workflow.current else ""
         if before is None or (before.state, before.current) != (workflow.state, workflow.current):
             self.bus.emit(WorkflowChanged(workflow.name, workflow.state, action, workflow.template_ref))
