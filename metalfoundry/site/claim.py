@@ -214,10 +214,14 @@ class Claim:
             raise self.lost
 
     def entered(self, phase: str) -> WindowNote:
-        """Our note with another phase, to be written with the next patch; a window by hand stays one."""
+        """Our note with another phase and a whole lease, to be written with the next patch: what opens netboot does it
+        under a live claim, even after a sleep. A window by hand stays one.
+        """
         if self.note is None:
             raise MetalfoundryError(f"{self._server.name} is not claimed", next="claim it first")
-        self.note = replace(self.note, phase=self._phase if self._phase == netboot.BY_HAND else phase)
+        expires = netboot.stamp(self._site.clock.now().wall + timedelta(seconds=self.lease))
+        by_hand = self._phase == netboot.BY_HAND
+        self.note = replace(self.note, phase=self._phase if by_hand else phase, expires=expires)
         return self.note
 
 

@@ -99,7 +99,7 @@ class Row:
 
     case: Case
     code: int
-    events: list[Event] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     report: Report | None = None
     said: list[str] = field(default_factory=list)
     struck: bool = True
@@ -107,6 +107,11 @@ class Row:
     boots: list[str] = field(default_factory=list)
     after: State | None = None
     settled: State | None = None
+
+    @property
+    def events(self) -> list[Event]:
+        """All so far: a look may outlive its run."""
+        return [record.event for record in self.records]
 
     def cells(self) -> list[str]:
         """As in the table."""
@@ -210,8 +215,7 @@ def provision(inventory: Path, case: Case) -> Row:
         load(inventory), sinks=[lambda record: records.append(record)], clock=clock, transport=transport
     ) as foundry:
         report = foundry.provision(case.name)
-    events = [record.event for record in records]
-    return Row(case, report.exit_code, events, report, transport.said, transport.struck)
+    return Row(case, report.exit_code, records, report, transport.said, transport.struck)
 
 
 @contextmanager

@@ -20,7 +20,11 @@ from metalfoundry.model.events import (
 from tests.faults.spoil import Fault, Spoiled
 from tests.faults.table import BESIDE, COMMANDS, DOC, Case, Row, bench, cases, markdown
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    # A link that is cut in the middle of a handshake leaves the lab's own SSH server with a transport it never closed.
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
 CASES = cases()
 WAITING = dict.fromkeys(Spoiled.WAITING, 0)
 CODES: dict[Fault, tuple[int, dict[int | str, int]]] = {  # the usual one, and where it differs
@@ -109,4 +113,5 @@ def test_the_table_in_the_docs_is_this_one(rows: dict[str, Row]) -> None:
     def first(text: str) -> list[list[str]]:
         return [line.split("|")[1:5] for line in text.splitlines() if line.startswith("|")]
 
-    assert first(Path(DOC).read_text()) == first(markdown(list(rows.values())))
+    written = Path(DOC).read_text()
+    assert first(written[written.index("| n |") :]) == first(markdown(list(rows.values())))

@@ -1,0 +1,322 @@
+"""Claim and window under two clients, their guards, a sweeper, Flux, Tinkerbell's toggle and a person with kubectl."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime
+from pathlib import Path
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from metalfoundry.commands.netboot import RUN, WINDOW
+from metalfoundry.lab.memory import MemoryStore
+from metalfoundry.lab.store import Object
+from metalfoundry.model.errors import ClaimedError, MetalfoundryError
+from metalfoundry.model.events import Bus
+from metalfoundry.model.hosts import Host
+from metalfoundry.model.inventory import Inventory, Server, Timeouts
+from metalfoundry.model.inventory import Site as Place
+from metalfoundry.runs import manual
+from metalfoundry.site.site import Site, inline
+from metalfoundry.site.window import Window
+from metalfoundry.transport.clock import FakeClock
+from metalfoundry.transport.gates import Gated
+from tests.properties.cluster import OnStore
+from tests.sweeping import FLUX, sweep
+
+LEASE = 600.0
+SERVER = Server("anvil", "anvil", mac="00:21:9b:a1:dc:c0")
+SITE = Place("colo", Host("jump", "170.9.8.103", "ubuntu"))
+CLIENTS = st.integers(0, 1)
+
+
+class Guarded:
+    """A guard by its documented rule: closes under its own run id, ends when the claim is not its run's."""
+
+    def __init__(self, store: MemoryStore, run: str, expires: float) -> None:
+        self.store, self.run, self.expires = store, run, expires
+        self.shut = False
+
+    def act(self, now: float) -> bool:
+        """One look; False when it has ended."""
+        obj = self.store.get("hardware", "anvil")
+        if obj["metadata"].get("annotations", {}).get(RUN) != self.run:
+            return False
+        self.shut = self.shut or now >= self.expires
+        if self.shut and opened(obj):
+            path = "/spec/interfaces/0/netboot/allowPXE"
+            test = {"op": "test", "path": "/metadata/annotations/metalfoundry.dev~1run", "value": self.run}
+            self.store.patch("hardware", "anvil", [test, {"op": "add", "path": path, "value": False}])
+        return True
+
+
+def opened(obj: Object) -> bool:
+    return bool(obj["spec"]["interfaces"][0].get("netboot", {}).get("allowPXE"))
+
+
+class Netboot(RuleBasedStateMachine):
+    """The server is one Hardware object; whoever writes to it is checked at the moment of the write."""
+
+    @initialize(flux=st.sampled_from([None, "absent", "enabled", "disabled"]))
+    def begin(self, flux: str | None) -> None:
+        self.store, self.clock = MemoryStore(), FakeClock()
+        meta: Object = {"name": "anvil"}
+        if flux:
+            meta["labels"] = {"kustomize.toolkit.fluxcd.io/name": "apps"}
+            meta |= {"annotations": {FLUX: flux}} if flux != "absent" else {}
+        self.flux = flux if flux != "absent" else None
+        interface = {"dhcp": {"mac": SERVER.mac}, "netboot": {"allowPXE": False}}
+        self.store.create("hardware", {"metadata": meta, "spec": {"interfaces": [interface]}})
+        self.transports = [OnStore(self.store, f"client{number}", self.wrote) for number in range(2)]
+        self.windows: list[Window | None] = [None, None]
+        self.guards: list[Guarded] = []
+        self.stray = False  # a foreign hand opened it since it was last closed
+        self.managed = flux is not None
+        self.runs = 0
+
+    # ---- what is always true -----------------------------------------------------------------------------------
+
+    def wrote(self, actor: str, operations: list[Object], before: Object, after: Object) -> None:
+        """Every write of ours is under our own claim, or takes a free or dead one, or closes what is nobody's."""
+        if before == after:
+            return
+        had, has = (obj["metadata"].get("annotations", {}).get(RUN) for obj in (before, after))
+        if has is not None and has != had:
+            assert had is None or not self.live(before), f"{actor} took a live claim"
+            return
+        if had is None:
+            assert not opened(after), f"{actor} opened without a claim"
+            return
+        window = self.windows[int(actor[-1])]
+        mine = window.claim.run if window else None
+        assert had in (mine, self.breaking), f"{actor} wrote under the claim of {had}"
+
+    breaking: str | None = None
+
+    def live(self, obj: Object) -> bool:
+        notes = obj["metadata"].get("annotations", {})
+        if RUN not in notes:
+            return False
+        expires: datetime = datetime.fromisoformat(json.loads(notes[WINDOW])["expires"])
+        return expires > self.clock.now().wall
+
+    @property
+    def hardware(self) -> Object:
+        return self.store.get("hardware", "anvil")
+
+    @invariant()
+    def an_open_window_has_a_live_claim_or_was_opened_by_a_foreign_hand(self) -> None:
+        if hasattr(self, "store") and opened(self.hardware):
+            assert self.live(self.hardware) or self.stray
+
+    @invariant()
+    def only_one_client_believes_that_it_may_write(self) -> None:
+        if hasattr(self, "store"):
+            run = self.hardware["metadata"].get("annotations", {}).get(RUN)
+            for window in self.windows:
+                if window and window.claim.note and not window.claim.lost and window.claim.ours(window.hardware):  # type: ignore[arg-type]
+                    assert run == window.claim.run or not self.fresh(window)
+
+    def fresh(self, window: Window) -> bool:
+        """Whether it has seen the object as it is now."""
+        assert window.hardware is not None
+        return bool(window.hardware.resource_version == self.hardware["metadata"]["resourceVersion"])
+
+    # ---- the clients -------------------------------------------------------------------------------------------
+
+    def site(self, number: int) -> Site:
+        inventory = Inventory(SITE, {"anvil": SERVER}, Timeouts(), Path("/inventory.yaml"))
+        gated = Gated(self.transports[number], [], self.clock)
+        return Site(inventory, gated, gated, self.clock, Bus(lambda: self.clock.now().wall), background=inline,
+                    holder=f"client{number}")  # fmt: skip
+
+    @rule(number=CLIENTS)
+    def take_over_and_open(self, number: int) -> None:
+        """The other client sleeps longer than its lease."""
+        self.time_passes(601)
+        self.take(number)
+        self.open(number)
+
+    @rule(number=CLIENTS)
+    def take(self, number: int) -> None:
+        window = self.windows[number]
+        if window is not None and window.claim.note is not None and window.claim.lost is None:
+            return
+        self.runs += 1
+        window = self.windows[number] = Window(self.site(number), SERVER, f"run-{self.runs}", lease=LEASE)
+        was_live = self.live(self.hardware)
+        try:
+            window.claim.take(None)
+        except ClaimedError:
+            assert was_live
+            self.windows[number] = None
+            return
+        assert not was_live
+        self.guards.append(Guarded(self.store, window.claim.run, self.clock.now().mono + LEASE))
+
+    def held(self, number: int) -> Window | None:
+        window = self.windows[number]
+        return window if window is not None and window.claim.note is not None else None
+
+    @rule(number=CLIENTS)
+    def open(self, number: int) -> None:
+        window = self.held(number)
+        if window is None:
+            return
+        before, lost = self.hardware, window.claim.lost is not None
+        try:
+            window.open()
+        except ClaimedError:
+            assert self.hardware == before
+            assert before["metadata"].get("annotations", {}).get(RUN) != window.claim.run
+            return
+        assert not lost, "a lost claim gates every WRITE"
+        assert opened(self.hardware)
+
+    @rule(number=CLIENTS)
+    def close(self, number: int) -> None:
+        window = self.held(number)
+        if window is None:
+            return
+        try:
+            window.close("a test")
+        except ClaimedError:
+            assert self.hardware["metadata"].get("annotations", {}).get(RUN) != window.claim.run
+            return
+        assert not opened(self.hardware)
+        self.stray = False
+
+    @rule(number=CLIENTS)
+    def beat(self, number: int) -> None:
+        window = self.held(number)
+        if window is None:
+            return
+        try:
+            window.beat()
+        except ClaimedError:
+            return
+        if self.live(self.hardware) and self.hardware["metadata"]["annotations"][RUN] == window.claim.run:
+            for guard in self.guards:
+                if guard.run == window.claim.run and window.claim.note:
+                    left = datetime.fromisoformat(window.claim.note.expires) - self.clock.now().wall
+                    guard.expires = self.clock.now().mono + left.total_seconds()
+
+    @rule(number=CLIENTS)
+    def end(self, number: int) -> None:
+        window = self.windows[number]
+        if window is None:
+            return
+        lost = window.claim.lost is not None
+        mine = self.hardware["metadata"].get("annotations", {}).get(RUN) == window.claim.run
+        try:
+            window.end("it is over")
+        except ClaimedError:
+            assert not mine
+        if mine and not lost:
+            assert not opened(self.hardware)
+            self.stray = False
+            self.given_back()
+        self.windows[number] = None
+
+    @rule(number=CLIENTS)
+    def break_(self, number: int) -> None:
+        run = self.hardware["metadata"].get("annotations", {}).get(RUN)
+        if run is None:
+            return
+        self.breaking = run
+        try:
+            manual.break_claim(self.site(number), SERVER, run, "a test")
+        finally:
+            self.breaking = None
+        assert not opened(self.hardware)
+        self.stray = False
+        self.given_back()
+
+    @rule(number=CLIENTS, replies=st.integers(1, 2))
+    def lose_replies(self, number: int, replies: int) -> None:
+        if self.windows[number] is not None:
+            self.transports[number].lose = replies
+            try:
+                self.close(number)
+            except MetalfoundryError:
+                raise AssertionError("a close outlives lost replies") from None
+            self.transports[number].lose = 0
+
+    def given_back(self) -> None:
+        notes = self.hardware["metadata"].get("annotations", {})
+        assert (RUN in notes, WINDOW in notes) == (False, False)
+        assert notes.get(FLUX) == self.flux
+
+    # ---- everybody else ----------------------------------------------------------------------------------------
+
+    @rule(seconds=st.sampled_from([1, 60, 250, 601, 2000]))
+    def time_passes(self, seconds: int) -> None:
+        """Clients may sleep; a guard looks every few seconds; where there is none the sweeper comes within a minute."""
+        self.clock.advance(seconds)
+        self.guards = [guard for guard in self.guards if guard.act(self.clock.now().mono)]
+        run = self.hardware["metadata"].get("annotations", {}).get(RUN)
+        if run not in [guard.run for guard in self.guards]:
+            self.the_sweeper_passes()
+
+    @rule()
+    def the_sweeper_passes(self) -> None:
+        if sweep(self.store, self.clock.now().wall):
+            self.stray = False
+            self.given_back()
+
+    @rule()
+    def the_jump_host_reboots(self) -> None:
+        self.guards.clear()
+
+    @rule()
+    def the_installer_runs(self) -> None:
+        for guard in self.guards:
+            guard.shut = True
+            guard.act(self.clock.now().mono)
+
+    @rule(value=st.booleans())
+    def a_person_patches(self, value: bool) -> None:
+        if self.hardware["spec"]["interfaces"][0].get("netboot") is None:
+            return
+        path = "/spec/interfaces/0/netboot/allowPXE"
+        self.store.patch("hardware", "anvil", [{"op": "add", "path": path, "value": value}])
+        self.stray = value
+
+    @rule()
+    def tinkerbell_toggles(self) -> None:
+        """A Workflow's PREPARING; we declare one only under a claim, so without one it is a foreign hand's."""
+        path = "/spec/interfaces/0/netboot"
+        self.store.patch("hardware", "anvil", [{"op": "add", "path": path, "value": {"allowPXE": True}}])
+        self.stray = self.stray or not self.live(self.hardware)
+
+    @precondition(lambda self: self.managed)
+    @rule()
+    def flux_reconciles(self) -> None:
+        """Git knows no netboot: unless paused, the block goes; a claim pauses it."""
+        notes = self.hardware["metadata"].get("annotations", {})
+        if notes.get(FLUX) != "disabled" and self.hardware["spec"]["interfaces"][0].get("netboot") is not None:
+            assert RUN not in notes, "a claim keeps Flux away"
+            self.store.patch("hardware", "anvil", [{"op": "remove", "path": "/spec/interfaces/0/netboot"}])
+            self.stray = False
+
+    def teardown(self) -> None:
+        """Everybody goes home: after expiry and one sweep, nothing of ours is left."""
+        if not hasattr(self, "store"):
+            return
+        self.clock.advance(LEASE + 1)
+        sweep(self.store, self.clock.now().wall)
+        self.given_back()
+        assert not opened(self.hardware) or self.stray
+
+
+TestNetboot = Netboot.TestCase
+TestNetboot.settings = settings(
+    max_examples=400,
+    stateful_step_count=30,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
