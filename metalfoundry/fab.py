@@ -76,16 +76,32 @@ def provision(
         finish(provisioning.provision(foundry, servers, options, journal, view, ask=not yes, json=json))
 
 
-@task(auto_shortflags=False, help=words("server", "inventory", "json"))
-def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool = False) -> None:
+@task(
+    auto_shortflags=False,
+    help=words(
+        "server",
+        "inventory",
+        "json",
+        watch="go on showing it whenever something changes; Ctrl-C ends",
+        probe="ask each machine what it is, too: at most 3 seconds each, 8 at a time",
+    ),
+)
+def status(
+    c: Context,
+    server: str = "",
+    inventory: str = INVENTORY,
+    watch: bool = False,
+    probe: bool = False,
+    json: bool = False,
+) -> None:
     """Where every server stands.
 
-    Example: fab status
+    Example: fab status --watch
     """
-    from metalfoundry.ui import looking
+    from metalfoundry.ui import standing
 
     with opened(c, inventory, json) as foundry:
-        looking.status(foundry, foundry.servers(server or None), json)
+        standing.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
 
 
 @task(

@@ -120,9 +120,11 @@ class Kubectl:
         """Remove one Workflow; fine when it is gone already."""
         return Part("delete", self.argv("delete", WORKFLOWS, name, "--ignore-not-found", "--wait=false"))
 
-    def watch(self, kind: str, name: str) -> Command:
-        """Follow one object, its deletion included, from its present state on; it need not exist yet."""
-        one = ("--field-selector", f"metadata.name={name}")
+    def watch(self, kind: str, name: str = "") -> Command:
+        """Follow one object, its deletion included, from its present state on; it need not exist yet. Without a name:
+        all of the kind.
+        """
+        one = ("--field-selector", f"metadata.name={name}") if name else ()
         return Command(self.argv("get", kind, *one, "-w", "--output-watch-events", "-o", "json"))
 
 

@@ -250,7 +250,7 @@ class Bus:
         for sink in list(self.sinks):
             try:
                 sink(record)
-            except Exception as error:  # whatever a sink does wrong must not end a run that holds a window open
+            except Exception as error:  # noqa: BLE001 - whatever it does wrong must not end a run that holds a window open
                 logging.getLogger(__name__).warning("a sink of events failed and is dropped: %r", error)
                 if sink in self.sinks:
                     self.sinks.remove(sink)

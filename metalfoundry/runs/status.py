@@ -1,24 +1,47 @@
-"""One look at the whole site."""
+"""One look at the whole site, or one after the other as it changes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
-from metalfoundry.commands.netboot import claim_of
+from metalfoundry.commands.netboot import claim_of, parse_time, stamp
+from metalfoundry.model.errors import (
+    AuthError,
+    DeadlineExceeded,
+    HostKeyError,
+    MetalfoundryError,
+    PortClosed,
+)
 from metalfoundry.model.inventory import Server
-from metalfoundry.model.resources import Workflow
+from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.site.cluster import Cluster, Survey
+from metalfoundry.site.machine import Machine
+from metalfoundry.site.overview import surveys
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
+
+READ_SECONDS = 30.0
+PROBE_SECONDS = 3.0
+PROBES_AT_ONCE = 8
+WATCH_SECONDS = 7 * 24 * 3600.0
+SILENCES: Mapping[type[MetalfoundryError], str] = {
+    HostKeyError: "its host key is not the known one",
+    AuthError: "it refuses our keys",
+    PortClosed: "no sshd",
+    DeadlineExceeded: "silent",
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
     """What is known of one server. `netboot`: open, closed, or unknown where the Hardware is missing.
 
-    `holder`, `run`, `until` tell whose claim it is ("" for none); `expired` that its time is over.
+    `holder`, `run`, `until` tell whose claim it is ("" for none); `expired` that its time is over. `since`: the last
+    moment at which the Workflow moved, by what it says itself. `machine`: what answers there, "" where nobody looked.
     """
 
     server: str
@@ -31,16 +54,41 @@ class Row:
     workflow: str = ""
     state: str = ""
     action: str = ""
+    since: str = ""
+    machine: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def status(site: Site, servers: Sequence[Server]) -> list[Row]:
-    """One row for each server, from one remote command."""
-    survey = Cluster(site).survey(Deadline.after(site.clock, 30.0))
-    return [_row(site, survey, server) for server in servers]
+def status(site: Site, servers: Sequence[Server], probe: bool = False) -> list[Row]:
+    """One row for each server, from one remote command; with `probe` each machine is asked what it is, too."""
+    survey = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS))
+    return _rows(site, survey, servers, _machines(site, survey, servers) if probe else {})
+
+
+def watch(site: Site, servers: Sequence[Server], probe: bool = False) -> Iterator[list[Row]]:
+    """The rows now, and all of them again whenever one has changed; with `probe` a changed one is asked anew.
+
+    Made of two watches, without asking again and again. Raises what `status` raises.
+    """
+    machines: dict[str, str] = {}
+    known: list[Row] = []
+    for survey in surveys(site, Deadline.after(site.clock, WATCH_SECONDS)):
+        rows = _rows(site, survey, servers, machines) if survey is not None else known
+        if survey is None or rows == known:
+            continue
+        if probe:
+            changed = [server for server, row in zip(servers, rows, strict=True) if row not in known]
+            machines |= _machines(site, survey, changed)
+            rows = _rows(site, survey, servers, machines)
+        known = rows
+        yield rows
+
+
+def _rows(site: Site, survey: Survey, servers: Sequence[Server], machines: Mapping[str, str]) -> list[Row]:
+    return [replace(_row(site, survey, server), machine=machines.get(server.name, "")) for server in servers]
 
 
 def _row(site: Site, survey: Survey, server: Server) -> Row:
@@ -61,9 +109,39 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
         workflow=workflow.name if workflow else "",
         state=workflow.state if workflow else "",
         action=workflow.current.name if workflow and workflow.current else "",
+        since=_moved(workflow) if workflow else "",
     )
 
 
 def _newest(workflows: Sequence[Workflow]) -> Workflow | None:
     """A live one before a finished one, then the youngest."""
-    return max(workflows, key=lambda one: (one.live, str(one.raw["metadata"].get("creationTimestamp"))), default=None)
+    return max(workflows, key=lambda one: (one.live, one.meta.created), default=None)
+
+
+def _moved(workflow: Workflow) -> str:
+    """The last moment it tells of: made, or an action started or ended. An action that runs may not say since when."""
+    moments = [parse_time(workflow.meta.created)]
+    for action in workflow.actions:
+        begun = parse_time(action.started or "")
+        moments.append(begun + timedelta(seconds=action.seconds or 0.0) if begun else None)
+    last = max((moment for moment in moments if moment), default=None)
+    return stamp(last) if last else ""
+
+
+def _machines(site: Site, survey: Survey, servers: Sequence[Server]) -> dict[str, str]:
+    """What answers at each server now, in words; no more than PROBES_AT_ONCE are asked at the same time."""
+    with ThreadPoolExecutor(PROBES_AT_ONCE, thread_name_prefix="probe") as pool:
+        found = pool.map(lambda server: _machine(site, survey.hardware.get(server.hardware), server), servers)
+        return dict(zip((server.name for server in servers), found, strict=True))
+
+
+def _machine(site: Site, hardware: Hardware | None, server: Server) -> str:
+    here = site.on(site.bus.scoped(server=server.name))
+    machine = Machine(here, server, hardware.address if hardware else None)
+    try:
+        seen = machine.facts(Deadline.after(site.clock, PROBE_SECONDS))
+    except MetalfoundryError as error:
+        return next((words for kind, words in SILENCES.items() if isinstance(error, kind)), "not reached")
+    if seen.in_hook:
+        return "HookOS"
+    return f"{seen.os_name or 'an unknown system'}{f' ({seen.hostname})' if seen.hostname else ''}"

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Record
 
 EVENTS, REPORT, LOGS = "events.jsonl", "report.json", "logs"
+RUN_ID = re.compile(r"\d{8}T\d{6}Z-(?P<server>.+)-[0-9a-f]{8}")
 
 
 def home() -> Path:
@@ -119,9 +121,7 @@ class KeptRun:
     @property
     def server(self) -> str:
         """The server that it was for."""
-        return str(
-            self.report.get("server") or next((event["server"] for event in self.events() if event["server"]), "")
-        )
+        return server_of(self.run) or str(self.report.get("server", ""))
 
     @property
     def verdict(self) -> str:
@@ -174,6 +174,26 @@ def kept(base: Path) -> list[KeptRun]:
     except OSError:
         return []
     return [KeptRun(folder.name, folder, _report(folder)) for folder in folders]
+
+
+def latest(base: Path, servers: Collection[str]) -> dict[str, KeptRun]:
+    """The newest run of each of these servers that has one; only those reports are read."""
+    try:
+        names = sorted((folder.name for folder in base.iterdir()), reverse=True)
+    except OSError:
+        return {}
+    found: dict[str, KeptRun] = {}
+    for name in names:
+        server = server_of(name)
+        if server in servers and server not in found:
+            found[server] = KeptRun(name, base / name, _report(base / name))
+    return found
+
+
+def server_of(run: str) -> str:
+    """The server's name in a run's id (time, server, a random end); "" for what is no run's id."""
+    match = RUN_ID.fullmatch(run)
+    return match["server"] if match else ""
 
 
 def find(base: Path, wanted: str) -> KeptRun:

@@ -13,18 +13,6 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.runs.status import Row
 
 
-def status(foundry: Foundry, servers: Sequence[Server], json: bool) -> None:
-    """One table for the site."""
-    rows = foundry.status(servers)
-    if json:
-        print(jsonlib.dumps({"servers": [row.to_json() for row in rows]}, indent=2))
-        return
-    table = table_of("server", "hardware", "netboot", "claim", "workflow", "state", "action")
-    for row in rows:
-        table.add_row(row.server, row.hardware, _netboot(row), row.holder, row.workflow, row.state, row.action)
-    Console().print(table)
-
-
 def netboot_status(foundry: Foundry, servers: Sequence[Server], json: bool) -> None:
     """Only the windows."""
     rows = foundry.status(servers)
