@@ -8,11 +8,12 @@ IMAGE = "ghcr.io/tinkerbell/tinkerbell:v0.21.0"
 _LABELS = {"app": "tinkerbell"}
 
 
-def pod(name: str) -> Object:
-    """The pod whose log is the control plane's."""
+def pod(name: str, node: str = "") -> Object:
+    """The pod whose log is the control plane's; on a `node` it is a real API server's."""
+    placed = {"nodeName": node, "automountServiceAccountToken": False} if node else {}
     return {
         "metadata": {"name": name, "labels": _LABELS},
-        "spec": {"containers": [{"name": "tinkerbell", "image": IMAGE}]},
+        "spec": {"containers": [{"name": "tinkerbell", "image": IMAGE}], **placed},
         "status": {"phase": "Running"},
     }
 

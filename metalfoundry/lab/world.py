@@ -19,6 +19,7 @@ from metalfoundry.lab.controller import Controller
 from metalfoundry.lab.door import Door
 from metalfoundry.lab.hosts import JumpHost
 from metalfoundry.lab.journal import Journal
+from metalfoundry.lab.kubelet import Kubelet
 from metalfoundry.lab.loop import LoopThread
 from metalfoundry.lab.machine import Machine, World
 from metalfoundry.lab.memory import MemoryStore
@@ -40,10 +41,10 @@ class Lab:
 
     `scenario` is every server's; `each` names another for some. `speed` makes machine time pass faster. With
     `store` and `kubectl` (and `kubeconfig`) the cluster is a real one; its `namespace` must hold no objects of the
-    same names. With `real_sshd` the jump host is OpenSSH's. `new_smee_paths` makes Smee answer as from 0.22 on;
-    `patience` is tink-server's (tinkserver.py). Tests find everything in the attributes: `store`, `jump`, `smee`,
-    `journal`, `processes` (of the jump host), `door` (None with a real cluster), `machine(name)`, `inventory` (the
-    file's path).
+    same names, and `kubelet` makes `kubectl logs` real there, too. With `real_sshd` the jump host is OpenSSH's.
+    `new_smee_paths` makes Smee answer as from 0.22 on; `patience` is tink-server's (tinkserver.py). Tests find
+    everything in the attributes: `store`, `jump`, `smee`, `journal`, `processes` (of the jump host), `door` (None with
+    a real cluster), `machine(name)`, `inventory` (the file's path).
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Lab:
         namespace: str = NAMESPACE,
         new_smee_paths: bool = False,
         patience: float = 3.0,
+        kubelet: bool = False,
     ) -> None:
         if (store is None) != (kubectl is None):
             raise LabError("a real cluster needs both `store` and `kubectl`")
@@ -76,6 +78,7 @@ class Lab:
         self.server = TinkServer(self.store, self.pace, self.journal, patience)
         self.controller = Controller(self.store, self.pace, self.journal)
         self.smee = Smee(self.store, self.journal, new_paths=new_smee_paths)
+        self.kubelet = Kubelet(f"{namespace}-node") if kubelet and store is not None else None
         self.client = asyncssh.generate_private_key("ssh-ed25519")
         self.mark = f"METALFOUNDRY_LAB={uuid.uuid4()}"
         self.processes = Marked(self.mark)
@@ -100,6 +103,8 @@ class Lab:
         if self.door is not None:
             self._up(self.door.start, self.door.stop)
             self.door.install(self.folder / "bin")
+        if self.kubelet is not None:
+            self._up(self.kubelet.start, self.kubelet.stop)
         self._fill_cluster()
         for part in (self.server, self.controller, self.smee, self.jump):
             self._up(part.start, part.stop)
@@ -165,6 +170,8 @@ class Lab:
     def _keep_log(self, line: str) -> None:
         if self.door is not None:
             self.door.store.append_log(POD, line)
+        if self.kubelet is not None:
+            self.kubelet.logs.append(POD, line)
 
     def _up(self, start: Callable[[], object], stop: Callable[[], None]) -> None:
         start()
@@ -203,8 +210,11 @@ class Lab:
             self._create("templates", rack.template(story))
             if story.finished_before:
                 self._create("workflows", rack.finished_workflow(metal, story))
-        if self.door is not None:
-            self._create("pods", cluster.pod(POD))
+        if self.kubelet is not None:
+            self._create("nodes", self.kubelet.node)
+            self._create("serviceaccounts", {"metadata": {"name": "default"}})
+        if self.door is not None or self.kubelet is not None:
+            self._create("pods", cluster.pod(POD, self.kubelet.name if self.kubelet else ""))
             self._create("deployments", cluster.deployment())
 
     def _create(self, kind: str, obj: dict[str, object]) -> None:
