@@ -40,7 +40,7 @@ COMMANDS = (
     ("Open", "patch+object+smee"),
     ("Boot", "reboot"),
     ("Close", "patch+object+smee"),
-    ("Release", "disarm+delete+patch+object"),
+    ("Release", "disarm+reaped+delete+patch+object"),
 )
 """What a run says in order; Preflight asks the machine for its facts beside it; Install and Verify only wait."""
 BESIDE = (("Preflight", Spoiled.FACTS), *((phase, place) for phase, place in zip(
