@@ -15,6 +15,7 @@ import pytest
 
 from metalfoundry import load
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.diagnosis.facts import Configured, Facts
 from metalfoundry.fab import ns
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.model import errors
@@ -33,6 +34,7 @@ from metalfoundry.model.events import (
 from metalfoundry.runs.provision import PHASES
 from metalfoundry.runs.provision import _said as said
 from metalfoundry.runs.report import Recorder, Report
+from metalfoundry.runs.troubleshoot import judged
 from metalfoundry.site.proof import Proof
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -159,6 +161,10 @@ REPORTS = (
     reported(UnsafeError("open", where="Hardware anvil", next="kubectl patch", evidence="no answer"), None),
     reported(MetalfoundryError("odd"), None, PhaseEnded("Claim", 0.5, error="odd")),
     reported(ValueError("a fault of ours"), None),
+    replace(
+        reported(MetalfoundryError("odd"), None),
+        diagnosis=judged(Facts("anvil", NOW, Configured("anvil", "anvil")), 0.1),
+    ),
 )
 
 
@@ -167,7 +173,7 @@ def fields(value: Any, path: str = "") -> set[tuple[str, str]]:
     found = {(path, JSON_TYPES[type(value)])} if path and not path.endswith("[]") else set()
     if isinstance(value, list):
         return found.union(*(fields(each, f"{path}[]") for each in value))
-    if isinstance(value, dict):
+    if isinstance(value, dict) and path != "diagnosis":  # that one has a page and a test of its own
         for key, each in value.items():
             name = "*" if key.startswith("/") or path == "machine" else key
             found |= fields(each, f"{path}.{name}".lstrip("."))
