@@ -11,14 +11,16 @@ Nothing here prints, asks or exits: errors are raised as model/errors.py draws t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.loglines import LogLine
 from metalfoundry.commands.sweeper import SweeperSeen
-from metalfoundry.model.events import Bus, Sink
+from metalfoundry.model.errors import TransportError
+from metalfoundry.model.events import Bus, Retried, Sink
+from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, load
 from metalfoundry.runs import attach, audit, logs, manual, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.attach import Followed
@@ -54,7 +56,7 @@ class Foundry:
         self.clock = clock or SystemClock()
         self.stop = Cancel()
         self._bus = Bus(lambda: self.clock.now().wall, list(sinks))
-        self._transport = transport or _ssh(self.clock)
+        self._transport = transport or _ssh(self.clock, self._retrying)
         self._local = local or Shell()
 
     @classmethod
@@ -181,14 +183,18 @@ class Foundry:
         """Make a closed `netboot` block where the Hardware has none; say whether something was to do."""
         return manual.init(self._site(), self.inventory.server(name))
 
+    def _retrying(self, host: Host, error: TransportError, seconds: float) -> None:
+        own = host.name if host.name in self.inventory.servers else ""
+        self._bus.broadcast(Retried(host.name, str(error), seconds), own)
+
     def _site(self, planning: bool = False) -> Site:
         gate = PlanGate() if planning else CancelGate(self.stop)
         gated = Gated(self._transport, [gate], self.clock)
         return Site(self.inventory, gated, gated, self.clock, self._bus, self.stop, local=self._local).on(self._bus)
 
 
-def _ssh(clock: Clock) -> Transport:
+def _ssh(clock: Clock, retrying: Callable[[Host, TransportError, float], None]) -> Transport:
     """Imported here: paramiko takes its time, and a caller with a transport of its own needs none of it."""
     from metalfoundry.transport.ssh import SshTransport
 
-    return SshTransport(clock)
+    return SshTransport(clock, retrying=retrying)

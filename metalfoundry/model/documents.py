@@ -42,6 +42,12 @@ class Document:
         """The Hardware it names."""
         return text(mapping(self.manifest.get("spec")).get("hardwareRef"))
 
+    @property
+    def hardware_map(self) -> Mapping[str, str]:
+        """The values it hands to the Template."""
+        values = mapping(mapping(self.manifest.get("spec")).get("hardwareMap"))
+        return {text(key): text(value) for key, value in values.items()}
+
 
 @dataclass(frozen=True, slots=True)
 class _Found:

@@ -40,12 +40,12 @@ class RunEnded(Event):
 
 @dataclass(frozen=True, slots=True)
 class Resumed(Event):
-    """This run takes up another one, which got as far as `phase`."""
+    """This run takes up another one, which had `reached` that phase."""
 
     earlier: str
     holder: str
     since: str
-    phase: str
+    reached: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,15 @@ class CommandEnded(Event):
     exit_status: int | None
     seconds: float
     error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retried(Event):
+    """The line to `host` was lost, and is tried again in `seconds`; every run that goes over it is told."""
+
+    host: str
+    error: str
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +238,11 @@ class Bus:
     run: str = ""
     server: str = ""
     phase: str = ""
-    entered: dict[str, str] = field(default_factory=dict)
+    entered: dict[str, tuple[str, str]] = field(default_factory=dict)
 
     def enter(self, phase: str) -> None:
         """From now on every record of this run is of `phase`, whichever bus it comes by; "" for none."""
-        self.entered[self.run] = phase
+        self.entered[self.run] = (self.server, phase)
 
     def scoped(self, *, run: str | None = None, server: str | None = None, phase: str | None = None) -> Bus:
         """The same bus with other `run`, `server` or `phase`; None leaves one as it is."""
@@ -244,9 +253,17 @@ class Bus:
             phase=self.phase if phase is None else phase,
         )
 
+    def broadcast(self, event: Event, server: str = "") -> None:
+        """Hand `event` over once for every run that is in a phase (of `server` only, where one is named); where there
+        is none, once without a run.
+        """
+        live = [(run, own) for run, (own, phase) in list(self.entered.items()) if phase and server in ("", own)]
+        for run, own in live or [(self.run, server)]:
+            self.scoped(run=run, server=own).emit(event)
+
     def emit(self, event: Event) -> None:
         """Hand `event` to every sink; a sink that raises is dropped and logged once."""
-        record = Record(self.now(), event, self.run, self.server, self.phase or self.entered.get(self.run, ""))
+        record = Record(self.now(), event, self.run, self.server, self.phase or self.entered.get(self.run, ("", ""))[1])
         for sink in list(self.sinks):
             try:
                 sink(record)

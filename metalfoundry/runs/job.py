@@ -8,6 +8,7 @@ from pathlib import Path
 
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen
+from metalfoundry.diagnosis import redact
 from metalfoundry.model.documents import Document
 from metalfoundry.model.errors import WorkflowFailed
 from metalfoundry.model.events import WindowChanged
@@ -87,6 +88,14 @@ class Job:
     def workflow(self) -> Workflow | None:
         """The Workflow as last seen."""
         return self.progress.workflow
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """What the Workflow document hands to the Template under a secret's name."""
+        values = self.document.hardware_map if self.document else {}
+        return tuple(
+            value for key, value in values.items() if len(value) > 3 and redact.data({key: value})[key] != value
+        )
 
     @property
     def state(self) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metalfoundry.commands import machine, netboot
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.base import Effect, hide
 from metalfoundry.commands.script import Part
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
@@ -67,7 +67,8 @@ def _steps(job: Job) -> Iterator[Step]:
         yield step("Quiet", kubectl.delete_workflow(old))
     guard = job.window.guard
     yield step("Declare", guard.arming(job.document.name, job.boot_action, job.window.claim.lease))
-    yield step("Declare", kubectl.apply(job.document.text))
+    declared = kubectl.apply(job.document.text)
+    yield step("Declare", replace(declared, stdin=hide(declared.stdin, job.secrets)))
     opened = job.hardware
     if not job.in_hook:
         yield step(

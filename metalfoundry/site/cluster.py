@@ -142,10 +142,12 @@ class Cluster:
             return self._seen(name, self._read(reads, deadline), None, ask_smee_for)
         return self._seen(name, outcomes, outcomes.get("patch"), ask_smee_for)
 
-    def apply(self, name: str, manifest: str, deadline: Deadline) -> Workflow:
-        """Apply one Workflow document and read the Workflow. Raises PreflightError when it is refused."""
+    def apply(self, name: str, manifest: str, deadline: Deadline, secrets: tuple[str, ...] = ()) -> Workflow:
+        """Apply one Workflow document and read the Workflow; `secrets` in it are shown nowhere. Raises PreflightError
+        when it is refused.
+        """
         reads = [self._site.kubectl.get(WORKFLOWS, name)]
-        command = script([self._site.kubectl.apply(manifest), *reads], effect=Effect.WRITE)
+        command = script([self._site.kubectl.apply(manifest), *reads], effect=Effect.WRITE, secrets=secrets)
         try:
             outcomes = self._run(command, deadline)
         except (LinkLost, DeadlineExceeded) as error:

@@ -6,7 +6,7 @@ import itertools
 import logging
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
@@ -31,6 +31,7 @@ from metalfoundry.transport.ssh_config import UserFiles, resolve
 
 log = logging.getLogger(__name__)
 
+Retrying = Callable[[Host, TransportError, float], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts, before jitter
 
 
@@ -50,8 +51,19 @@ class SshTransport:
     is taken for the life of a connection; `presented` tells which it was.
     """
 
-    def __init__(self, clock: Clock, *, files: UserFiles | None = None, patience: Patience | None = None) -> None:
-        """`files` and `patience` are for tests; the default is this user's ssh_config, keys, agent, known_hosts."""
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        files: UserFiles | None = None,
+        patience: Patience | None = None,
+        retrying: Retrying | None = None,
+    ) -> None:
+        """`files` and `patience` are for tests; the default is this user's ssh_config, keys, agent, known_hosts.
+
+        `retrying` is told of each link that was lost, and of the seconds until it is tried again.
+        """
+        self._retrying = retrying
         self._clock = clock
         self._files = files or UserFiles.of_this_user()
         self._patience = patience or Patience()
@@ -72,6 +84,8 @@ class SshTransport:
                 if command.effect is not Effect.READ or final or not lost or deadline.remaining() <= pause:
                     raise
                 log.info("%s; trying again in %.1f s", exc, pause)
+                if self._retrying:
+                    self._retrying(host, exc, pause)
                 self._clock.wait(pause, Cancel())
         raise AssertionError("pauses never end")
 
