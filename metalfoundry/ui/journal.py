@@ -32,15 +32,43 @@ def home() -> Path:
 
 
 class EventLines:
-    """A sink that writes every record as one JSON line."""
+    """A sink that writes every record as one JSON line, at once, and raises OSError where it cannot."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def __call__(self, record: Record) -> None:
-        """Write one line, at once."""
+        """Write one line."""
         self._stream.write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
         self._stream.flush()
+
+
+class EventFile:
+    """A sink for `--events`: what cannot be written is said once, and the run goes on without it."""
+
+    def __init__(self, name: str, stream: TextIO) -> None:
+        self._name, self._stream = name, stream
+        self._lines: EventLines | None = EventLines(stream)
+
+    def __call__(self, record: Record) -> None:
+        """Write one line."""
+        try:
+            if self._lines is not None:
+                self._lines(record)
+        except OSError as error:
+            self._give_up(error)
+
+    def close(self) -> None:
+        """Close the file."""
+        try:
+            self._stream.close()
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        if self._lines is not None:
+            print(f"warning: no more events are written to {self._name}: {error.strerror}", file=sys.stderr)
+        self._lines = None
 
 
 class Journal:
@@ -106,6 +134,8 @@ class Journal:
         return self._streams[run]
 
     def _give_up(self, error: OSError) -> None:
+        if self._given_up:
+            return
         self._given_up = True
         print(f"warning: this run is not recorded under {self._base}: {error.strerror}", file=sys.stderr)
 
@@ -139,7 +169,7 @@ class KeptRun:
     def events(self) -> Iterator[dict[str, Any]]:
         """Its records as JSON objects; a last line that was cut short by a kill is left out."""
         try:
-            lines = (self.folder / EVENTS).read_text(encoding="utf-8").splitlines()
+            lines = (self.folder / EVENTS).read_text(encoding="utf-8", errors="replace").splitlines()
         except OSError:
             return
         for line in lines:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from inspect import cleandoc
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from invoke.context import Context
 from invoke.exceptions import Exit
@@ -63,12 +63,11 @@ def opened(
                 stack.enter_context(view)  # before the imports: the operator sees something at once
             from metalfoundry.foundry import Foundry
             from metalfoundry.ui.console import Lines
-            from metalfoundry.ui.journal import EventLines
 
             path = inventory or os.environ.get("METALFOUNDRY_INVENTORY") or DEFAULT_INVENTORY
             sinks: list[Sink] = [view or Lines(sys.stderr if json or events == "-" else sys.stdout)]
             if events:
-                sinks.append(EventLines(stack.enter_context(_writable(events))))
+                sinks.append(stack.enter_context(_writing(events)))
             if journal is not None:
                 stack.callback(journal.close)
                 sinks.append(journal)
@@ -97,18 +96,23 @@ def watching(json: bool, events: str) -> View:
 
 
 @contextmanager
-def _writable(path: str) -> Iterator[TextIO]:
+def _writing(path: str) -> Iterator[Sink]:
+    """The sink for --events; raises UsageError where the file cannot be opened."""
+    from metalfoundry.ui.journal import EventFile
+
     if path == "-":
-        yield sys.stdout
+        yield EventFile("stdout", sys.stdout)
         return
     try:
-        with Path(path).open("a", encoding="utf-8") as stream:
-            yield stream
+        stream = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - the sink closes it, whatever that says
     except OSError as error:
-        if error.filename != path:
-            raise
         what = f"--events {path} cannot be written: {error.strerror}"
         raise UsageError(what, next="name another file, or -") from error
+    sink = EventFile(path, stream)
+    try:
+        yield sink
+    finally:
+        sink.close()
 
 
 def check_names(c: Context, command: str, name: str, task: Any) -> None:
