@@ -32,11 +32,15 @@ from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
-from metalfoundry.site.site import Site
+from metalfoundry.site.site import Background, Site
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Cancel, Clock, SystemClock
 from metalfoundry.transport.gates import CancelGate, Gated, PlanGate
 from metalfoundry.transport.local import Local, Shell
+from metalfoundry.transport.merge import Threaded
+from metalfoundry.transport.threads import Threads
+
+END_SECONDS = 2.0
 
 
 class Foundry:
@@ -58,6 +62,7 @@ class Foundry:
         self._bus = Bus(lambda: self.clock.now().wall, list(sinks))
         self._transport = transport or _ssh(self.clock, self._retrying)
         self._local = local or Shell()
+        self._threads = Threads()
 
     @classmethod
     def load(cls, path: str | Path = "inventory.yaml", *, sinks: Iterable[Sink] = ()) -> Foundry:
@@ -73,8 +78,9 @@ class Foundry:
         self.close()
 
     def close(self) -> None:
-        """Drop every connection."""
+        """Drop every connection, and let what still reads from one come to its end."""
         self._transport.close()
+        self._threads.join(END_SECONDS)
 
     def servers(self, names: str | None) -> list[Server]:
         """The servers of `NAME[,NAME…]`, `all`, or None for all. Raises InventoryError for an unknown one."""
@@ -190,7 +196,17 @@ class Foundry:
     def _site(self, planning: bool = False) -> Site:
         gate = PlanGate() if planning else CancelGate(self.stop)
         gated = Gated(self._transport, [gate], self.clock)
-        return Site(self.inventory, gated, gated, self.clock, self._bus, self.stop, local=self._local).on(self._bus)
+        return Site(
+            self.inventory,
+            gated,
+            gated,
+            self.clock,
+            self._bus,
+            self.stop,
+            merge=Threaded(self._threads),
+            local=self._local,
+            background=Background(self._threads),
+        ).on(self._bus)
 
 
 def _ssh(clock: Clock, retrying: Callable[[Host, TransportError, float], None]) -> Transport:

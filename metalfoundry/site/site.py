@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import getpass
 import socket
-import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Protocol, TypeVar
 
 from metalfoundry.commands.kubectl import Kubectl
@@ -18,7 +18,8 @@ from metalfoundry.site.telling import Teller
 from metalfoundry.transport.clock import Cancel, Clock
 from metalfoundry.transport.gates import Gate, Gated
 from metalfoundry.transport.local import Local, Shell
-from metalfoundry.transport.merge import Merge, threaded
+from metalfoundry.transport.merge import Merge, Threaded
+from metalfoundry.transport.threads import Threads
 
 T = TypeVar("T")
 
@@ -36,10 +37,14 @@ class Background:
     Its threads are no pool's: an interrupt while a pool starts a thread leaves one that the program's end waits for.
     """
 
+    def __init__(self, threads: Threads | None = None) -> None:
+        """`threads` starts them, and may be asked to wait for them."""
+        self._threads = threads or Threads()
+
     def __call__(self, work: Callable[[], T]) -> Future[T]:
         """Start `work` in a thread."""
         future: Future[T] = Future()
-        threading.Thread(target=_fulfil, args=(future, work), name="look", daemon=True).start()
+        self._threads.start(partial(_fulfil, future, work), "look")
         return future
 
 
@@ -68,7 +73,7 @@ class Site:
     clock: Clock
     bus: Bus
     cancel: Cancel = field(default_factory=Cancel)
-    merge: Merge = threaded
+    merge: Merge = field(default_factory=Threaded)
     local: Local = field(default_factory=Shell)
     background: Executor = field(default_factory=Background)
     holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")

@@ -5,7 +5,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
+
+from metalfoundry.transport.threads import Threads
 
 T = TypeVar("T")
 
@@ -17,40 +20,47 @@ class Merge(Protocol):
         """Start every stream and yield what comes; what a stream raises is raised here."""
 
 
-def threaded(streams: Sequence[Callable[[], Iterator[T]]], tick: float) -> Iterator[tuple[int, T] | None]:
-    """One thread a stream. Ends when all streams have ended; closing it closes them at their next item.
+class Threaded:
+    """A Merge with one thread for each stream."""
 
-    A stream must yield something regularly (a followed command ticks by itself), for only then it notices the end.
-    """
-    arrived: queue.SimpleQueue[tuple[int, T] | BaseException | None] = queue.SimpleQueue()
-    stop = threading.Event()
+    def __init__(self, threads: Threads | None = None) -> None:
+        """`threads` starts them, and may be asked to wait for them."""
+        self._threads = threads or Threads()
 
-    def pump(index: int, start: Callable[[], Iterator[T]]) -> None:
-        try:
-            for item in start():
-                if stop.is_set():
-                    return
-                arrived.put((index, item))
-        except BaseException as error:  # noqa: BLE001 - it belongs to the reader, who raises it
-            arrived.put(error)
-        finally:
-            arrived.put(None)
+    def __call__(self, streams: Sequence[Callable[[], Iterator[T]]], tick: float) -> Iterator[tuple[int, T] | None]:
+        """Ends when all streams have ended; closing it closes them at their next item.
 
-    for index, start in enumerate(streams):
-        threading.Thread(target=pump, args=(index, start), name=f"follow-{index}", daemon=True).start()
-    running = len(streams)
-    try:
-        while running:
+        A stream must yield something regularly (a followed command ticks by itself), for only then it notices the end.
+        """
+        arrived: queue.SimpleQueue[tuple[int, T] | BaseException | None] = queue.SimpleQueue()
+        stop = threading.Event()
+
+        def pump(index: int, start: Callable[[], Iterator[T]]) -> None:
             try:
-                item = arrived.get(timeout=tick)
-            except queue.Empty:
-                yield None
-                continue
-            if item is None:
-                running -= 1
-            elif isinstance(item, BaseException):
-                raise item
-            else:
-                yield item
-    finally:
-        stop.set()
+                for item in start():
+                    if stop.is_set():
+                        return
+                    arrived.put((index, item))
+            except BaseException as error:  # noqa: BLE001 - it belongs to the reader, who raises it
+                arrived.put(error)
+            finally:
+                arrived.put(None)
+
+        for index, start in enumerate(streams):
+            self._threads.start(partial(pump, index, start), f"follow-{index}")
+        running = len(streams)
+        try:
+            while running:
+                try:
+                    item = arrived.get(timeout=tick)
+                except queue.Empty:
+                    yield None
+                    continue
+                if item is None:
+                    running -= 1
+                elif isinstance(item, BaseException):
+                    raise item
+                else:
+                    yield item
+        finally:
+            stop.set()
