@@ -93,6 +93,7 @@ object() { # EVENT kind|uid|resourceVersion|state|allowPXE,...|run|action
   rv=${rest%%|*} rest=${rest#*|}
   state=${rest%%|*} rest=${rest#*|}
   pxe=${rest%%|*} rest=${rest#*|}
+  [ "$API" != unknown ] || API=ok
   case $kind in
     Hardware) hardware ;;
     Workflow) workflow ;;
@@ -258,7 +259,7 @@ tick() {
   [ -z "$READING" ] || [ $((NOW - READ_SINCE)) -lt 20 ] || slay "$KID_READ"
   [ -z "$PATCHING" ] || [ $((NOW - PATCH_SINCE)) -lt 20 ] || slay "$KID_PATCH"
   [ "$NOW" -lt "$NEXT_READ" ] || look
-  [ "$API" = away ] || judge
+  [ "$API" = away ] || [ -n "$READING" ] || judge
   [ -z "$ANNOUNCED" ] || [ -n "$PATCHING" ] || [ "$API" = away ] || standby
 }
 
