@@ -13,8 +13,9 @@ help: ## this list
 demo: .venv/.lab ## see a server being re-installed in the embedded lab, and what hangs when it hangs
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
+# Most of a test's time is waiting for real processes, so three at a time are fine on two cores.
 test: .venv/.dev ## all tests; what was skipped, and why, is listed at the end
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 check: .venv/.dev ## lint, format, types, shell scripts
 	@$(BIN)/ruff check .
