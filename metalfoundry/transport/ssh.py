@@ -69,6 +69,7 @@ class SshTransport:
         self._patience = patience or Patience()
         self._slots: dict[Host, _Slot] = {}
         self._lock = threading.Lock()
+        self._closed = Cancel()
         logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it writes to stderr by itself
 
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
@@ -86,7 +87,9 @@ class SshTransport:
                 log.info("%s; trying again in %.1f s", exc, pause)
                 if self._retrying:
                     self._retrying(host, exc, pause)
-                self._clock.wait(pause, Cancel())
+                self._clock.wait(pause, self._closed)
+                if self._closed.is_set():
+                    raise
         raise AssertionError("pauses never end")
 
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
@@ -123,7 +126,8 @@ class SshTransport:
             link.kill()
 
     def close(self) -> None:
-        """Drop every connection."""
+        """Drop every connection for good: whatever still waits to try again gives up at once."""
+        self._closed.set("closed")
         with self._lock:
             slots = list(self._slots.values())
             self._slots.clear()
@@ -171,7 +175,7 @@ class SshTransport:
                             where=host.address,
                             next="raise MaxSessions in its sshd_config",
                         ) from exc
-                    self._clock.wait(pause, Cancel())
+                    self._clock.wait(pause, self._closed)
             yield talk
 
     def _slot(self, host: Host) -> _Slot:
@@ -192,15 +196,23 @@ class SshTransport:
         try:
             if slot.link and slot.link.active:
                 return slot.link
+            self._refuse_closed(host)
             endpoint = resolve(host, self._files)
             via = self._link(endpoint.via, deadline, (*way, _nameless(host))) if endpoint.via else None
             slot.link = open_link(endpoint, via, self._files, self._patience, deadline)
+            if self._closed.is_set():  # meanwhile, by another thread
+                slot.link.kill()
+                self._refuse_closed(host)
             return slot.link
         except TransportError:
             slot.link = None
             raise
         finally:
             slot.opening.release()
+
+    def _refuse_closed(self, host: Host) -> None:
+        if self._closed.is_set():
+            raise ConnectError(f"{host.name}: the transport is closed", where=host.address, next="open a new one")
 
     @staticmethod
     def _pauses() -> Iterator[float]:
