@@ -154,6 +154,6 @@ def _error(error: Exception | None) -> dict[str, str] | None:
     return {
         "what": f"unexpected: {error!r}",
         "where": "",
-        "next": "run again with --debug and report it",
+        "next": "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints",
         "evidence": "",
     }

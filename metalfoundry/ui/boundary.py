@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -13,13 +14,15 @@ from invoke.exceptions import Exit
 
 from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryError, Terminated
 
+DEBUG = "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints"
+
 
 @contextmanager
-def boundary(debug: bool = False) -> Iterator[None]:
+def boundary() -> Iterator[None]:
     """Turn what the library raises into a message on stderr and the documented exit code.
 
-    With `debug` the traceback is shown as well. SIGTERM and SIGHUP end the task like Ctrl-C does, with 128 + signal;
-    a signal that was ignored before (nohup) stays so.
+    With METALFOUNDRY_DEBUG in the environment the traceback is shown as well. SIGTERM and SIGHUP end the task like
+    Ctrl-C does, with 128 + signal; a signal that was ignored before (nohup) stays so.
     """
     heard = _Interrupts()
     wanted = [number for number in heard.NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]
@@ -27,8 +30,6 @@ def boundary(debug: bool = False) -> Iterator[None]:
     try:
         yield
     except MetalfoundryError as error:
-        if debug:
-            raise
         tell(error)
         raise Exit(code=error.exit_code) from None
     except KeyboardInterrupt as error:
@@ -38,13 +39,11 @@ def boundary(debug: bool = False) -> Iterator[None]:
         raise Exit(code=interrupted.exit_code) from None
     except Exit:
         raise
-    except Exception as error:
-        if debug:
-            raise
-        print(
-            f"error: unexpected: {error!r}\n  now:   run it again with --debug, and report what it prints",
-            file=sys.stderr,
-        )
+    except BrokenPipeError:  # whoever read our output, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise Exit(code=128 + signal.SIGPIPE) from None
+    except Exception as error:  # noqa: BLE001 - no traceback reaches a user who did not ask for it
+        tell(error)
         raise Exit(code=1) from None
     finally:
         for number, handler in restore:
@@ -54,12 +53,14 @@ def boundary(debug: bool = False) -> Iterator[None]:
 def tell(error: Exception) -> None:
     """What, where, evidence, what now: on stderr."""
     print(described(error), file=sys.stderr)
+    if os.environ.get("METALFOUNDRY_DEBUG"):
+        traceback.print_exception(error)
 
 
 def described(error: Exception) -> str:
     """The message as lines of text."""
     if not isinstance(error, MetalfoundryError):
-        return f"error: unexpected: {error!r}"
+        return f"error: unexpected: {error!r}\n  now:   {DEBUG}"
     lines = [f"error: {error.what}"]
     if error.where:
         lines.append(f"  where: {error.where}")

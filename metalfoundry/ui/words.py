@@ -55,8 +55,7 @@ def opened(
 
     `events` names a file for JSON lines, or - for stdout; `journal` keeps each run; `view` shows them instead of lines.
     """
-    debug = bool(c.config.get("run", {}).get("echo")) or bool(os.environ.get("METALFOUNDRY_DEBUG"))
-    with boundary(debug):
+    with boundary():
         _refuse_fabric_flags(c)
         with ExitStack() as stack:
             if view is not None:
