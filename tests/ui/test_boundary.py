@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from invoke.exceptions import Exit
+
+from metalfoundry.model.errors import ClaimedError
+from metalfoundry.ui.boundary import boundary
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "words"),
+    [
+        (ClaimedError("anvil is held", where="Hardware anvil", next="wait"), 20, ["anvil is held", "Hardware anvil"]),
+        (ZeroDivisionError("by zero"), 1, ["unexpected", "by zero", "METALFOUNDRY_DEBUG=1"]),
+    ],
+)
+def test_an_error_is_told_without_a_traceback(
+    error: Exception, code: int, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(Exit) as caught, boundary():
+        raise error
+    told = capsys.readouterr().err
+    assert caught.value.code == code
+    assert all(word in told for word in words)
+    assert "Traceback" not in told
+
+
+def test_a_traceback_is_shown_to_whoever_asks() -> None:
+    words = [sys.executable, "-m", "metalfoundry", "provision", "nosuch", "--inventory", "/nowhere.yaml"]
+    asked = {**os.environ, "METALFOUNDRY_DEBUG": "1"}
+    done = subprocess.run(words, env=asked, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr
+
+
+def test_a_reader_who_has_seen_enough_gets_no_error() -> None:
+    line = f"{sys.executable} -m metalfoundry provision --help | true"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
