@@ -7,7 +7,9 @@ JSON object with `event` (the class's name) beside the event's own fields; field
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -231,7 +233,7 @@ class Sink(Protocol):
 @dataclass(frozen=True, slots=True)
 class Bus:
     """Where events fall. `scoped` gives a bus that fills in run, server or phase; sinks are shared by all, and so is
-    the phase that a run has entered."""
+    the phase that a run has entered. Events of several threads take turns: all sinks see them in one order."""
 
     now: Callable[[], datetime]
     sinks: list[Sink] = field(default_factory=list)
@@ -239,6 +241,7 @@ class Bus:
     server: str = ""
     phase: str = ""
     entered: dict[str, tuple[str, str]] = field(default_factory=dict)
+    turn: AbstractContextManager[object] = field(default_factory=threading.RLock)
 
     def enter(self, phase: str) -> None:
         """From now on every record of this run is of `phase`, whichever bus it comes by; "" for none."""
@@ -263,11 +266,16 @@ class Bus:
 
     def emit(self, event: Event) -> None:
         """Hand `event` to every sink; a sink that raises is dropped and logged once."""
-        record = Record(self.now(), event, self.run, self.server, self.phase or self.entered.get(self.run, ("", ""))[1])
-        for sink in list(self.sinks):
-            try:
-                sink(record)
-            except Exception as error:  # noqa: BLE001 - whatever it does wrong must not end a run that holds a window open
-                logging.getLogger(__name__).warning("a sink of events failed and is dropped: %r", error)
-                if sink in self.sinks:
-                    self.sinks.remove(sink)
+        with self.turn:
+            place = self.phase or self.entered.get(self.run, ("", ""))[1]
+            record = Record(self.now(), event, self.run, self.server, place)
+            for sink in list(self.sinks):
+                self._hand(sink, record)
+
+    def _hand(self, sink: Sink, record: Record) -> None:
+        try:
+            sink(record)
+        except Exception as error:  # noqa: BLE001 - whatever it does wrong must not end a run that holds a window open
+            logging.getLogger(__name__).warning("a sink of events failed and is dropped: %r", error)
+            if sink in self.sinks:
+                self.sinks.remove(sink)
