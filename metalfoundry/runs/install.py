@@ -57,6 +57,8 @@ class Boot:
             if deadline.expired() and not _ran_meanwhile(job):
                 raise _never(job, last)
             job.step()
+            if job.progress.ran:  # what an agent has ended, and we saw only then, is for Install to judge
+                break
             raise_if_ended(job)
             seen = watcher.poll()
             last = seen or last

@@ -128,7 +128,7 @@ def test_the_window_is_opened_once_and_a_healthy_run_is_frugal(rack: Rack, name:
 @pytest.mark.parametrize("name", ["already-in-hook", "already-in-hook-ssh"])
 def test_a_machine_in_the_installer_is_neither_opened_nor_rebooted(rack: Rack, name: str) -> None:
     ran, machine = rack.ran[name], rack.lab.machine(name)
-    assert (ran.phases["Open"], ran.phases["Boot"]) == ("skipped", "skipped")
+    assert ran.phases["Open"] == "skipped"  # Boot may still have to wait for the agent's first word
     assert [event.state for event in ran.each(WindowChanged)] == ["closed"]  # type: ignore[attr-defined]
     assert [boot.what for boot in machine.boots] == ["hook", "new"]
     assert ran.json["remote_commands"] <= 12
