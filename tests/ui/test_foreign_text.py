@@ -62,7 +62,7 @@ class Windows:
         return HOSTILE + "\n"
 
     def logs(self, name: str, ask: object) -> Any:
-        line = LogLine(None, "smee", HOSTILE, HOSTILE)
+        line = LogLine(None, "smee", HOSTILE, raw=HOSTILE)
         return SimpleNamespace(lines=[line], read={HOSTILE: HOSTILE}, unseen={HOSTILE: HOSTILE})
 
 
