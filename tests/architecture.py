@@ -29,6 +29,8 @@ DOORS = {
 }
 NO_SSH = tuple(f"transport/{name}.py" for name in ("base", "clock", "gates", "merge", "follow", "host_keys"))
 PRINTING = ("print", "input", "breakpoint")
+DRAWING = ("Console", "Table")
+SAYING, PAPER = "ui/plain.py", "ui/paper.py"  # where foreign text is made visible
 HIDDEN = "an import that nobody can read here"
 READING_TIME = ("now", "utcnow", "today")
 
@@ -89,12 +91,15 @@ def _imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
 
 def _calls(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
     shown = path.startswith("ui/")
+    flags = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
     timed = path.startswith(DOORS["time"])
     for node in ast.walk(tree):
         if isinstance(node, ast.Global):
             yield node.lineno, "a global is changed"
-        elif isinstance(node, ast.Name) and node.id in PRINTING and not shown:
-            yield node.lineno, f"{node.id} belongs to ui/"
+        elif isinstance(node, ast.Name) and node.id in PRINTING and path != SAYING and node.id not in flags:
+            yield node.lineno, f"{node.id} belongs to {SAYING}"
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in DRAWING and path != PAPER:
+            yield node.lineno, f"{ast.unparse(node.func)} belongs to {PAPER}"
         elif isinstance(node, ast.Name) and node.id == "__import__":
             yield node.lineno, HIDDEN
         elif isinstance(node, ast.Attribute):

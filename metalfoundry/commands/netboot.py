@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from metalfoundry.model.names import is_object_name
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 
 RUN = "metalfoundry.dev/run"
@@ -58,6 +59,7 @@ class WindowNote:
         words = {
             key: str(value.get(key) or "") for key in ("holder", "reason", "opened", "expires", "phase", "workflow")
         }
+        words["workflow"] = words["workflow"] if is_object_name(words["workflow"]) else ""
         return cls(**words, before=before if isinstance(before, dict) else {}, machine=_texts(machine))
 
 

@@ -26,7 +26,7 @@ def list_templates(facts: Facts) -> str:
 def show_template(facts: Facts) -> str:
     """The Template of the Workflow."""
     workflow = seen(facts.workflow)
-    return kubectl(facts, "get", TEMPLATES, workflow.template_ref if workflow else "", "-o", "yaml")
+    return kubectl(facts, "get", f"{TEMPLATES}/{workflow.template_ref if workflow else ''}", "-o", "yaml")
 
 
 def list_hardware(facts: Facts) -> str:
@@ -36,14 +36,14 @@ def list_hardware(facts: Facts) -> str:
 
 def delete_workflows(facts: Facts, *names: str) -> str:
     """Remove Workflows; they can be applied again afterwards."""
-    return kubectl(facts, "delete", WORKFLOWS, *names, "--ignore-not-found", "--wait=false")
+    return kubectl(facts, "delete", *(f"{WORKFLOWS}/{name}" for name in names), "--ignore-not-found", "--wait=false")
 
 
 def patch_workflow(facts: Facts, change: Mapping[str, Any]) -> str:
     """Change a part of the Workflow in question."""
     workflow = seen(facts.workflow)
     name = workflow.name if workflow else facts.name
-    return kubectl(facts, "patch", WORKFLOWS, name, "--type=merge", "-p", json.dumps(change))
+    return kubectl(facts, "patch", f"{WORKFLOWS}/{name}", "--type=merge", "-p", json.dumps(change))
 
 
 def start_anew(facts: Facts) -> str:

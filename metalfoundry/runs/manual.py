@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from metalfoundry.commands import guard, netboot
 from metalfoundry.commands.base import Effect
 from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
@@ -64,7 +66,9 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
         raise ClaimedError(
             f"{server.name} is held by {claim.run}" if claim else f"nobody holds {server.name}",
             where=f"Hardware {server.hardware}",
-            next=f"fab netboot.break {server.name} --run {claim.run}" if claim else "nothing is to be done",
+            next=f"fab netboot.break {server.name} --run {shlex.quote(claim.run)}"
+            if claim
+            else "nothing is to be done",
         )
     window = Window(here, server, run)
     window.adopt(seen, claim)

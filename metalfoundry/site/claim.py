@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -233,5 +234,5 @@ def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
         f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "
         f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
         where=f"annotation {netboot.RUN}",
-        next=step if own else f"wait, or: fab netboot.break {server} --run {seen.run}",
+        next=step if own else f"wait, or: fab netboot.break {server} --run {shlex.quote(seen.run)}",
     )

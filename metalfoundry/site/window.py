@@ -180,7 +180,7 @@ class Window:
             raise MetalfoundryError(
                 f"the claim on {self._server.name} could not be given back; it expires at {self.claim.note.expires}",
                 where=error.where,
-                next=f"fab netboot.break {self._server.name} --run {self.claim.run}",
+                next=f"fab netboot.break {self._server.name} --run {shlex.quote(self.claim.run)}",
                 evidence=error.what,
             ) from error
         self.release()

@@ -13,6 +13,7 @@ from fabric.main import Fab
 from invoke.exceptions import Exit, ParseError
 
 from metalfoundry.fab import ns
+from metalfoundry.ui.plain import say
 
 
 class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
@@ -20,7 +21,7 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
 
     def print_version(self) -> None:
         """Only ours."""
-        print(f"metalfoundry {self.version}")
+        say(f"metalfoundry {self.version}")
 
     def parse_core(self, argv: Any) -> None:
         """As Invoke's; a parse error is a usage error."""

@@ -48,7 +48,7 @@ def ops(*operations: tuple[str, str] | tuple[str, str, Any]) -> str:
 
 MANAGER = "--field-manager=metalfoundry"
 APPLY = f"apply -n NS -f - {MANAGER}"
-PATCH = f"patch {HW} one -n NS --type=json --patch-file=/dev/stdin {MANAGER}"
+PATCH = f"patch {HW}/one -n NS --type=json --patch-file=/dev/stdin {MANAGER}"
 MERGE = "patch hw one -n NS --type merge --patch-file=/dev/stdin"
 NOTES = "/metadata/annotations"
 RUN = "/metadata/annotations/metalfoundry.dev~1run"
@@ -91,6 +91,10 @@ SCENES: dict[str, list[Say]] = {
         Say(f"get -n NS -o json {HW} one"),
         Say(f"-n NS get {HW} one -o json --ignore-not-found"),
         Say(f"get {HW} nope -o json --ignore-not-found -n NS"),
+        Say(f"get {HW}/one -o json --ignore-not-found -n NS"),
+        Say(f"get {HW}/nope -o json --ignore-not-found -n NS"),
+        Say(f"get {HW}/--kubeconfig=/x -o json --ignore-not-found -n NS"),
+        Say(f"get {HW}/nope -n NS -o json"),
         Say(f"get {HW} nope -n NS -o json"),
         Say(f"get {HW} one nope -n NS -o json"),
         Say(f"get {HW} one two -n NS -o name"),
@@ -119,6 +123,7 @@ SCENES: dict[str, list[Say]] = {
         Say("get --raw /nowhere"),
         Say("auth can-i patch hardware.tinkerbell.org -n NS"),
         Say("logs nope -n NS"),
+        Say("logs pods/nope -n NS"),
         Say("logs deploy/nope -n NS"),
         Say("logs -l app=nope -n NS", old=False),
     ],

@@ -36,6 +36,8 @@ def targets(plain: tuple[str, ...]) -> tuple[list[Target], bool]:
     if not plain:
         raise Failure("error: Required resource not specified.")
     if "/" in plain[0]:
+        if any(word.count("/") > 1 for word in plain):
+            raise Failure("error: arguments in resource/name form may not have more than one slash")
         pairs = [word.partition("/") for word in plain]
         return [Target(_kind(kind), name) for kind, _, name in pairs], len(plain) == 1
     kinds = [_kind(word) for word in plain[0].split(",")]
