@@ -19,6 +19,7 @@ from metalfoundry.commands.sightings import BmcJob, Deployment, Event, Flux, Gua
 from metalfoundry.model.actions import Action
 from metalfoundry.model.inventory import Timeouts, Verify
 from metalfoundry.model.resources import Hardware, Interface, Template, Workflow
+from metalfoundry.model.states import SshAnswer
 
 T = TypeVar("T")
 
@@ -73,7 +74,7 @@ class Facts:
 
     workflow   the one in question; `workflows` all those of the same agent or Hardware, that one included
     smee       HTTP status of Smee's answer by path (commands/smee.py), 0 where a path did not answer
-    ssh        how the machine's sshd took us: ok, denied, key-changed, refused (nothing listens), silent
+    ssh        how the machine's sshd took us
     machine    what the machine says of itself; `before` what it said before a run rebooted it
     logs       by source (commands/loglines.py: agent, bootkit, action, console, smee, server, controller, web)
     started    when this run rebooted the machine, where a run asks; else NotSeen
@@ -93,7 +94,7 @@ class Facts:
     bmc: Fact[tuple[BmcJob, ...]] = UNSEEN
     flux: Fact[Flux | None] = UNSEEN
     smee: Fact[Mapping[str, int]] = UNSEEN
-    ssh: Fact[str] = UNSEEN
+    ssh: Fact[SshAnswer] = UNSEEN
     machine: Fact[Surroundings] = UNSEEN
     before: Fact[MachineFacts] = UNSEEN
     started: Fact[datetime] = UNSEEN

@@ -8,6 +8,7 @@ from typing import Any
 from metalfoundry.diagnosis.facts import Facts, NotSeen, seen
 from metalfoundry.diagnosis.outcome import booted, complaints, new_system, unchanged
 from metalfoundry.model.resources import Workflow
+from metalfoundry.model.states import SshAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +50,20 @@ def machine_says(facts: Facts) -> str:
         system = f"the installer ({name})" if machine.in_hook else name
         up = f", up for {machine.uptime:.0f} s" if machine.uptime is not None else ""
         return f"The machine says that it is {system}{up}{_identity(facts)}."
-    how = {
-        "silent": "does not answer",
-        "refused": "is on the network, and no sshd listens",
-        "denied": "answers, and refuses our key",
-        "key-changed": "answers with another host key than known_hosts has",
-    }.get(seen(facts.ssh) or "")
-    if how:
-        return f"The machine {how}."
+    ssh = seen(facts.ssh)
+    if ssh in _SSH:
+        return f"The machine {_SSH[ssh]}."
     reason = facts.machine.reason if isinstance(facts.machine, NotSeen) else "it said nothing"
     return f"The machine was not heard: {reason}."
+
+
+_SSH = {
+    SshAnswer.SILENT: "does not answer",
+    SshAnswer.REFUSED: "is on the network, and no sshd listens",
+    SshAnswer.DENIED: "answers, and refuses our key",
+    SshAnswer.KEY_CHANGED: "answers with another host key than known_hosts has",
+    SshAnswer.SLOW: "answers SSH, and was too slow to say what it is",
+}
 
 
 def _state(workflow: Workflow) -> str:

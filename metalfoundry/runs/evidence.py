@@ -18,12 +18,12 @@ from metalfoundry.commands.smee import read_answers
 from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.model.states import GuardState
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.gathering import ClusterLook, MachineLook
 from metalfoundry.site.site import Site
 
 T = TypeVar("T")
-_GUARDING = ("guarding", "arming")
 _MARGIN = timedelta(seconds=60)
 _FROM_PODS = (ACTION, CONSOLE, SMEE, SERVER, CONTROLLER, WEB)
 
@@ -127,8 +127,13 @@ def _guards(cluster: ClusterLook) -> Fact[tuple[GuardSeen, ...]]:
         return NotSeen(reason, "guard.sh")
     found = read_guards(outcome.stdout if outcome else "")
     return _seen(
-        tuple(GuardSeen(item.run, item.hardware, item.state in _GUARDING) for item in found), cluster, "guard.sh"
+        tuple(GuardSeen(item.run, item.hardware, _guard_state(item.state)) for item in found), cluster, "guard.sh"
     )
+
+
+def _guard_state(text: str) -> GuardState:
+    """What we do not know counts as dead: nobody should rely on it."""
+    return GuardState(text) if text in set(GuardState) else GuardState.DEAD
 
 
 def _flux(facts: Facts, cluster: ClusterLook) -> Fact[Flux | None]:

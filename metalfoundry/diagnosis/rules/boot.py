@@ -20,6 +20,7 @@ from metalfoundry.diagnosis.situation import (
     smee_says,
     status,
 )
+from metalfoundry.model.states import ClaimPhase, SshAnswer
 
 _NOT_BOOTED = ("never-netbooted", "not-rebooted", "still-booting")
 PATIENCE = 120.0
@@ -41,7 +42,8 @@ def flux_closes_netboot(facts: Facts) -> Iterator[Sign]:
         return
     opened = condition(workflow, "", type="AllowNetbootTrue")
     claim = seen(facts.claim)
-    was_open = opened is not None or (claim is not None and claim.live(facts.now) and claim.note.phase == "open")
+    ours = claim is not None and claim.live(facts.now) and claim.note.phase in (ClaimPhase.BOOT, ClaimPhase.BY_HAND)
+    was_open = opened is not None or ours
     if facts.open_interfaces or not was_open or (flux and flux.suspended):
         return
     interface = facts.interface
@@ -210,7 +212,7 @@ def still_booting(facts: Facts) -> Iterator[Sign]:
     """Nothing wrong yet: the machine is on its way to the installer."""
     workflow, since = not_in_installer(facts), asked_since(facts)
     limit = facts.configured.timeouts.netboot
-    if workflow is None or since is None or not facts.open_interfaces or seen(facts.ssh) == "ok":
+    if workflow is None or since is None or not facts.open_interfaces or seen(facts.ssh) == SshAnswer.OK:
         return
     waited = (facts.now - since).total_seconds()
     if waited >= limit or any(smee_lines(facts)):
