@@ -12,6 +12,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.actions import items, mapping, text
 from metalfoundry.model.states import BmcState, GuardState
 
+_PARTS = ("smee", "boots", "rufio", "hook")
 _VERSION = re.compile(r"[:@-]v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?$")
 
 
@@ -60,6 +61,11 @@ class Deployment:
         return (
             "tink-controller" in self.name or "tink-controller" in self.image or _repository(self.image) == "tinkerbell"
         )
+
+    @property
+    def is_part(self) -> bool:
+        """Whether an installation needs it: any part of Tinkerbell, or the web server of HookOS's files."""
+        return self.is_tinkerbell or any(word in f"{self.name} {self.image}" for word in _PARTS)
 
     @property
     def is_tinkerbell(self) -> bool:

@@ -33,13 +33,27 @@ def hear(facts: Facts) -> Witnesses:
 
 
 def tinkerbell_says(facts: Facts) -> str:
-    """The Workflow's state in a sentence, and whether netboot is open."""
-    workflow = seen(facts.workflow)
-    if isinstance(facts.workflow, NotSeen):
-        return f"Tinkerbell could not be asked: {facts.workflow.reason}."
+    """The Workflow's state in a sentence, and whether netboot is open: as it is now, and said so where a run that
+    failed had seen something else."""
+    now = facts.latest
+    workflow, netboot = seen(now.workflow), _netboot(now)
+    if isinstance(now.workflow, NotSeen):
+        return f"Tinkerbell could not be asked: {now.workflow.reason}.{_earlier(facts)}"
     if workflow is None:
-        return f"Tinkerbell has no Workflow for {facts.configured.hardware}.{_netboot(facts)}"
-    return f"Tinkerbell says that {workflow.name} {_state(workflow)}.{_netboot(facts)}"
+        return f"Tinkerbell has no Workflow for {facts.configured.hardware}.{_earlier(facts)}{netboot}"
+    return f"Tinkerbell says that {workflow.name} {_state(workflow)}.{netboot}"
+
+
+def _earlier(facts: Facts) -> str:
+    """What a failed run had seen of a Workflow that is not there any more."""
+    after, workflow = facts.aftermath, seen(facts.workflow)
+    if after is None:
+        return ""
+    if after.deleted is not None:
+        return (
+            f" {after.deleted.name} was deleted during the run; it was last seen as one that {_state(after.deleted)}."
+        )
+    return f" When the run failed, {workflow.name} was one that {_state(workflow)}." if workflow else ""
 
 
 def machine_says(facts: Facts) -> str:

@@ -48,11 +48,11 @@ def facts_of(site: Site, name: str, server: Server, cluster: ClusterLook, machin
     return replace(facts, logs=_logs(facts, others, cluster, machine))
 
 
-def concerned(workflows: Iterable[Workflow], hardware: Hardware | None, server: str) -> list[Workflow]:
-    """All Workflows that the same agent would be served: by its id, or made for the same Hardware."""
+def concerned(workflows: Iterable[Workflow], hardware: Hardware | None, name: str) -> list[Workflow]:
+    """All Workflows that the same agent would be served: by its id, or made for the Hardware of that `name`."""
     known = [hardware.agent_id or "", *(item.mac for item in hardware.interfaces)] if hardware else []
     agents = {agent.lower() for agent in known if agent}
-    return [item for item in workflows if (item.agent_id or "").lower() in agents or item.hardware_ref == server]
+    return [item for item in workflows if (item.agent_id or "").lower() in agents or item.hardware_ref == name]
 
 
 def in_question(workflows: Sequence[Workflow], name: str) -> Workflow | None:
@@ -67,6 +67,7 @@ def _configured(site: Site, server: Server, cluster: ClusterLook, in_hook: bool)
         server=server.name,
         hardware=server.hardware,
         namespace=known.namespace,
+        jump=ssh.words(known.jump),
         kubectl=known.kubectl,
         ssh=_ssh(site, server, cluster, in_hook),
         mac=server.mac,

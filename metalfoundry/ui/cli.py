@@ -13,6 +13,7 @@ from fabric.main import Fab
 from invoke.exceptions import Exit, ParseError
 
 from metalfoundry.fab import ns
+from metalfoundry.model.program import called
 
 
 class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
@@ -40,6 +41,7 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
 
 def main() -> None:
     """The console script."""
+    called("metalfoundry")
     Program(
         name="metalfoundry",
         binary="metalfoundry",

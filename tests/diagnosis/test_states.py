@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_a_rule_compares_only_with_what_is_written(path: Path) -> None:
 
 
 @pytest.mark.parametrize("enum", WRITTEN_BY_US, ids=lambda enum: enum.__name__)
-def test_what_a_rule_asks_for_is_written_by_the_product(enum: type[states.StrEnum]) -> None:
+def test_what_a_rule_asks_for_is_written_by_the_product(enum: type[StrEnum]) -> None:
     product = [path for room in ("site", "runs", "commands") for path in (ROOT / room).rglob("*.py")]
     written = {name for path in product for name in members(ast.parse(path.read_text()))}
     asked = {name for path in JUDGES for name in members(ast.parse(path.read_text()))}

@@ -168,7 +168,7 @@ def workflow_replaced(facts: Facts) -> Iterator[Sign]:
         f"the Workflow {gone} while the machine worked on it, so the machine is left half installed",
         tuple(shown),
         remedies.provision(facts),
-        "keep the Workflow out of what Flux applies (or suspend that Kustomization) until the installation is over",
+        first="keep the Workflow out of what Flux or a colleague applies and prunes, until the installation is over",
     )
 
 
@@ -251,7 +251,7 @@ def action_overdue(facts: Facts) -> Iterator[Sign]:
         f"{late}: the machine or its agent is gone{away}",
         (status(workflow, f"{action.name} {action.state}"),),
         remedies.start_anew(facts),
-        "look at its console first: a hang, or power lost?",
+        first="look at its console: does it hang, or is its power lost?",
     )
 
 
