@@ -54,7 +54,6 @@ _SIGNS: tuple[tuple[Refusal, re.Pattern[str]], ...] = (
             r"|EOF|etcdserver|ServiceUnavailable|was refused"
         ),
     ),
-    (Refusal.NO_KUBECTL, re.compile(r"not found|No such file or directory|command not found")),
 )
 
 
@@ -62,7 +61,7 @@ def refusal(exit_status: int, stderr: str) -> Refusal:
     """Sort a failure. 126 and 127 are the shell's word that there is no such program."""
     if exit_status in (126, 127):
         return Refusal.NO_KUBECTL
-    return next((kind for kind, sign in _SIGNS[:-1] if sign.search(stderr)), Refusal.OTHER)
+    return next((kind for kind, sign in _SIGNS if sign.search(stderr)), Refusal.OTHER)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,11 +16,12 @@ from typing import Any
 
 from metalfoundry.model.names import is_object_name
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
+from metalfoundry.model.states import ClaimPhase
 
 RUN = "metalfoundry.dev/run"
 WINDOW = "metalfoundry.dev/window"
 BROKEN = "metalfoundry.dev/broken"
-BY_HAND = "by hand"
+BY_HAND = ClaimPhase.BY_HAND
 
 Operation = dict[str, Any]
 

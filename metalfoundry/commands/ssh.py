@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from metalfoundry.model.hosts import Host
 
@@ -24,6 +25,11 @@ def words(host: Host, *, any_key: bool = False) -> tuple[str, ...]:
             jump = _login(host.via)
             found += ["-J", f"{jump}:{host.via.port}" if host.via.port else jump]
     return (*found, *_port(host), _login(host))
+
+
+def remotely(host: Host, command: Sequence[str]) -> str:
+    """A line to paste that runs `command` on `host`."""
+    return shlex.join((*words(host), shlex.join(command)))
 
 
 def _options(host: Host, any_key: bool) -> list[str]:

@@ -14,6 +14,7 @@ from metalfoundry.model.errors import WorkflowFailed
 from metalfoundry.model.events import WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.model.states import WindowState
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone, Survey
 from metalfoundry.site.machine import Machine
@@ -139,7 +140,7 @@ class Job:
         elif isinstance(seen, Hardware):
             self.window.claim.notice(seen)
             if self.window.saw(seen) and self.closed:
-                self.site.bus.emit(WindowChanged("opened by somebody else", why="it is closed again"))
+                self.site.bus.emit(WindowChanged(WindowState.OPENED_BY_OTHER, why="it is closed again"))
                 self.window.close("somebody else opened it")
         elif isinstance(seen, Gone):
             self.gone = True

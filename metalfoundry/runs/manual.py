@@ -11,6 +11,7 @@ from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import ClaimedError, PreflightError
 from metalfoundry.model.events import ClaimChanged
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.states import ClaimState
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.machine import Machine
@@ -82,7 +83,7 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
         raise ClaimedError(
             f"the claim on {server.name} could not be broken", where=f"Hardware {server.hardware}", next="look again"
         )
-    here.bus.emit(ClaimChanged("broken", claim.note.holder))
+    here.bus.emit(ClaimChanged(ClaimState.BROKEN, claim.note.holder))
     return settle(site, server, run) or proof
 
 

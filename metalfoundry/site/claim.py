@@ -16,6 +16,7 @@ from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
+from metalfoundry.model.states import ClaimState
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
@@ -72,7 +73,7 @@ class Claim:
             self.sighted(seen.hardware)
             if self.ours(seen.hardware):
                 self._next_beat = self._site.clock.now().mono + self.lease / 3
-                state = "taken over" if previous else "taken"
+                state = ClaimState.TAKEN_OVER if previous else ClaimState.TAKEN
                 self._site.bus.emit(ClaimChanged(state, previous.note.holder if previous else self._site.holder))
                 return
         self.note = None
@@ -145,7 +146,7 @@ class Claim:
             self.hardware = seen.hardware
             if not self.ours(seen.hardware):
                 self.note = None
-                self._site.bus.emit(ClaimChanged("given back", self._site.holder))
+                self._site.bus.emit(ClaimChanged(ClaimState.GIVEN_BACK, self._site.holder))
                 return
         raise MetalfoundryError(
             f"the claim on {self._server.name} could not be given back; it expires at {note.expires}",
@@ -205,7 +206,7 @@ class Claim:
         """Raise ClaimedError, now and at every later WRITE, when `hardware` does not carry our run id."""
         seen = netboot.claim_of(hardware)
         if seen is None or seen.run != self.run:
-            self._site.bus.emit(ClaimChanged("lost", seen.note.holder if seen else "nobody"))
+            self._site.bus.emit(ClaimChanged(ClaimState.LOST, seen.note.holder if seen else "nobody"))
             how = f"lost to {seen.run} of {seen.note.holder}" if seen else netboot.broken(hardware) or "removed"
             self.lost = ClaimedError(
                 f"the claim on {self._server.name} was {how}",

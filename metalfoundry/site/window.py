@@ -27,6 +27,7 @@ from metalfoundry.model.errors import MetalfoundryError, PreflightError, Transpo
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
+from metalfoundry.model.states import ClaimPhase, WindowState
 from metalfoundry.site.claim import LEASE_SECONDS, WRITE_SECONDS, Claim
 from metalfoundry.site.cluster import Cluster, Patched
 from metalfoundry.site.guarding import Guarding
@@ -48,7 +49,7 @@ class Window:
         server: Server,
         run: str,
         reason: str = "",
-        phase: str = "Claim",
+        phase: str = ClaimPhase.CLAIM,
         lease: float = LEASE_SECONDS,
     ) -> None:
         """`lease`: seconds for which claim and guard hold without a word from us."""
@@ -114,11 +115,11 @@ class Window:
         deadline = Deadline.after(self.site.clock, WRITE_SECONDS)
         self.opened = True
         for _ in range(3):
-            operations = netboot.open_(self._held(), self.claim.run, self.mac, self.claim.entered("Boot"))
+            operations = netboot.open_(self._held(), self.claim.run, self.mac, self.claim.entered(ClaimPhase.BOOT))
             seen = self._patch(operations, deadline, Effect.WRITE)
             if seen.hardware.interfaces[seen.hardware.interface_for(self.mac)].allow_pxe:
                 expires = self.claim.note.expires if self.claim.note else ""
-                self.site.bus.emit(WindowChanged("open", proof=smee_words(seen.smee), expires=expires))
+                self.site.bus.emit(WindowChanged(WindowState.OPEN, proof=smee_words(seen.smee), expires=expires))
                 return
             self.claim.refuse_lost(seen.hardware)
         raise MetalfoundryError(
@@ -240,7 +241,9 @@ class Window:
             unheard = "Smee did not answer; the Hardware alone proves that netboot is closed"
             self.site.bus.emit(Notice(unheard, "warning"))
         self.proof, self.opened = proof, False
-        self.site.bus.emit(WindowChanged("closed", why=why, proof=f"{proof.hardware}; {smee_words(seen.smee)}"))
+        self.site.bus.emit(
+            WindowChanged(WindowState.CLOSED, why=why, proof=f"{proof.hardware}; {smee_words(seen.smee)}")
+        )
         return proof
 
     def _patch(self, operations: list[dict[str, Any]], deadline: Deadline, effect: Effect) -> Patched:

@@ -14,6 +14,7 @@ from invoke.exceptions import Exit, ParseError
 
 from metalfoundry.fab import ns
 from metalfoundry.ui.plain import say
+from metalfoundry.model.program import called
 
 
 class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
@@ -41,6 +42,7 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
 
 def main() -> None:
     """The console script."""
+    called("metalfoundry")
     Program(
         name="metalfoundry",
         binary="metalfoundry",

@@ -11,6 +11,7 @@ from rich.text import Text
 from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.facts import seen
 from metalfoundry.diagnosis.findings import Finding
+from metalfoundry.diagnosis.unseen import not_seen
 from metalfoundry.foundry import Foundry
 from metalfoundry.runs.bundle import write_bundle
 from metalfoundry.runs.troubleshoot import Diagnosis, worst
@@ -75,10 +76,9 @@ def diagnosis_text(one: Diagnosis) -> Text:
     for finding in one.findings:
         text.append("\n")
         text.append_text(finding_text(finding))
-    unseen = one.facts.unseen()
+    unseen = not_seen(one.facts, one.findings)
     if unseen:
-        text.append("\n  not seen: ", style="dim")
-        text.append("; ".join(f"{name} ({why})" for name, why in unseen.items()) + "\n", style="dim")
+        text.append(f"\n  not seen: {unseen}\n", style="dim")
     text.rstrip()
     return text
 
@@ -93,9 +93,13 @@ def finding_text(finding: Finding) -> Text:
         at = f" {item.time.astimezone():%H:%M:%S}" if item.time else ""
         text.append(f"    {item.source}{at}: ", style="dim")
         text.append("\n      ".join(item.line.splitlines()[:_EVIDENCE_LINES]) + "\n")
+    if finding.first:
+        text.append("    first: ", style="dim")
+        text.append(f"{finding.first}\n")
     if finding.remedy:
-        text.append("    now: ", style="dim")
-        text.append("\n         ".join(finding.remedy.splitlines()) + "\n", style="bold")
+        label = "    then: " if finding.first else "    now: "
+        text.append(label, style="dim")
+        text.append(f"\n{' ' * len(label)}".join(finding.remedy.splitlines()) + "\n", style="bold")
     if finding.advice:
         text.append(f"    {finding.advice}\n")
     return text

@@ -11,6 +11,7 @@ from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FINE, Certainty,
 from metalfoundry.diagnosis.outcome import SLACK_SECONDS, booted, complaints, unchanged
 from metalfoundry.diagnosis.situation import began, ended_ago, in_state, status
 from metalfoundry.model.resources import Workflow
+from metalfoundry.model.states import SshAnswer
 
 _D = "vietcgi/gitops-metal-foundry"
 
@@ -161,7 +162,7 @@ def no_network(facts: Facts) -> Iterator[Sign]:
         (item for item in reversed(tail) if item.has(" login:", "ci-info: no", "Failed to start Wait for Network")),
         None,
     )
-    if workflow is None or line is None or seen(facts.ssh) != "silent":
+    if workflow is None or line is None or seen(facts.ssh) != SshAnswer.SILENT:
         return
     yield Sign(
         Certainty.LIKELY,
@@ -186,7 +187,12 @@ def unreachable_after_install(facts: Facts) -> Iterator[Sign]:
     workflow, gone = done(facts), _since_end(facts)
     limit = facts.configured.timeouts.boot
     how = seen(facts.ssh)
-    if workflow is None or gone is None or how not in ("silent", "refused") or facts.machine_facts is not None:
+    if (
+        workflow is None
+        or gone is None
+        or how not in (SshAnswer.SILENT, SshAnswer.REFUSED)
+        or facts.machine_facts is not None
+    ):
         return
     if gone <= limit:
         if workflow.state == "SUCCESS":
@@ -195,8 +201,10 @@ def unreachable_after_install(facts: Facts) -> Iterator[Sign]:
             )
             yield Sign(Certainty.LIKELY, what, (status(workflow),), remedies.ssh(facts, "true"), exit_code=FINE)
         return
-    answers = "it does not answer" if how == "silent" else "its network answers, and no sshd listens"
-    guess = "no boot loader in this firmware's mode, or no network" if how == "silent" else "no sshd in the image"
+    answers = "it does not answer" if how == SshAnswer.SILENT else "its network answers, and no sshd listens"
+    guess = (
+        "no boot loader in this firmware's mode, or no network" if how == SshAnswer.SILENT else "no sshd in the image"
+    )
     yield Sign(
         Certainty.LIKELY,
         f"{workflow.name} ended {gone:.0f} s ago, and the new system was not seen: {answers} ({guess}?)",
