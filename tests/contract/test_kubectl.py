@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.lab.door import Door
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.memory import MemoryStore
 from tests.contract.parties import Party, real, scrub, standin
 from tests.contract.table import APPLY, HW, NAMESPACE, NETBOOT, PATCH, REVIEW, SCENES, WF, Say, hardware, ops
+from tests.real.kube import Kube
 from tests.realtier import need_kubectl
 
 pytestmark = pytest.mark.real

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.memory import MemoryStore
 from metalfoundry.lab.refusals import Unreachable
 from metalfoundry.lab.store import NotFound, Store, StoreError
 from tests.contract.parties import scrub
 from tests.contract.table import NAMESPACE, hardware
+from tests.real.kube import Kube
 
 pytestmark = pytest.mark.real
 
