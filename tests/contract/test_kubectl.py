@@ -68,7 +68,7 @@ def test_scene(scene: str, version: str, cluster: Party, lab: Party) -> None:
 
 WATCHES = {
     "events-json": "--field-selector metadata.name=one -w --output-watch-events -o json",
-    "events-path": "--field-selector metadata.name=one --watch-only --output-watch-events "
+    "events-path": "--field-selector metadata.name=one -w --output-watch-events "
     """-o 'jsonpath={.type} {.object.metadata.name} {.object.spec.interfaces[0].netboot.allowPXE}{"\\n"}'""",
     "name": "-w -o name",
 }

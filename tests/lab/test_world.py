@@ -57,7 +57,7 @@ def test_the_control_planes_log_is_kubectl_logs(lab: Lab) -> None:
     lab.machine(NAME).reboot()
     machine = lab.machine(NAME)
     assert machine.wait(lambda: len(machine.boots) == 2)
-    seen = on_jump(lab, "kubectl -n tink-system logs deployment/tinkerbell")
+    seen = on_jump(lab, "kubectl -n tink-system logs tinkerbell-0")
     assert "does not allow it to pxe" in seen.out, seen.err
 
 
