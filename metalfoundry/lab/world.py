@@ -41,7 +41,7 @@ class Lab:
     `new_smee_paths` makes Smee answer as from 0.22 on; `patience` is tink-server's (tinkserver.py).
 
     Parts of one's own: with `store` and `kubectl` (a program, on the jump host's PATH) the cluster is another one,
-    whose `namespace` must hold no objects of the same names; `jump` makes another jump host (a kind of hosts.Jump);
+    whose `namespace` must hold no objects of the same names; `jump` makes another jump host (hosts.Jump);
     `environment` is added to the jump host's; `log` is given each line of the control plane's log.
 
     Tests find everything in the attributes: `store`, `jump`, `smee`, `journal`, `processes` (of the jump host),
