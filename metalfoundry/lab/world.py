@@ -75,7 +75,7 @@ class Lab:
         embedded = MemoryStore(namespace)
         self.door = Door(embedded) if store is None else None
         self.store: Store = embedded if store is None else store
-        self._log = log
+        self._log, self._kubectl = log, kubectl
         self.journal = Journal(namespace, self._keep_log)
         self.server = TinkServer(self.store, self.pace, self.journal, patience)
         self.controller = Controller(self.store, self.pace, self.journal)
@@ -85,7 +85,6 @@ class Lab:
         self.processes = Marked(self.mark)
         self.machines: dict[str, Machine] = {}
         self._loop = LoopThread()
-        self._kubectl = kubectl
         self._undo: list[Callable[[], None]] = []
         home = self.folder / "home"
         self.jump = jump(self._loop, home, self._environment(home) | dict(environment or {}), self.client)
