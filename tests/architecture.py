@@ -64,7 +64,7 @@ def may_import(own: str, other: str) -> bool:
     if own == "":
         return other in ROOMS
     if own == "lab":
-        return other == "model"
+        return False
     if own in FRONT:
         return other in (*ROOMS, *FRONT, "lab")
     return own in ROOMS and other in ROOMS and ROOMS.index(other) < ROOMS.index(own)

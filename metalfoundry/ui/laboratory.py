@@ -9,7 +9,7 @@ from metalfoundry.ui.boundary import boundary
 from metalfoundry.ui.plain import say
 
 
-def up(scenario: str, speed: str, folder: str, real: bool) -> None:
+def up(scenario: str, speed: str, folder: str) -> None:
     """Start the lab in the background and say how to use it."""
     with boundary():
         from metalfoundry.lab import process, scenarios
@@ -23,7 +23,7 @@ def up(scenario: str, speed: str, folder: str, real: bool) -> None:
                 f"there is no scenario {scenario}", next=f"one of: {', '.join(sorted(scenarios.SCENARIOS))}"
             )
         try:
-            inventory = process.up(Path(folder), scenario, _speed(speed), real=real)
+            inventory = process.up(Path(folder), scenario, _speed(speed))
         except LabError as error:
             raise MetalfoundryError(str(error), where=folder, next=f"look into {folder}/lab.log") from error
         say(f"the lab is up ({scenario}); use it with:\n  fab provision colo-server-01 --inventory {inventory}")

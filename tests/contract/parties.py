@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.lab.door import Door
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.memory import MemoryStore
 from metalfoundry.lab.store import Object, Store
 from tests.contract.table import NAMESPACE
+from tests.real.kube import Kube
 
 KINDS = ("hardware", "templates", "workflows", "serviceaccounts", "pods", "deployments")
 _OWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink")

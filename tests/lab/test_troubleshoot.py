@@ -203,10 +203,10 @@ def test_it_costs_one_command_and_one_handshake_a_host(tmp_path: Path) -> None:
         machine = lab.machine(NAME)
         assert machine.wait(lambda: machine.state == "hook")
         ran = Ran()
-        before = (lab.jump.accepted, machine.accepted)  # type: ignore[union-attr]
+        before = (lab.jump.accepted, machine.accepted)
         with Foundry.load(lab.inventory, sinks=[ran]) as foundry:
             assert isinstance(foundry.troubleshoot(NAME).facts.machine, Seen)
-        after = (lab.jump.accepted, machine.accepted)  # type: ignore[union-attr]
+        after = (lab.jump.accepted, machine.accepted)
         assert len(ran.each(CommandStarted)) == 2
         assert {event.effect for event in ran.each(CommandStarted)} == {"read"}  # type: ignore[attr-defined]
         assert (after[0] - before[0], after[1] - before[1]) == (1, 1)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.kube import Kube
 from tests.lab.bench import start
+from tests.real.kube import Kube
 from tests.real.place import real_lab, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]

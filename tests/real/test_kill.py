@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.scenarios import scenario
 from metalfoundry.lab.world import Lab
 from tests.lab.bench import start
+from tests.real.kube import Kube
 from tests.real.place import Seen, forward, is_open, real_lab, until, watched
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]

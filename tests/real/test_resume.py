@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.world import Lab
 from tests.lab.bench import NAME, PROGRAM, start
+from tests.real.kube import Kube
 from tests.real.place import is_open, real_lab, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
