@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
-from metalfoundry.diagnosis.findings import ARMED, FAILED, FINE, Certainty, Evidence, Finding, Rule, Stage
+from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FAILED, FINE, Certainty, Evidence, Finding, Rule, Stage
 from metalfoundry.diagnosis.rules import RULES
 from metalfoundry.diagnosis.unseen import missed
 from metalfoundry.diagnosis.witnesses import machine_says, tinkerbell_says
@@ -74,9 +74,11 @@ def unknown(facts: Facts) -> Finding:
 
 
 def _unknown_code(facts: Facts) -> int:
-    workflow = seen(facts.workflow)
-    if workflow is None or workflow.state == "SUCCESS":
-        return FINE if isinstance(facts.workflow, Seen) else FAILED
+    workflow, failed = seen(facts.workflow), facts.aftermath is not None
+    if workflow is not None and workflow.state == "SUCCESS":
+        return BAD_MACHINE if failed else FINE
+    if workflow is None:
+        return FINE if isinstance(facts.workflow, Seen) and not failed else FAILED
     return _ENDS.get(workflow.state, 30)
 
 

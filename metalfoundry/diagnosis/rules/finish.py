@@ -49,11 +49,11 @@ def _hook_is_new(facts: Facts) -> bool | None:
 def reprovision_loop(facts: Facts) -> Iterator[Sign]:
     """Netboot is still open after the installation, and the machine is in the installer again."""
     machine, workflow = facts.machine_facts, done(facts)
-    if machine is None or not machine.in_hook or not facts.open_interfaces or workflow is None:
+    if machine is None or not machine.in_hook or not facts.latest.open_interfaces or workflow is None:
         return
     if _hook_is_new(facts) is False:
         return
-    opened = ", ".join(f"interfaces[{item.index}] {item.mac}" for item in facts.open_interfaces)
+    opened = ", ".join(f"interfaces[{item.index}] {item.mac}" for item in facts.latest.open_interfaces)
     yield Sign(
         Certainty.CERTAIN if _hook_is_new(facts) else Certainty.LIKELY,
         f"{workflow.name} is over, netboot is still open, and the machine booted the installer again, not its disk",
@@ -77,7 +77,13 @@ def reprovision_loop(facts: Facts) -> Iterator[Sign]:
 def boots_hook(facts: Facts) -> Iterator[Sign]:
     """The machine booted the installer once more: netboot was closed too late."""
     machine, workflow = facts.machine_facts, done(facts)
-    if machine is None or not machine.in_hook or facts.open_interfaces or workflow is None or not _hook_is_new(facts):
+    if (
+        machine is None
+        or not machine.in_hook
+        or facts.latest.open_interfaces
+        or workflow is None
+        or not _hook_is_new(facts)
+    ):
         return
     if not isinstance(facts.hardware, Seen):
         return

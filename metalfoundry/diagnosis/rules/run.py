@@ -154,18 +154,24 @@ def report_retrying(facts: Facts) -> Iterator[Sign]:
 )
 def workflow_replaced(facts: Facts) -> Iterator[Sign]:
     """The Workflow was deleted or replaced (Flux, kubectl) while it ran."""
-    workflow = seen(facts.workflow)
+    workflow, deleted = seen(facts.workflow), facts.aftermath.deleted if facts.aftermath else None
     line = next((item for item in facts.lines(AGENT, *_WRITING) if item.has(*_GONE)), None)
     if line is None and absent(facts.workflow):
         line = facts.find(AGENT, *_WRITING)
     other = _stranger(facts, workflow) if line is None and workflow else None
-    if (line is None and other is None) or any(item.has("received action") for item in _after(facts, line)):
+    proven = (line or other) and not any(item.has("received action") for item in _after(facts, line))
+    if not proven and deleted is None:
         return
     gone = "was deleted" if absent(facts.workflow) else "was replaced by another one of the same name"
     shown = [Evidence.of(item) for item in (line, other) if item]
+    if deleted is not None:
+        shown.append(Evidence(f"watch on Workflow {deleted.name}", f"deleted in state {deleted.state or 'not set'}"))
+    while_ = "while the machine worked on it, so the machine is left half installed"
+    if deleted is not None and not deleted.has_run:
+        while_ = "before any machine began with it"
     yield Sign(
         Certainty.CERTAIN,
-        f"the Workflow {gone} while the machine worked on it, so the machine is left half installed",
+        f"the Workflow {gone} {while_}",
         tuple(shown),
         remedies.provision(facts),
         first="keep the Workflow out of what Flux or a colleague applies and prunes, until the installation is over",
