@@ -213,7 +213,7 @@ def soon(seconds: float = 20.0) -> Deadline:
 
 
 class Jumps(SystemClock):
-    """The computer's clock, which jumps by an hour once `happened`: a deadline then ends at an event, on any computer."""
+    """The computer's clock, which jumps by an hour once `happened`, so that a deadline ends at an event."""
 
     def __init__(self, happened: Callable[[], object]) -> None:
         self._happened = happened
