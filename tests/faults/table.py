@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -220,8 +222,7 @@ class Bench:
     def _meddle(self, case: Case) -> None:
         """What a fault does beside the client."""
         if case.fault is Fault.DOWN:
-            while processes := self.lab.processes.alive(case.name):
-                self.lab.processes.kill(processes)
+            self._power_off(case.name)
         else:
 
             def robbed(obj: Object) -> Object:
@@ -231,6 +232,16 @@ class Bench:
 
             assert isinstance(self.lab.store, MemoryStore)
             self.lab.store.change("hardware", case.name, robbed)
+
+    def _power_off(self, name: str) -> None:
+        """End whatever runs on the jump host for this server, all at once: none is left to act on another's end."""
+        sessions = {session_of(process.pid) for process in self.lab.processes.alive(name)} - {0}
+        ending = [process.pid for process in self.lab.processes.alive() if session_of(process.pid) in sessions]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in ending:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        until(lambda: not self.lab.processes.alive(name))
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
@@ -282,6 +293,14 @@ class Bench:
             [guard for guard in guards if guard.hardware == name and guard.state not in ("ended", "dead")],
             [process.command for process in self.lab.processes.alive(name)],
         )
+
+
+def session_of(pid: int) -> int:
+    """The session of a process; 0 where it has ended."""
+    try:
+        return os.getsid(pid)
+    except ProcessLookupError:
+        return 0
 
 
 def is_open(hardware: Object) -> bool:
