@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,10 @@ def machine(folder: Path, shell: str = "sh", os_id: str = "hookos", **programs: 
         path.write_text(text)
         path.chmod(0o755)
     env = {"PATH": f"{folder}:/usr/bin:/bin", "SAID": str(folder / "said"), "OUTER": str(folder / "outer"), "OS": os_id}
-    return read_script(run(gather.machine(), shell, env=env))
+    command = gather.machine()
+    # A busybox that is a system of its own takes its own cat before that of PATH; a function comes before both.
+    command = replace(command, stdin=f'cat() {{ "{folder}/cat" "$@"; }}\n{command.stdin}')
+    return read_script(run(command, shell, env=env))
 
 
 @pytest.mark.parametrize("shell", SHELLS)

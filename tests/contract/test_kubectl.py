@@ -105,7 +105,7 @@ def _watched(party: Party, argv: list[str]) -> list[object]:
         party.store.patch("hardware", "one", json.loads(ops(("add", f"{NETBOOT}/allowPXE", True))))
         party.store.delete("hardware", "one")
         with seen:
-            assert seen.wait_for(lambda: len(_real(lines)) >= (3 if "--field-selector" in argv else 4), 10), lines
+            assert seen.wait_for(lambda: len(_real(lines)) >= (3 if "--field-selector" in argv else 4), 60), lines
     finally:
         process.terminate()
         process.wait()

@@ -215,7 +215,7 @@ def kubectl(door: Door, tmp_path: Path) -> Path:
 
 def say(kubectl: Path, words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [str(kubectl), *words.split()], input=stdin, capture_output=True, text=True, timeout=30, check=False
+        [str(kubectl), *words.split()], input=stdin, capture_output=True, text=True, timeout=60, check=False
     )
 
 

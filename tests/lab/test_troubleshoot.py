@@ -21,7 +21,7 @@ from metalfoundry.model.events import CommandStarted
 from metalfoundry.runs.troubleshoot import Diagnosis
 from tests.lab.bench import NAME, Ran, call, is_open, tune, workflow
 
-PATIENCE = 40.0
+PATIENCE = 90.0
 AGENT_LOG = "nerdctl -n services.linuxkit exec hook-docker docker logs tink-worker --tail=50"
 
 
@@ -230,4 +230,4 @@ def test_a_dead_machine_costs_its_deadline_and_no_more(tmp_path: Path) -> None:
             seen = foundry.troubleshoot(NAME)
             took = time.monotonic() - begun
         assert seen.facts.ssh == Seen("silent", "ssh")
-        assert 2.5 < took < 6.0
+        assert 2.5 < took < 15.0  # the limit of one look, and not that of the whole

@@ -18,6 +18,9 @@ from metalfoundry.lab.world import Lab
 from tests.real.kube import Kube
 from tests.real.sshd import SshdJump
 from tests.realtier import need_kubectl
+from tests.waiting import until
+
+__all__ = ["Seen", "forward", "is_open", "real_lab", "until", "watched"]
 
 DATE = """\
 #!/bin/sh
@@ -53,14 +56,6 @@ def real_lab(kube: Kube, folder: Path, story: str | Scenario, speed: float, serv
 def forward(lab: Lab, seconds: int) -> None:
     """Put the jump host's clock forward."""
     (lab.folder / "forward").write_text(f"{seconds}\n")
-
-
-def until(holds: Callable[[], bool], seconds: float, what: str = "") -> None:
-    """Wait for something that nobody announces; a failure after `seconds`."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 @dataclass
