@@ -66,7 +66,7 @@ def _check_types(obj: Object) -> None:
     meta = obj["metadata"] if isinstance(obj.get("metadata"), dict) else {}
     wrong = [field for field in _TEXTS if not isinstance(meta.get(field), str | None)]
     wrong += [field for field in ("creationTimestamp",) if not _TIME.fullmatch(str(meta.get(field) or _NO_TIME))]
-    wrong += [field for field in _NUMBERS if isinstance(meta.get(field), bool | str | float | list | dict)]
+    wrong += [field for field in _NUMBERS if not _is_number(meta.get(field))]
     for field in ("labels", "annotations"):
         words = meta.get(field)
         if words is not None and not _is_words(words):
@@ -75,6 +75,11 @@ def _check_types(obj: Object) -> None:
         raise Invalid(f"The request is invalid: patch: Invalid value: metadata.{wrong[0]} is of a wrong type")
     if not obj.get("apiVersion"):
         raise StoreError("Internal error occurred: Object 'apiVersion' is missing in 'object has no apiVersion field'")
+
+
+def _is_number(value: object) -> bool:
+    whole = isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    return value is None or (whole and not isinstance(value, bool))
 
 
 def _is_words(value: object) -> bool:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -18,7 +20,7 @@ from metalfoundry.lab.store import Object, StoreError
 from tests.contract.table import NAMESPACE
 from tests.real.api import ApiClient
 from tests.real.kube import Kube
-from tests.realtier import need_crds
+from tests.realtier import need_assets, need_crds
 
 CUSTOM = [kind for kind in KINDS if kind.group in (TINKERBELL, BMC)]
 _SILENT = {"description", "x-kubernetes-map-type", "x-kubernetes-list-type"}
@@ -138,20 +140,26 @@ def _lab(kind: Kind, document: Object, release: str) -> Object | StoreError:
 
 
 @pytest.fixture(scope="module")
-def client(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> ApiClient:
-    """An API server with the CRDs of both releases, without the subresource that would drop what is said of status."""
-    for release, prefix in zip(RELEASES, ("old", "new"), strict=True):
-        folder = tmp_path_factory.mktemp(prefix)
-        for kind in CUSTOM:
-            document = crd(release, kind)
-            group = f"{prefix}.{kind.group}"
-            document["metadata"]["name"] = f"{kind.plural}.{group}"
-            document["spec"]["group"] = group
-            document["spec"]["versions"][0]["subresources"] = {}
-            (folder / f"{kind.resource}.yaml").write_text(yaml.safe_dump(document))
-        kube.apply_crds(folder)
-    kube.make_namespace(NAMESPACE)
-    return kube.client()
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiClient]:
+    """An API server of its own with the CRDs of both releases, each in groups of another name, and without the
+    subresource that would drop what is said of status.
+    """
+    with Kube(need_assets(), tmp_path_factory.mktemp("kube")) as kube:
+        for release in RELEASES:
+            folder = tmp_path_factory.mktemp("crds")
+            for kind in CUSTOM:
+                document, group = crd(release, kind), real_kind(kind, release).group
+                document["metadata"]["name"] = f"{kind.plural}.{group}"
+                document["spec"]["group"] = group
+                document["spec"]["versions"][0]["subresources"] = {}
+                (folder / f"{kind.resource}.yaml").write_text(yaml.safe_dump(document))
+            kube.apply_crds(folder)
+        kube.make_namespace(NAMESPACE)
+        yield kube.client()
+
+
+def real_kind(kind: Kind, release: str) -> Kind:
+    return replace(kind, group=f"v{release.replace('.', '-')}.{kind.group}")
 
 
 @pytest.mark.real
@@ -162,8 +170,7 @@ def test_generated_objects_are_kept_defaulted_and_refused_as_by_the_api_server(
 ) -> None:
     schema = schema_of(kind.group, kind.kind, release)
     assert schema is not None
-    prefix = dict(zip(RELEASES, ("old", "new"), strict=True))[release]
-    real = Kind(kind.plural, kind.kind, f"{prefix}.{kind.group}", kind.version)
+    real = real_kind(kind, release)
     whole = st.fixed_dictionaries({}, optional={part: values(schema.root.fields[part]) for part in ("spec", "status")})
 
     @settings(

@@ -92,7 +92,7 @@ class TestStore:
         assert store.patch("workflows", "wf", change)["status"] == {"state": "FAILED"}
 
     def test_kinds_with_the_same_plural_are_apart(self, store: MemoryStore) -> None:
-        spec = {"tasks": [], "machineRef": {"name": "m", "namespace": "tink-system"}}
+        spec = {"tasks": [{"powerAction": "on"}], "machineRef": {"name": "m", "namespace": "tink-system"}}
         store.create("jobs.bmc.tinkerbell.org", {"metadata": {"name": "j"}, "spec": spec})
         assert store.list("jobs") == []
         with pytest.raises(LookupError):
