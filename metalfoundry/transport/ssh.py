@@ -15,6 +15,7 @@ import paramiko
 from metalfoundry.commands.base import Command, Effect
 from metalfoundry.model.errors import (
     AuthError,
+    CommandError,
     ConnectError,
     DeadlineExceeded,
     HostKeyError,
@@ -28,11 +29,13 @@ from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.follow import Lines, wrap
 from metalfoundry.transport.link import Link, Patience, open_link
 from metalfoundry.transport.ssh_config import UserFiles, resolve
+from metalfoundry.transport.wire import in_any_shell, sent
 
 log = logging.getLogger(__name__)
 
 Retrying = Callable[[Host, TransportError, float], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts, before jitter
+FIRST_WORDS, LAST_WORDS = 500, 4096  # bytes of output that an error quotes
 
 
 @dataclass
@@ -99,19 +102,21 @@ class SshTransport:
         """
         lines = Lines()
         with self._exchange(host, deadline) as talk:
-            talk.start(wrap(command), command.stdin, keep_open=True)
+            talk.start(*in_any_shell(wrap(command), command.stdin), keep_open=True)
+            said = b""
             while not talk.ended:
                 if deadline.expired():
                     return
                 out, err = talk.read(min(tick, deadline.remaining()))
-                if err:
-                    log.debug("%s: %s", host.name, err.decode(errors="replace").rstrip())
+                said = (said + err)[-LAST_WORDS:]
                 yield from lines.feed(out)
                 if not out and not err and not talk.ended:
                     yield None
             yield from lines.end()
             with suppress(DeadlineExceeded):
-                log.debug("%s: followed command ended with %d", host.name, talk.status())
+                if status := talk.status():
+                    what = f"{host.name}: a followed command ended with exit status {status}"
+                    raise CommandError(what, where=host.address, exit_status=status, stderr=_text([said]))
 
     def presented(self, host: Host) -> ServerKey | None:
         """The key with which the kept connection to `host` was opened; None without a connection."""
@@ -140,13 +145,17 @@ class SshTransport:
         err: list[bytes] = []
         with self._exchange(host, deadline) as talk:
             begun = self._clock.now().mono
-            talk.start(command.line, command.stdin)
+            talk.start(*sent(command))
+            room = command.most
             while not talk.ended:
                 if deadline.expired():
                     raise talk.too_late()
                 more = talk.read(deadline.remaining())
                 out.append(more[0])
                 err.append(more[1])
+                room -= len(more[0]) + len(more[1])
+                if room < 0:
+                    raise talk.too_much(command.most, b"".join(out)[:FIRST_WORDS])
             status = talk.status()
         seconds = self._clock.now().mono - begun
         return Result(status, _text(out), _text(err), seconds)

@@ -60,7 +60,7 @@ class OnStore:
     def _kubectl(self, words: list[str], stdin: str) -> tuple[int, str, str]:
         if words == ["sh", "-s"]:  # to a guard, of which there is none here
             return 4, "state=none", ""
-        verb, kind, name = words[1:4]
+        verb, (kind, _, name) = words[1], words[2].partition("/")
         assert kind.startswith("hardware."), words
         if verb == "get":
             return 0, json.dumps(self._store.get("hardware", name)), ""
