@@ -11,6 +11,7 @@
     │       │   └── HostKeyError            the host's key is unknown or has changed
     │       ├── LinkLost                    the connection was cut; `sent` says whether the command had left
     │       ├── DeadlineExceeded            no answer in time; `sent` as above
+    │       │   └── MachineSlow             sshd answers, and needs longer than timeouts.facts
     │       ├── TooMuchOutput               a command printed more than it may
     │       └── WatchBroken                 watches end as soon as they begin
     ├── CommandError                    10  a remote command ended with an exit status that means failure
@@ -98,6 +99,10 @@ class LinkLost(TransportError):
 
 class DeadlineExceeded(TransportError):
     """No answer before the deadline."""
+
+
+class MachineSlow(DeadlineExceeded):
+    """The machine's sshd answers, and what it was asked is not answered in time: it is slow, not silent."""
 
 
 class TooMuchOutput(TransportError):

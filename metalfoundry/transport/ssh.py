@@ -35,14 +35,17 @@ log = logging.getLogger(__name__)
 
 Retrying = Callable[[Host, TransportError, float], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts, before jitter
+HANGING_SECONDS, MORE_ATTEMPTS = 0.5, 3
 FIRST_WORDS, LAST_WORDS = 500, 4096  # bytes of output that an error quotes
 
 
 @dataclass
 class _Slot:
-    """The place of one host's connection; `opening` lets one thread open it while the others wait."""
+    """The place of one host's connection; `opening` lets one thread open it while the others wait, `more` lets them try
+    as well once that hangs."""
 
     opening: threading.Lock = field(default_factory=threading.Lock)
+    more: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MORE_ATTEMPTS))
     link: Link | None = None
 
 
@@ -200,24 +203,36 @@ class SshTransport:
                 next=f"ssh -G {host.address} | grep -i proxyjump",
             )
         slot = self._slot(host)
-        if not slot.opening.acquire(timeout=deadline.remaining()):
-            raise DeadlineExceeded(f"{host.name}: no SSH connection in time", where=host.address)
+        turn = self._turn(host, slot, deadline)
         try:
             if slot.link and slot.link.active:
                 return slot.link
             self._refuse_closed(host)
             endpoint = resolve(host, self._files)
             via = self._link(endpoint.via, deadline, (*way, _nameless(host))) if endpoint.via else None
-            slot.link = open_link(endpoint, via, self._files, self._patience, deadline)
+            link = open_link(endpoint, via, self._files, self._patience, deadline)
+            if slot.link and slot.link.active:  # another attempt came through first
+                link.kill()
+                return slot.link
+            slot.link = link
             if self._closed.is_set():  # meanwhile, by another thread
-                slot.link.kill()
+                link.kill()
                 self._refuse_closed(host)
-            return slot.link
-        except TransportError:
-            slot.link = None
-            raise
+            return link
         finally:
-            slot.opening.release()
+            turn.release()
+
+    def _turn(self, host: Host, slot: _Slot, deadline: Deadline) -> threading.Lock | threading.Semaphore:
+        """The right to open `host`'s connection: one thread's, and a few more threads' while an attempt hangs."""
+        turns: tuple[threading.Lock | threading.Semaphore, ...] = (slot.opening, slot.more)
+        while True:
+            for turn in turns:
+                if turn.acquire(timeout=min(HANGING_SECONDS, deadline.remaining())):
+                    return turn
+                if slot.link and slot.link.active:
+                    break
+            if deadline.expired():
+                raise DeadlineExceeded(f"{host.name}: no SSH connection in time", where=host.address)
 
     def _refuse_closed(self, host: Host) -> None:
         if self._closed.is_set():

@@ -184,8 +184,23 @@ def _lines(file: Path, files: UserFiles, depth: int) -> Iterator[str]:
         elif depth < MAX_INCLUDES:
             for pattern in shlex.split(words[1]) if len(words) > 1 else ():
                 for found in _found(pattern, file, files):
-                    yield from _lines(found, files, depth + 1)
+                    yield from _within(block, _lines(found, files, depth + 1))
             yield block  # what follows belongs to the block around the Include again
+
+
+def _within(block: str, lines: Iterator[str]) -> Iterator[str]:
+    """Included lines under the condition of the block around them: OpenSSH reads a file for no other host.
+
+    paramiko knows no block in a block, so a `Host` line in there is taken only under a condition that always holds;
+    else only what stands before it.
+    """
+    yield block
+    everywhere = block.replace("=", " ", 1).split()[1:] == ["*"]
+    for line in lines:
+        words = line.replace("=", " ", 1).split(None, 1)
+        if not everywhere and words and words[0].lower() in {"host", "match"} and line != block:
+            return
+        yield line
 
 
 def _found(pattern: str, file: Path, files: UserFiles) -> list[Path]:

@@ -31,7 +31,9 @@ def site(transport: FakeTransport) -> Site:
     place = Place("lab", Host("jump", "jump"))
     inventory = Inventory(place, {"anvil": Server("anvil", "anvil")}, Timeouts(), Path("/inventory.yaml"))
     gated = Gated(transport, (), transport.clock)
-    return Site(inventory, gated, gated, transport.clock, Bus(transport.clock, []), background=inline)
+    return Site(
+        inventory, gated, gated, transport.clock, Bus(lambda: transport.clock.now().wall, []), background=inline
+    )
 
 
 def watching(scripts: list[list[Line]]) -> tuple[FakeTransport, Site]:
@@ -66,7 +68,7 @@ def test_an_overview_notices_it_too() -> None:
 
 @pytest.mark.parametrize("end", [refused(AWAY), LinkLost("cut")])
 def test_an_api_or_a_link_that_is_away_is_waited_for(end: BaseException) -> None:
-    transport, here = watching([*([end] for _ in range(6)), [EVENT, None], [None] * 1000])
+    transport, here = watching([[end], [end], [end], [end], [EVENT, None], [None] * 1000])
     seen = [each for each in stream(here, WORKFLOWS, "w", Deadline.after(transport.clock, 60)) if each]
     assert [event for event, _ in seen] == ["MODIFIED"]
 
