@@ -67,7 +67,11 @@ def test_a_machine_that_answers_is_asked_once_at_a_time() -> None:
 
 
 def machine(transport: FakeTransport, records: list[Record] | None = None) -> Machine:
-    bus = Bus(lambda: transport.clock.now().wall, [[].append if records is None else records.append])
+    def keep(record: Record) -> None:
+        if records is not None:
+            records.append(record)
+
+    bus = Bus(lambda: transport.clock.now().wall, [keep])
     return Machine(site(transport).on(bus), Server("anvil", "anvil", address="10.0.0.9"), None)
 
 
