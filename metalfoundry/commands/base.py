@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 HIDDEN = "[hidden]"
+MOST_BYTES = 32 * 2**20  # more than the largest namespace that one would list; what is more is no answer
 
 
 class Effect(Enum):
@@ -33,13 +34,14 @@ class Command:
     """One remote command. `argv` is quoted by `line`; scripts and manifests travel as `stdin`.
 
     `secrets` are hidden wherever the command is shown; none may stand in argv, which any user of the remote
-    host can read.
+    host can read. `most`: how many bytes both outputs together may have.
     """
 
     argv: tuple[str | Raw, ...]
     stdin: str = field(default="", repr=False)
     secrets: tuple[str, ...] = field(default=(), repr=False)
     effect: Effect = Effect.READ
+    most: int = MOST_BYTES
 
     def __post_init__(self) -> None:
         if any(secret in word for secret in self.secrets for word in self.argv):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from metalfoundry.commands import smee
@@ -16,11 +16,13 @@ from metalfoundry.commands.base import Command
 from metalfoundry.commands.guard import list_guards
 from metalfoundry.commands.kubectl import Kubectl, Refusal, read_only, refusal
 from metalfoundry.commands.machine import facts
+from metalfoundry.commands.reading import real, whole
 from metalfoundry.commands.script import Outcome, Part
 from metalfoundry.commands.sightings import Container, Surroundings, read_containers
 
 REQUEST_SECONDS = 4
 TAIL = 2000
+MACHINE_BYTES = 8 * 2**20
 AGENT_TAIL = 50
 BOOTKIT_TAIL = 200
 _STARTED = ("objects", "logs", "deployments", "events", "bmc", "flux")
@@ -78,13 +80,13 @@ def machine(marker: str = "", cloud_init: bool = False, tail: int = AGENT_TAIL) 
         Part("around", ("around",)),
         Part("clock", ("date", "-u", "+%s.%N")),
     ]
-    return read_only(*parts, functions=_text("surroundings.sh"))
+    return replace(read_only(*parts, functions=_text("surroundings.sh")), most=MACHINE_BYTES)
 
 
 def agent_log(tail: int = AGENT_TAIL) -> Command:
     """The agent's and the bootkit's logs alone."""
     parts = [Part("agent", ("agent_log", str(tail))), Part("bootkit", ("bootkit_log", str(tail)))]
-    return read_only(*parts, functions=_text("surroundings.sh"))
+    return replace(read_only(*parts, functions=_text("surroundings.sh")), most=MACHINE_BYTES)
 
 
 def follow_agent(tail: int) -> Command:
@@ -109,10 +111,8 @@ def no_such_type(outcome: Outcome | None) -> bool:
 
 def read_clock(outcome: Outcome | None) -> float | None:
     """Seconds since 1970; in whole seconds where that system's date knows no %N."""
-    seconds, _, fraction = (outcome.stdout.strip() if outcome else "").partition(".")
-    if not seconds.isdigit():
-        return None
-    return float(f"{seconds}.{fraction}") if fraction.isdigit() else float(seconds)
+    text = outcome.stdout.strip() if outcome else ""
+    return real(text) if whole(text.partition(".")[2] or "0") is not None else real(text.partition(".")[0])
 
 
 def read_surroundings(outcomes: Mapping[str, Outcome], seen: Surroundings) -> Surroundings:
@@ -138,7 +138,8 @@ def _containers(outcome: Outcome | None) -> tuple[Container, ...] | None:
 
 
 def _mib(text: str | None) -> float | None:
-    return int(text) / 1024 if text and text.isdigit() else None
+    size = whole(text or "")
+    return None if size is None else size / 1024
 
 
 def _yes(text: str | None) -> bool | None:

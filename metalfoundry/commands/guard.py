@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 
 from metalfoundry.commands.base import Command
+from metalfoundry.commands.reading import whole
 from metalfoundry.commands.script import Part
 
 _END = "METALFOUNDRY_GUARD"
@@ -100,10 +101,7 @@ class GuardSeen:
 def read_guards(stdout: str) -> list[GuardSeen]:
     """The reader of `list_guards`."""
     rows = [line.split("\t") for line in stdout.splitlines() if line.count("\t") >= 5]
-    return [
-        GuardSeen(row[0], row[1], row[2], row[3], int(row[4]) if row[4].isdigit() else None, "\t".join(row[5:]))
-        for row in rows
-    ]
+    return [GuardSeen(row[0], row[1], row[2], row[3], whole(row[4]), "\t".join(row[5:])) for row in rows]
 
 
 def read_words(stdout: str) -> Mapping[str, str]:

@@ -164,7 +164,7 @@ def read_event(line: str) -> tuple[str, dict[str, Any]] | None:
     """(type, object) of one line of `--output-watch-events -o json`; None for a line that is not one."""
     try:
         event = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
         return None

@@ -9,8 +9,10 @@ from importlib.resources import files
 from typing import Any
 
 from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.reading import real, whole
 
 MARKS = ("boot_id", "machine_id", "host_key", "os_id", "os_name", "hostname", "marker")
+FACTS_BYTES = 2**20
 REBOOT = Command(("reboot",), effect=Effect.WRITE)
 
 
@@ -71,7 +73,7 @@ def facts(marker: str = DEFAULT_MARKER, cloud_init: bool = False, checks: Sequen
     text = files("metalfoundry.commands").joinpath("facts.sh").read_text(encoding="utf-8")
     head = f"MARKER={shlex.quote(marker)}\nCLOUD_INIT={'yes' if cloud_init else ''}\n"
     tail = "".join(f"check {number} {shlex.quote(command)}\n" for number, command in enumerate(checks))
-    return Command(("sh", "-s"), stdin=head + text + tail)
+    return Command(("sh", "-s"), stdin=head + text + tail, most=FACTS_BYTES)
 
 
 def read_facts(stdout: str) -> MachineFacts:
@@ -95,17 +97,16 @@ def read_facts(stdout: str) -> MachineFacts:
         cmdline=one("cmdline"),
         serial=one("serial"),
         uuid=one("uuid"),
-        uptime=_number(one("uptime").split(" ")[0]),
-        clock=_number(one("clock")),
+        uptime=real(one("uptime").split(" ")[0]),
+        clock=real(one("clock")),
         macs=tuple(dict.fromkeys(mac for mac in map(str.lower, seen.get("mac", [])) if mac.strip("0:"))),
         marker=" ".join(filter(None, (one("marker.text"), one("marker.mtime")))),
         cloud_init=one("cloud_init"),
-        checks=tuple((int(words[1]), words[2] if len(words) > 2 else "") for words in checks if len(words) > 1),
+        checks=tuple(_check(words) for words in checks if len(words) > 1),
     )
 
 
-def _number(text: str) -> float | None:
-    try:
-        return float(text)
-    except ValueError:
-        return None
+def _check(words: list[str]) -> tuple[int, str]:
+    """(exit status, last line) of one check; a status that is none counts as failed."""
+    status = whole(words[1])
+    return 1 if status is None else status, words[2] if len(words) > 2 else ""

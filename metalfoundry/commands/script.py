@@ -22,11 +22,7 @@ printf '{MARK} %s out\\n' "$name"
 printf '\\n{MARK} %s err\\n%s\\n{MARK} %s exit %s\\n' "$name" "$err" "$name" "$code"
 }}
 """
-_SECTION = re.compile(
-    rf"^{MARK} (?P<mark>\w+) (?P<name>\S+) out\n(?P<out>.*?)\n{MARK} (?P=mark) (?P=name) err\n(?P<err>.*?)\n"
-    rf"{MARK} (?P=mark) (?P=name) exit (?P<code>\d+)$",
-    re.MULTILINE | re.DOTALL,
-)
+_FIRST = re.compile(rf"^{MARK} (?P<mark>\w+) \S+ out$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,11 +66,30 @@ def script(parts: Sequence[Part], *, effect: Effect, functions: str = "", secret
 
 
 def read_script(stdout: str) -> dict[str, Outcome]:
-    """The parts that ran to their end, by name; one that was cut short is missing."""
-    return {
-        match["name"]: Outcome(int(match["code"]), match["out"], match["err"].strip())
-        for match in _SECTION.finditer(stdout)
-    }
+    """The parts that ran to their end, by name; one that was cut short is missing.
+
+    The script's own mark is the first: what parts print comes behind it, and other marks in it are text.
+    """
+    first = _FIRST.search(stdout)
+    if first is None:
+        return {}
+    sign = rf"^{MARK} {re.escape(first['mark'])} (?P<name>\S+) (?:(?P<kind>out|err)|exit (?P<code>[0-9]{{1,3}}))$"
+    outcomes: dict[str, Outcome] = {}
+    before: dict[str, re.Match[str]] = {}
+    for found in re.finditer(sign, stdout, re.MULTILINE):
+        name = found["name"]
+        if found["kind"] == "out":
+            before = {"name": found, "out": found}
+        elif not before or before["name"]["name"] != name:
+            continue
+        elif found["kind"] == "err":
+            before["err"] = found
+        elif "err" in before:
+            out = stdout[before["out"].end() + 1 : before["err"].start() - 1]
+            err = stdout[before["err"].end() + 1 : found.start() - 1]
+            outcomes[name] = Outcome(int(found["code"]), out, err.strip())
+            before = {}
+    return outcomes
 
 
 def _here(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from metalfoundry.commands.reading import whole
 from metalfoundry.commands.script import Outcome, Part
 
 # curl, wget, or bash alone: a jump host has at least one of them; 000 is "no answer", as curl says it.
@@ -42,7 +43,7 @@ def read_answers(outcomes: Mapping[str, Outcome], mac: str) -> dict[str, int]:
     for index, path in enumerate(paths(mac)):
         outcome = outcomes.get(f"smee{index}")
         text = outcome.stdout.strip() if outcome else ""
-        answers[path] = int(text) if text.isdigit() else 0
+        answers[path] = whole(text) or 0
     return answers
 
 

@@ -7,6 +7,7 @@ and MACs stay, since a diagnosis needs them.
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -37,6 +38,7 @@ _SCALAR = re.compile(
 )
 _BLOCK = re.compile(r"-----BEGIN (?P<what>[A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END (?P=what)-----|\Z)", re.DOTALL)
 _SHAPES = (
+    re.compile(r"\bAGE-SECRET-KEY-1[0-9A-Z]{20,}", re.IGNORECASE),
     re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|argon2\w*|scrypt)\$[^\s\"':,\\]+"),  # crypt(3) hashes
     re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),  # JSON web tokens
     re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|dckr_pat_)[\w-]{12,}"),  # well-known tokens
@@ -44,6 +46,26 @@ _SHAPES = (
     re.compile(r"(?<=Basic )[\w+/=-]{8,}", re.IGNORECASE),
 )
 _URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,15}://)(?P<user>[^\s/:@\"']*):(?P<word>[^\s/@\"']+)@")
+_OPEN = r"(?!\[hidden\])"  # what is hidden already stays as it is
+_FLAG = re.compile(
+    rf"""(?P<lead>(?:(?<![\w-])--?(?:[a-z0-9]+[-_])*(?:{_LONG}|pass|psk)\s+|\bsshpass\s+-p\s*"""
+    rf"""|\blogin\b[^\n]{{0,200}}?\s-p\s*)){_OPEN}(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"'-]\S*)""",
+    re.IGNORECASE,
+)
+_PSK = re.compile(
+    rf"""(?P<lead>\b(?:wpa[-_]?)?psk["']?\s*[=:]\s*){_OPEN}(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,}}\]]+)""", re.IGNORECASE
+)
+_NAMED = r"""(?:\s*(?:-[ ])?["']?[\w.-]{1,32}:[^\s,'"]+["']?,?)"""
+_USERS = re.compile(
+    r"""(?P<lead>\bchpasswd\b\s*:?\s*\{?\s*(?:expire:\s*\w+,?\s*)?(?:list["']?\s*:\s*)?[|>\[]?[-+]?\s*)"""
+    rf"(?P<pairs>{_NAMED}+)"
+)
+_USER = re.compile(rf"""(?P<name>["']?[\w.-]{{1,32}}:){_OPEN}(?P<word>[^\s,'"\]]+)""")
+_ECHO = re.compile(
+    rf"""(?P<lead>\b(?:echo|printf)\s+(?:-\w+\s+)?["']?[\w.-]{{1,32}}:){_OPEN}(?P<word>[^\s"'|]+)"""
+    r"""(?=["']?\s*\|\s*(?:sudo\s+)?chpasswd)"""
+)
+_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/]{24,}={0,2}(?![A-Za-z0-9+/=])")
 _CHPASSWD = re.compile(r"(?m)^(?P<lead>\s*(?:-\s*)?(?:root|ubuntu|admin|\w+):)(?P<word>\$[^\s]+|RANDOM|R)\s*$")
 
 
@@ -55,7 +77,21 @@ def text(value: str, secrets: Iterable[str] = ()) -> str:
     for shape in _SHAPES:
         value = shape.sub(HIDDEN, value)
     value = _CHPASSWD.sub(rf"\g<lead>{HIDDEN}", value)
+    value = _ECHO.sub(rf"\g<lead>{HIDDEN}", value)
+    value = _USERS.sub(lambda found: found["lead"] + _USER.sub(rf"\g<name>{HIDDEN}", found["pairs"]), value)
+    value = _FLAG.sub(rf"\g<lead>{HIDDEN}", value)
+    value = _PSK.sub(rf"\g<lead>{HIDDEN}", value)
+    value = _BASE64.sub(_encoded, value)
     return _PAIR.sub(_pair, value)
+
+
+def _encoded(found: re.Match[str]) -> str:
+    """base64 that hides text with a secret in it goes whole; what is no text, such as a public key, stays."""
+    try:
+        inner = base64.b64decode(found[0] + "=" * (-len(found[0]) % 4), validate=True).decode()
+    except ValueError:
+        return found[0]
+    return HIDDEN if inner.isascii() and text(inner) != inner else found[0]
 
 
 def data(value: Any, secrets: Sequence[str] = ()) -> Any:

@@ -10,7 +10,10 @@
     │       │   ├── AuthError               the host refuses our keys
     │       │   └── HostKeyError            the host's key is unknown or has changed
     │       ├── LinkLost                    the connection was cut; `sent` says whether the command had left
-    │       └── DeadlineExceeded            no answer in time; `sent` as above
+    │       ├── DeadlineExceeded            no answer in time; `sent` as above
+    │       │   └── MachineSlow             sshd answers, and needs longer than timeouts.facts
+    │       ├── TooMuchOutput               a command printed more than it may
+    │       └── WatchBroken                 watches end as soon as they begin
     ├── CommandError                    10  a remote command ended with an exit status that means failure
     ├── IdentityError                   11  the machine is not the one the Hardware record describes
     ├── Declined                        12  protected, or a person said no
@@ -96,6 +99,18 @@ class LinkLost(TransportError):
 
 class DeadlineExceeded(TransportError):
     """No answer before the deadline."""
+
+
+class MachineSlow(DeadlineExceeded):
+    """The machine's sshd answers, and what it was asked is not answered in time: it is slow, not silent."""
+
+
+class TooMuchOutput(TransportError):
+    """A command printed more than it may; what it did there is not known."""
+
+
+class WatchBroken(TransportError):
+    """Watches end as soon as they begin: there is no way to see what happens. `evidence` has their last words."""
 
 
 class CommandError(MetalfoundryError):

@@ -68,6 +68,7 @@ class Timeouts:
     install: float = 1800.0
     boot: float = 600.0
     verify: float = 300.0
+    facts: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)

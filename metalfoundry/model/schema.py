@@ -210,6 +210,7 @@ class TimeoutKeys(Section):
     install: Span = key(1800.0, "from there to the end of the Workflow", _A_SPAN, shown="30m")
     boot: Span = key(600.0, "from there to the new system's sshd", _A_SPAN, shown="10m")
     verify: Span = key(300.0, "for all checks of the new system", _A_SPAN, shown="5m")
+    facts: Span = key(30.0, "for a machine whose sshd answers to say what it is", _A_SPAN, shown="30s")
 
 
 class HookKeys(Section):

@@ -30,7 +30,7 @@ class Verify:
         limits = job.site.inventory.timeouts
         until = Deadline.after(job.site.clock, limits.boot)
         came_up = False
-        watcher = Watcher(job.site, job.machine.verify, every=0.25)
+        watcher = Watcher(job.site, job.machine.verify, 0.25, lambda: job.machine is not None and job.machine.answers)
         last = "nothing was heard of it"
         while True:
             seen = watcher.poll()

@@ -52,7 +52,7 @@ class Boot:
             job.machine.reboot(deadline)
         elif not job.in_hook:
             job.site.bus.emit(Notice(f"reboot {job.server.name} now: netboot is open for it"))
-        watcher = Watcher(job.site, job.machine.look)
+        watcher = Watcher(job.site, job.machine.look, answers=lambda: job.machine is not None and job.machine.answers)
         last: MachineFacts | TransportError | None = None
         while not job.running:
             if deadline.expired() and not _ran_meanwhile(job):

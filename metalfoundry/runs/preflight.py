@@ -13,6 +13,7 @@ from metalfoundry.model.errors import (
     ClaimedError,
     HostKeyError,
     IdentityError,
+    MachineSlow,
     PreflightError,
     TransportError,
 )
@@ -171,6 +172,8 @@ def _take_facts(job: Job, looking: Future[MachineFacts]) -> None:
     except (AuthError, HostKeyError):
         raise
     except TransportError as error:
+        if isinstance(error, MachineSlow) and job.options.reboot:  # it lives: nothing is begun on a guess
+            raise
         job.silence = str(error)
         job.site.bus.emit(Notice(f"the machine does not answer SSH: {error}", "warning"))
         return

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -15,7 +16,7 @@ from metalfoundry.commands.base import Command
 from metalfoundry.commands.kubectl import read_only
 from metalfoundry.commands.loglines import AGENT, LogLine, read_line, read_log
 from metalfoundry.commands.script import read_script
-from metalfoundry.model.errors import PreflightError, TransportError
+from metalfoundry.model.errors import CommandError, PreflightError, TransportError
 from metalfoundry.model.hosts import Host, HostKeyPolicy
 from metalfoundry.model.inventory import Server
 from metalfoundry.site.site import Site
@@ -139,4 +140,5 @@ class _Told:
 
 def _lines(site: Site, host: Host, command: Command) -> Iterator[str | None]:
     deadline = Deadline.after(site.clock, FOLLOW_SECONDS)
-    yield from site.lookout.follow(host, command, deadline, TICK_SECONDS)
+    with suppress(CommandError):  # the container is gone, or never was there: as good as an end
+        yield from site.lookout.follow(host, command, deadline, TICK_SECONDS)

@@ -15,9 +15,11 @@ from metalfoundry.model.errors import (
     DeadlineExceeded,
     HostKeyError,
     LinkLost,
+    MachineSlow,
     NeverInstalled,
     TransportError,
 )
+from metalfoundry.model.events import Notice
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
 from metalfoundry.site.site import Site
@@ -25,9 +27,10 @@ from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.ssh_config import record_key
 
-LOOK_SECONDS = 5.0
 VERIFY_SECONDS = 60.0
-FACTS_SECONDS = 10.0
+SLOW_SECONDS = 5.0
+MOST_LOOKS = 4
+HANGING_SECONDS = 0.75
 REBOOT_SECONDS = 20.0
 
 
@@ -55,12 +58,12 @@ class Machine:
         HookOS makes new keys at each boot: where the key has changed, the one question whether this is HookOS is
         asked all the same; any other system's changed key stays the error that it is. Raises TransportError.
         """
-        bounded = deadline.within(FACTS_SECONDS)
+        bounded = deadline.within(self._limit)
         try:
             return self._ask(self.host, bounded, self.site.transport)
         except HostKeyError as changed:
             try:
-                seen = self._ask(self.newcomer, deadline.within(FACTS_SECONDS), self.site.transport)
+                seen = self._ask(self.newcomer, deadline.within(self._limit), self.site.transport)
             except TransportError:
                 raise changed from None
             if not seen.in_hook:
@@ -93,12 +96,12 @@ class Machine:
 
     def look(self) -> MachineFacts:
         """What answers now as root, whoever it is: its key is learned, for it must be new. Raises TransportError."""
-        return self._ask(self.newcomer, Deadline.after(self.site.clock, LOOK_SECONDS), self.site.lookout)
+        return self._ask(self.newcomer, Deadline.after(self.site.clock, self._limit), self.site.lookout)
 
     def verify(self) -> MachineFacts:
         """As `look`, as the user who verifies, with the operator's own checks run; where that user is refused, root
         is asked what this system is."""
-        deadline = Deadline.after(self.site.clock, VERIFY_SECONDS)
+        deadline = Deadline.after(self.site.clock, max(VERIFY_SECONDS, self._limit))
         try:
             return self._ask(self._verifier, deadline, self.site.lookout, self.server.verify.commands)
         except AuthError:
@@ -118,13 +121,35 @@ class Machine:
         return record_key(self.host, key)
 
     @property
+    def answers(self) -> bool:
+        """Whether a connection to it stands, so that there is nothing to try again but to wait."""
+        return any(self.site.lookout.presented(host) for host in (self.newcomer, self._verifier))
+
+    @property
+    def _limit(self) -> float:
+        return self.site.inventory.timeouts.facts
+
+    @property
     def _verifier(self) -> Host:
         return replace(self.newcomer, user=self.server.verify.user or self.host.user)
 
     def _ask(self, host: Host, deadline: Deadline, transport: Transport, checks: Sequence[str] = ()) -> MachineFacts:
         wanted = self.server.verify
         command = said.facts(wanted.marker or said.DEFAULT_MARKER, wanted.cloud_init, checks)
-        result = transport.run(host, command, deadline)
+        given = deadline.remaining()
+        try:
+            result = transport.run(host, command, deadline)
+        except DeadlineExceeded as error:
+            if not error.sent:
+                raise
+            raise MachineSlow(
+                f"{host.name} answers SSH, but has not said what it is within {given:.0f} s",
+                where=error.where,
+                next="wait for it, or raise timeouts.facts in the inventory",
+                sent=True,
+            ) from error
+        if result.seconds >= SLOW_SECONDS:
+            self.site.bus.emit(Notice(f"{host.name} is slow: it took {result.seconds:.0f} s to say what it is"))
         seen = said.read_facts(result.stdout)
         if not seen.boot_id:
             raise ConnectError(
@@ -138,27 +163,45 @@ class Machine:
 
 
 class Watcher:
-    """Looks at a machine again and again in the background, never more than one look at a time."""
+    """Looks at a machine again and again in the background.
 
-    def __init__(self, site: Site, look: Callable[[], MachineFacts], every: float = 0.5) -> None:
+    A look that hangs, as when the first packets were lost, does not keep the next one back: up to MOST_LOOKS are under
+    way at once, unless the machine `answers` already.
+    """
+
+    def __init__(
+        self,
+        site: Site,
+        look: Callable[[], MachineFacts],
+        every: float = 0.5,
+        answers: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._site = site
         self._take = look
         self._every = every
+        self._answers = answers
         self._next = 0.0
-        self._look: Future[MachineFacts] | None = None
+        self._looks: list[Future[MachineFacts]] = []
 
     def poll(self) -> MachineFacts | TransportError | None:
         """The outcome of a look that has just ended, else None; starts the next look when its time has come."""
         now = self._site.clock.now().mono
-        if self._look is not None and self._look.done():
-            look, self._look = self._look, None
+        ended = next((look for look in self._looks if look.done()), None)
+        if ended is not None:
+            self._looks.remove(ended)
             self._next = now + self._every
-            error = look.exception()
-            if error is None:
-                return look.result()
-            if isinstance(error, TransportError):
-                return error
-            raise error
-        if self._look is None and now >= self._next:
-            self._look = self._site.background(self._take)
+            return self._outcome(ended)
+        hanging = len(self._looks)
+        if now >= self._next and (not hanging or (hanging < MOST_LOOKS and not self._answers())):
+            self._looks.append(self._site.background(self._take))
+            self._next = now + HANGING_SECONDS
         return None
+
+    def _outcome(self, look: Future[MachineFacts]) -> MachineFacts | TransportError:
+        error = look.exception()
+        if error is None:
+            self._looks.clear()  # what the others began before this is older
+            return look.result()
+        if isinstance(error, TransportError):
+            return error
+        raise error

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, read_event
+from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS
 from metalfoundry.model.errors import AuthError, HostKeyError, TransportError
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.site.cluster import Cluster, Survey
 from metalfoundry.site.site import Site
-from metalfoundry.site.stream import FIRST_PAUSE, LONGEST_PAUSE, TICK_SECONDS
+from metalfoundry.site.stream import BEGUN, TICK_SECONDS, Seen, watched
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 30.0
 EMPTY_SECONDS = 2.0
+SILENCE_SECONDS = 300.0  # a whole namespace may be still for long, and to take it up anew costs a survey
 AGAIN = "AGAIN"
 KINDS = (HARDWARE, WORKFLOWS)
 
@@ -26,7 +26,7 @@ def surveys(site: Site, deadline: Deadline) -> Iterator[Survey | None]:
 
     Changes that come together are shown together. Once a watch stands, the first time and after each end or lost link,
     all is read anew: what was deleted before says nothing. Raises AuthError or HostKeyError when the jump host does not
-    let us in any more, and what Cluster.survey raises at the beginning.
+    let us in any more, WatchBroken when there is no watching, and what Cluster.survey raises at the beginning.
     """
     cluster = Cluster(site)
     survey = cluster.survey(deadline.within(READ_SECONDS))
@@ -47,11 +47,11 @@ def surveys(site: Site, deadline: Deadline) -> Iterator[Survey | None]:
 
 def _with(survey: Survey, kind: str, event: str, item: dict[str, Any]) -> Survey:
     """`survey` with one change; the same object where it is none."""
-    name = str(item["metadata"]["name"])
+    seen = Hardware.of(item) if kind == HARDWARE else Workflow.of(item)
+    name = seen.name
     known: dict[str, Any] = dict(survey.hardware if kind == HARDWARE else survey.workflows)
     before = known.pop(name, None)
     if event != "DELETED":
-        seen = Hardware.of(item) if kind == HARDWARE else Workflow.of(item)
         if before is not None and before.resource_version == seen.resource_version:
             return survey
         known[name] = seen
@@ -69,34 +69,18 @@ def _anew(cluster: Cluster, deadline: Deadline) -> Survey | None:
         return None
 
 
-def _stream(site: Site, kind: str, deadline: Deadline) -> Iterator[tuple[str, dict[str, Any]] | None]:
-    pause = FIRST_PAUSE
-    while not deadline.expired():
-        try:
-            for event in _one_watch(site, kind, deadline):
-                pause = FIRST_PAUSE if event else pause
-                yield event
-        except (AuthError, HostKeyError):
-            raise
-        except TransportError:
-            yield None
-        site.clock.wait(pause, site.cancel)
-        pause = min(pause * 2, LONGEST_PAUSE)
-
-
-def _one_watch(site: Site, kind: str, deadline: Deadline) -> Iterator[tuple[str, dict[str, Any]] | None]:
-    """One watch to its end; AGAIN once it has told what there is, or is silent from the beginning."""
+def _stream(site: Site, kind: str, deadline: Deadline) -> Iterator[Seen | None]:
+    """`watched`, with AGAIN once a watch has told what there is, or is silent from the beginning."""
     told, silent, asked = False, 0, False
-    follow = site.transport.follow(site.jump, site.kubectl.watch(kind), deadline, TICK_SECONDS)
-    with closing(follow) as lines:  # type: ignore[type-var]
-        for line in lines:
-            event = read_event(line) if line else None
-            if event:
-                told = True
-                yield event
-            elif line is None:
-                silent += 1
-                if not asked and (told or silent * TICK_SECONDS >= EMPTY_SECONDS):
-                    asked = True
-                    yield AGAIN, {}
-                yield None
+    for seen in watched(site, kind, "", deadline, SILENCE_SECONDS):
+        if seen is None:
+            silent += 1
+            if not asked and (told or silent * TICK_SECONDS >= EMPTY_SECONDS):
+                asked = True
+                yield AGAIN, {}
+            yield None
+        elif seen[0] == BEGUN:
+            told, silent, asked = False, 0, False
+        else:
+            told = True
+            yield seen

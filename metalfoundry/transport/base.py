@@ -44,14 +44,16 @@ class Transport(Protocol):
 
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
         """Run `command` to its end. A READ is repeated over a new connection when the link is lost before
-        `deadline`; anything else raises LinkLost with `sent` saying whether it may have taken effect.
+        `deadline`; anything else raises LinkLost with `sent` saying whether it may have taken effect. Raises
+        TooMuchOutput for a command that prints more than `command.most` bytes.
         """
 
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
         """Yield stdout line by line as it comes, without newline; None after each `tick` seconds of silence.
 
-        Ends when the remote command ends (which says nothing about why) or the deadline passes; raises LinkLost
-        when the line is dead. Closing the iterator ends the remote command, and so does the end of the link.
+        Ends when the remote command ends well or the deadline passes; raises CommandError, with its last words, when it
+        ends with another exit status than 0, and LinkLost when the line is dead. A line longer than LINE_BYTES is cut,
+        and says so. Closing the iterator ends the remote command, and so does the end of the link.
         """
 
     def presented(self, host: Host) -> ServerKey | None:

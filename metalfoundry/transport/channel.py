@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import paramiko
 
-from metalfoundry.model.errors import ConnectError, DeadlineExceeded
+from metalfoundry.model.errors import ConnectError, DeadlineExceeded, TooMuchOutput
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.link import Link
 
@@ -101,6 +101,17 @@ class Exchange:
             f"{endpoint.host.name}: the command did not end in time",
             where=endpoint.where,
             next="it may still run there: look before repeating it",
+            sent=True,
+        )
+
+    def too_much(self, most: int, begins: bytes) -> TooMuchOutput:
+        """The error for a command that printed more than `most` bytes."""
+        endpoint = self._link.endpoint
+        return TooMuchOutput(
+            f"{endpoint.host.name}: the command printed more than {most / 2**20:.0f} MB, and was cut off",
+            where=endpoint.where,
+            next="see what that host prints at every log-in, and who it is",
+            evidence=begins.decode(errors="replace"),
             sent=True,
         )
 

@@ -21,6 +21,8 @@ exec 3<&-
 wait $w; s=$?
 kill $k 2>/dev/null
 exit $s"""
+LINE_BYTES = 8 * 2**20  # no object in etcd is as large
+CUT = " … [cut: the line is too long]"
 _PLAIN = "$new sh -c {line} </dev/null 3<&- &"
 _FED = """in=$(head -c {size} <&3; echo .)
 printf %s "${{in%.}}" | $new sh -c {line} 3<&- &"""
@@ -29,7 +31,7 @@ _KILL_SUDO = " || sudo -n kill -TERM -- -$w || sudo -n kill -TERM $w"
 
 
 def wrap(command: Command) -> str:
-    """The shell line that runs `command`, ends with its exit status, and ends it when stdin ends.
+    """The text for `sh` that runs `command`, ends with its exit status, and ends it when stdin ends.
 
     `command.stdin` must be sent first, whole, and stdin then kept open. Under sudo the command belongs to root and
     takes no signal from us: there it is ended through `sudo -n kill`, else by its next write to the closed output.
@@ -38,27 +40,42 @@ def wrap(command: Command) -> str:
     line = shlex.quote(f"exec {command.line}" if simple else command.line)
     start = _FED.format(size=len(command.stdin.encode()), line=line) if command.stdin else _PLAIN.format(line=line)
     kill = _KILL + (_KILL_SUDO if command.argv[:1] == ("sudo",) else "")
-    return "sh -c " + shlex.quote(_WRAPPER.format(start=start, kill=kill))
+    return _WRAPPER.format(start=start, kill=kill)
 
 
 class Lines:
-    """Bytes in, lines out, whatever the size of the pieces; a character cut in two is whole again in its line."""
+    """Bytes in, lines out, whatever the size of the pieces; a character cut in two is whole again in its line.
+
+    What a line has beyond LINE_BYTES is dropped, and CUT stands in its place.
+    """
 
     def __init__(self) -> None:
         self._rest: list[bytes] = []
+        self._size = 0
 
     def feed(self, data: bytes) -> list[str]:
         """The lines that `data` completes."""
-        *done, rest = data.split(b"\n")
-        if done:
-            done[0] = b"".join((*self._rest, done[0]))
-            self._rest.clear()
-        if rest:
-            self._rest.append(rest)
-        return [line.decode(errors="replace") for line in done]
+        first, *others = data.split(b"\n")
+        self._keep(first)
+        if not others:
+            return []
+        *whole, rest = others
+        lines = [*self.end(always=True), *(_line(line) for line in whole)]
+        self._keep(rest)
+        return lines
 
-    def end(self) -> list[str]:
+    def end(self, always: bool = False) -> list[str]:
         """The last line, if it had no newline."""
-        rest = b"".join(self._rest)
+        rest, self._size = b"".join(self._rest), 0
         self._rest.clear()
-        return [rest.decode(errors="replace")] if rest else []
+        return [_line(rest)] if rest or always else []
+
+    def _keep(self, piece: bytes) -> None:
+        room = LINE_BYTES + 1 - self._size
+        if piece and room > 0:
+            self._rest.append(piece[:room])
+        self._size += len(piece)
+
+
+def _line(line: bytes) -> str:
+    return line[:LINE_BYTES].decode(errors="replace") + (CUT if len(line) > LINE_BYTES else "")

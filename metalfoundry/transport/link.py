@@ -14,7 +14,7 @@ import paramiko
 from fabric import Config, Connection
 
 from metalfoundry.model.errors import DeadlineExceeded, LinkLost, TransportError
-from metalfoundry.model.hosts import ServerKey
+from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
 from metalfoundry.transport import known_hosts
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.failures import connect_error, forward_error
@@ -29,11 +29,14 @@ log = logging.getLogger(__name__)
 class Patience:
     """How long we wait, in seconds, and how much we ask of one connection.
 
-    `connect` bounds one attempt (name, TCP, banner, keys, log-in); a living host answers a request within `answer`;
+    `connect` bounds one attempt (name, TCP, banner, keys, log-in), `reach` its TCP alone where the host is expected to
+    come up (policy LEARN): lost packets are sent anew by the next attempt sooner than by TCP;
+    a living host answers a request within `answer`;
     after `silence` we make one to see. `sessions` stays below the 10 of sshd's MaxSessions, with room for that.
     """
 
     connect: float = 10.0
+    reach: float = 3.0
     answer: float = 5.0
     silence: float = 15.0
     keepalive: int = 15
@@ -90,7 +93,8 @@ class Link:
 
     def forward(self, endpoint: Endpoint, deadline: Deadline) -> paramiko.Channel:
         """A channel through this host to `endpoint`; raises ConnectError, DeadlineExceeded or LinkLost."""
-        seconds = min(self.patience.connect, deadline.remaining())
+        limit = self.patience.reach if endpoint.host.host_key is HostKeyPolicy.LEARN else self.patience.connect
+        seconds = min(limit, deadline.remaining())
         try:
             return self._transport.open_channel(
                 "direct-tcpip", (endpoint.address, endpoint.port), ("127.0.0.1", 0), timeout=seconds
@@ -149,9 +153,10 @@ class _Check(paramiko.MissingHostKeyPolicy):
 def open_link(endpoint: Endpoint, via: Link | None, files: UserFiles, patience: Patience, deadline: Deadline) -> Link:
     """Connect, check the host key, log in. Raises ConnectError and its kin, or DeadlineExceeded."""
     attempt = deadline.within(patience.connect)
+    reach = deadline.within(patience.reach) if endpoint.host.host_key is HostKeyPolicy.LEARN else attempt
     known = HostKeys(endpoint.host.name, endpoint.known_as, endpoint.address, endpoint.port, endpoint.known_hosts)
     check = _Check(known, endpoint)
-    sock = via.forward(endpoint, deadline) if via else _tcp(endpoint, attempt, deadline)
+    sock = via.forward(endpoint, deadline) if via else _tcp(endpoint, reach, deadline)
     connection = None
     try:
         connection = _connection(endpoint, sock, known, Keyring(endpoint, files, attempt), attempt)

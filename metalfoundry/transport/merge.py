@@ -5,12 +5,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Protocol, TypeVar
 
 from metalfoundry.transport.threads import Threads
 
 T = TypeVar("T")
+WAITING = 1000  # items; a stream that is faster than its reader waits for it
 
 
 class Merge(Protocol):
@@ -32,19 +34,25 @@ class Threaded:
 
         A stream must yield something regularly (a followed command ticks by itself), for only then it notices the end.
         """
-        arrived: queue.SimpleQueue[tuple[int, T] | BaseException | None] = queue.SimpleQueue()
+        arrived: queue.Queue[tuple[int, T] | BaseException | None] = queue.Queue(WAITING)
         stop = threading.Event()
+
+        def hand_over(item: tuple[int, T] | BaseException | None) -> None:
+            while not stop.is_set():
+                with suppress(queue.Full):
+                    arrived.put(item, timeout=tick)
+                    return
 
         def pump(index: int, start: Callable[[], Iterator[T]]) -> None:
             try:
                 for item in start():
                     if stop.is_set():
                         return
-                    arrived.put((index, item))
+                    hand_over((index, item))
             except BaseException as error:  # noqa: BLE001 - it belongs to the reader, who raises it
-                arrived.put(error)
+                hand_over(error)
             finally:
-                arrived.put(None)
+                hand_over(None)
 
         for index, start in enumerate(streams):
             self._threads.start(partial(pump, index, start), f"follow-{index}")

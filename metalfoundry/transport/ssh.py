@@ -15,6 +15,7 @@ import paramiko
 from metalfoundry.commands.base import Command, Effect
 from metalfoundry.model.errors import (
     AuthError,
+    CommandError,
     ConnectError,
     DeadlineExceeded,
     HostKeyError,
@@ -28,18 +29,23 @@ from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.follow import Lines, wrap
 from metalfoundry.transport.link import Link, Patience, open_link
 from metalfoundry.transport.ssh_config import UserFiles, resolve
+from metalfoundry.transport.wire import in_any_shell, sent
 
 log = logging.getLogger(__name__)
 
 Retrying = Callable[[Host, TransportError, float], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts, before jitter
+HANGING_SECONDS, MORE_ATTEMPTS = 0.5, 3
+FIRST_WORDS, LAST_WORDS = 500, 4096  # bytes of output that an error quotes
 
 
 @dataclass
 class _Slot:
-    """The place of one host's connection; `opening` lets one thread open it while the others wait."""
+    """The place of one host's connection; `opening` lets one thread open it while the others wait, `more` lets them try
+    as well once that hangs."""
 
     opening: threading.Lock = field(default_factory=threading.Lock)
+    more: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MORE_ATTEMPTS))
     link: Link | None = None
 
 
@@ -99,19 +105,21 @@ class SshTransport:
         """
         lines = Lines()
         with self._exchange(host, deadline) as talk:
-            talk.start(wrap(command), command.stdin, keep_open=True)
+            talk.start(*in_any_shell(wrap(command), command.stdin), keep_open=True)
+            said = b""
             while not talk.ended:
                 if deadline.expired():
                     return
                 out, err = talk.read(min(tick, deadline.remaining()))
-                if err:
-                    log.debug("%s: %s", host.name, err.decode(errors="replace").rstrip())
+                said = (said + err)[-LAST_WORDS:]
                 yield from lines.feed(out)
                 if not out and not err and not talk.ended:
                     yield None
             yield from lines.end()
             with suppress(DeadlineExceeded):
-                log.debug("%s: followed command ended with %d", host.name, talk.status())
+                if status := talk.status():
+                    what = f"{host.name}: a followed command ended with exit status {status}"
+                    raise CommandError(what, where=host.address, exit_status=status, stderr=_text([said]))
 
     def presented(self, host: Host) -> ServerKey | None:
         """The key with which the kept connection to `host` was opened; None without a connection."""
@@ -140,13 +148,17 @@ class SshTransport:
         err: list[bytes] = []
         with self._exchange(host, deadline) as talk:
             begun = self._clock.now().mono
-            talk.start(command.line, command.stdin)
+            talk.start(*sent(command))
+            room = command.most
             while not talk.ended:
                 if deadline.expired():
                     raise talk.too_late()
                 more = talk.read(deadline.remaining())
                 out.append(more[0])
                 err.append(more[1])
+                room -= len(more[0]) + len(more[1])
+                if room < 0:
+                    raise talk.too_much(command.most, b"".join(out)[:FIRST_WORDS])
             status = talk.status()
         seconds = self._clock.now().mono - begun
         return Result(status, _text(out), _text(err), seconds)
@@ -191,24 +203,36 @@ class SshTransport:
                 next=f"ssh -G {host.address} | grep -i proxyjump",
             )
         slot = self._slot(host)
-        if not slot.opening.acquire(timeout=deadline.remaining()):
-            raise DeadlineExceeded(f"{host.name}: no SSH connection in time", where=host.address)
+        turn = self._turn(host, slot, deadline)
         try:
             if slot.link and slot.link.active:
                 return slot.link
             self._refuse_closed(host)
             endpoint = resolve(host, self._files)
             via = self._link(endpoint.via, deadline, (*way, _nameless(host))) if endpoint.via else None
-            slot.link = open_link(endpoint, via, self._files, self._patience, deadline)
+            link = open_link(endpoint, via, self._files, self._patience, deadline)
+            if slot.link and slot.link.active:  # another attempt came through first
+                link.kill()
+                return slot.link
+            slot.link = link
             if self._closed.is_set():  # meanwhile, by another thread
-                slot.link.kill()
+                link.kill()
                 self._refuse_closed(host)
-            return slot.link
-        except TransportError:
-            slot.link = None
-            raise
+            return link
         finally:
-            slot.opening.release()
+            turn.release()
+
+    def _turn(self, host: Host, slot: _Slot, deadline: Deadline) -> threading.Lock | threading.Semaphore:
+        """The right to open `host`'s connection: one thread's, and a few more threads' while an attempt hangs."""
+        turns: tuple[threading.Lock | threading.Semaphore, ...] = (slot.opening, slot.more)
+        while True:
+            for turn in turns:
+                if turn.acquire(timeout=min(HANGING_SECONDS, deadline.remaining())):
+                    return turn
+                if slot.link and slot.link.active:
+                    break
+            if deadline.expired():
+                raise DeadlineExceeded(f"{host.name}: no SSH connection in time", where=host.address)
 
     def _refuse_closed(self, host: Host) -> None:
         if self._closed.is_set():

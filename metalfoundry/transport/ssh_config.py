@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from metalfoundry.transport.host_keys import HostKeys, host_name
 from metalfoundry.transport.known_hosts import record_as
 
 MAX_INCLUDES = 16
+_TOKEN = re.compile("%.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,12 @@ def resolve(host: Host, files: UserFiles) -> Endpoint:
             next=f"ssh -G {host.address}",
         ) from exc
     options: dict[str, Any] = connection.ssh_config
+    known_as = options.get("hostkeyalias", host_name(connection.host, connection.port)).lower()
+    tokens = {"%h": connection.host, "%n": host.address, "%p": str(connection.port), "%r": connection.user}
+    tokens |= {"%k": known_as, "%d": str(files.home), "%%": "%"}
+    for key in ("userknownhostsfile", "globalknownhostsfile", "identityagent"):
+        if key in options:
+            options[key] = _TOKEN.sub(lambda found: tokens.get(found[0], found[0]), options[key])
     own = _own_known_hosts(host, options, files)
     only_one = host.identity is not None
     identities = [host.identity] if host.identity else options.get("identityfile", [])
@@ -96,7 +104,7 @@ def resolve(host: Host, files: UserFiles) -> Endpoint:
         address=connection.host,
         port=connection.port,
         user=connection.user,
-        known_as=options.get("hostkeyalias", host_name(connection.host, connection.port)).lower(),
+        known_as=known_as,
         known_hosts=(*own, *_system_known_hosts(options, files)),
         new_keys=own[0] if own else None,
         identities=tuple(_path(str(word), files) for word in identities),
@@ -184,8 +192,31 @@ def _lines(file: Path, files: UserFiles, depth: int) -> Iterator[str]:
         elif depth < MAX_INCLUDES:
             for pattern in shlex.split(words[1]) if len(words) > 1 else ():
                 for found in _found(pattern, file, files):
-                    yield from _lines(found, files, depth + 1)
+                    yield from _within(block, _lines(found, files, depth + 1))
             yield block  # what follows belongs to the block around the Include again
+
+
+def _within(block: str, lines: Iterator[str]) -> Iterator[str]:
+    """Included lines under the condition of the block around them: for other hosts OpenSSH does not read the file.
+
+    paramiko knows no block in a block: under a condition, a `Host` line in the file other than `Host *` hides what
+    follows it.
+    """
+    yield block
+    everywhere, hidden = _condition(block) == ["host", "*"], False
+    for line in lines:
+        condition = _condition(line)
+        if everywhere or condition[:1] not in (["host"], ["match"]):
+            if not hidden:
+                yield line
+        else:
+            hidden = condition != ["host", "*"] and line != block
+            yield from () if hidden else (block,)
+
+
+def _condition(line: str) -> list[str]:
+    first, *rest = line.replace("=", " ", 1).split() or [""]
+    return [first.lower(), *rest]
 
 
 def _found(pattern: str, file: Path, files: UserFiles) -> list[Path]:

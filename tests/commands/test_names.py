@@ -6,7 +6,7 @@ import json
 import shlex
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metalfoundry.commands import logs
@@ -46,6 +46,7 @@ def test_one_object_is_one_word_with_its_type(name: str) -> None:
     assert f"pods/{name}" in logs.follow_pod(KUBECTL, "tink", name, 1).argv
 
 
+@settings(deadline=None)
 @given(st.text() | st.from_regex(r"-{1,2}[a-z]+(=\S*)?", fullmatch=True))
 def test_a_note_names_a_workflow_or_none(text: str) -> None:
     note = WindowNote.from_json(json.dumps({"workflow": text}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -34,6 +35,17 @@ PLANTED = [
     ("users:\n- name: x\n  password: |\n    hunter2\n    more\nafter: this\n", "hunter2"),
     ("rootpw = hunter2", "hunter2"),
     ("aws_secret_access_key=wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI"),
+    ("mount --user bob --password hunter2 //share", "hunter2"),
+    ("kubeadm join --token abcdef.0123456789abcdef 10.0.0.1:6443", "abcdef.0123456789abcdef"),
+    ("sshpass -p hunter2 ssh root@10.0.0.9", "hunter2"),
+    ("docker login -u bob -p hunter2 ghcr.io", "hunter2"),
+    ("echo 'root:hunter2' | chpasswd", "hunter2"),
+    ("chpasswd:\n  list: |\n    root:hunter2\n    ubuntu:hunter2\n", "hunter2"),
+    ("chpasswd:\n  list:\n    - root:hunter2\n", "hunter2"),
+    ('network={ ssid="lab" psk="hunter2 and more" }', "hunter2"),
+    ("wpa-psk: hunter2", "hunter2"),
+    ("AGE-SECRET-KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQQPZRY9X8GF2TVDW0S3", "QQPZRY9X8GF2TVDW"),
+    ("userData: " + base64.b64encode(b"#cloud-config\npassword: hunter2\n").decode(), "I2Nsb3VkLWNvbmZpZ"),
 ]
 
 NEEDED = [

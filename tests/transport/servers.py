@@ -73,6 +73,7 @@ class Server:
     authorized: asyncssh.SSHAuthorizedKeys
     forwards: bool = True
     before: Callable[[asyncssh.SSHServerProcess[bytes]], Awaitable[None]] | None = None
+    login_shell: str = "sh"
     port: int = 0
     more_keys: list[asyncssh.SSHKey] = field(default_factory=list)
     connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
@@ -130,7 +131,7 @@ class Server:
     async def _shell(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         pipe = asyncio.subprocess.PIPE
         shell = await asyncio.create_subprocess_exec(
-            "sh", "-c", process.command or "", stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            self.login_shell, "-c", process.command or "", stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
         )
         self._shells.append(shell)
         assert shell.stdin and shell.stdout and shell.stderr

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import shutil
 import subprocess
 import time
@@ -31,7 +30,7 @@ def shell(request: pytest.FixtureRequest) -> tuple[str, ...]:
 @contextmanager
 def wrapped(shell: tuple[str, ...], command: Command, path: str = os.defpath) -> Iterator[subprocess.Popen[str]]:
     """The command under its wrapper, its stdin already sent."""
-    _, _, script = shlex.split(wrap(command))
+    script = wrap(command)
     pipe = subprocess.PIPE
     whole = [shutil.which(shell[0]) or shell[0], *shell[1:], "-c", script]
     with subprocess.Popen(whole, stdin=pipe, stdout=pipe, text=True, env={"PATH": path}) as process:

@@ -134,3 +134,27 @@ def test_a_config_that_does_not_parse_is_an_error_with_its_file(tmp_path: Path) 
     with pytest.raises(ConnectError) as caught:
         resolve(Host("x", "rack"), config)
     assert str(tmp_path / ".ssh/config") in caught.value.where
+
+
+@pytest.mark.parametrize(
+    ("included", "foo", "bar"),
+    [
+        ("User inner\n", "inner", "outer"),
+        ("Host *\n User inner\n", "inner", "outer"),
+        ("Host bar\n User inner\n", "outer", "outer"),
+        ("Host bar\n User x\nHost *\n User inner\n", "inner", "outer"),
+    ],
+)
+def test_what_a_block_includes_is_for_its_hosts_alone(tmp_path: Path, included: str, foo: str, bar: str) -> None:
+    config = files(tmp_path, "Host foo\n Include more\nHost *\n User outer\n")
+    (tmp_path / ".ssh/more").write_text(included)
+    assert resolve(Host("x", "foo"), config).user == foo
+    assert resolve(Host("x", "bar"), config).user == bar
+
+
+def test_tokens_stand_for_what_openssh_says(tmp_path: Path) -> None:
+    text = "Host rack\n HostName 10.0.0.1\n Port 7\n User me\n IdentityFile ~/%h\n"
+    text += " UserKnownHostsFile ~/keys/%h-%n-%p-%r%%\n"
+    end = resolve(Host("x", "rack"), files(tmp_path, text))
+    assert end.known_hosts[0] == tmp_path / "keys/10.0.0.1-rack-7-me%"
+    assert [path.name for path in end.identities] == ["10.0.0.1"]

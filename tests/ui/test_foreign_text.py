@@ -10,7 +10,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from invoke.exceptions import Exit
 from rich.text import Text
@@ -69,6 +69,7 @@ class Windows:
 FOUNDRY = cast(Foundry, Windows())
 
 
+@settings(deadline=None)
 @given(anything)
 def test_nothing_stays_that_a_terminal_obeys(text: str) -> None:
     assert not unseen(visible(text), keep="\n\t")
@@ -76,6 +77,7 @@ def test_nothing_stays_that_a_terminal_obeys(text: str) -> None:
     assert visible(visible(text)) == visible(text)
 
 
+@settings(deadline=None)
 @given(anything)
 def test_json_means_the_same_and_shows_nothing_that_a_terminal_obeys(text: str) -> None:
     written = json_text({text: [text]}, indent=2)
@@ -83,6 +85,7 @@ def test_json_means_the_same_and_shows_nothing_that_a_terminal_obeys(text: str) 
     assert json.loads(written) == {text: [text]}
 
 
+@settings(deadline=None)
 @given(anything)
 def test_a_line_of_events_is_one_line_and_never_markup(text: str) -> None:
     stream = io.StringIO()
@@ -91,6 +94,7 @@ def test_a_line_of_events_is_one_line_and_never_markup(text: str) -> None:
     assert stream.getvalue().count("\n") == 1
 
 
+@settings(deadline=None)
 @given(anything)
 def test_a_cell_of_a_table_is_text(text: str) -> None:
     stream = io.StringIO()
