@@ -13,8 +13,8 @@ from fabric.main import Fab
 from invoke.exceptions import Exit, ParseError
 
 from metalfoundry.fab import ns
-from metalfoundry.ui.plain import say
 from metalfoundry.model.program import called
+from metalfoundry.ui.plain import say
 
 
 class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
