@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from metalfoundry.commands.loglines import ACTION, AGENT, BOOTKIT, CONSOLE, LogLine
+from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import claim_of
 from metalfoundry.diagnosis.facts import Aftermath, Fact, Facts, NotSeen, Seen, seen
 from metalfoundry.diagnosis.findings import Certainty
@@ -102,9 +103,7 @@ def as_it_was(facts: Facts, last: LastSeen, now: datetime, deleted: bool = False
         workflows=Seen((*([workflow] if workflow else []), *others), _RUN, moment),
         smee=NotSeen("netboot was closed before Smee could be asked", _RUN),
         guards=NotSeen("the guard was this run's own", _RUN),
-        before=Seen(job.before, _RUN, moment)
-        if job.before
-        else NotSeen(job.silence or "it was not heard before", _RUN),
+        before=_before(job, moment),
         started=Seen(moment - timedelta(seconds=_mono_age(last, started)), _RUN) if started else facts.started,
         logs=_until(facts.logs, moment + _SLACK, (*_THEIR_OWN, AGENT) if kept else _THEIR_OWN),
         aftermath=Aftermath(
@@ -117,6 +116,10 @@ def as_it_was(facts: Facts, last: LastSeen, now: datetime, deleted: bool = False
             deleted=known if deleted else None,
         ),
     )
+
+
+def _before(job: Job, moment: datetime) -> Fact[MachineFacts]:
+    return Seen(job.before, _RUN, moment) if job.before else NotSeen(job.silence or "it was not heard before", _RUN)
 
 
 def _spent(limits: Timeouts) -> Timeouts:

@@ -10,6 +10,7 @@ from metalfoundry.commands.netboot import BY_HAND, ClaimSeen
 from metalfoundry.model.errors import ClaimedError, PreflightError, WorkflowFailed
 from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice, WindowChanged
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import ClaimState, WindowState
 from metalfoundry.runs.manual import break_claim, settle
@@ -56,7 +57,7 @@ def attach(site: Site, server: Server) -> Followed:
     finally:
         following.progress.stop()
     raise WorkflowFailed(
-        f"{server.name} was followed for a day without an end", next=f"fab status --server {server.name}"
+        f"{server.name} was followed for a day without an end", next=ours("status", "--server", server.name)
     )
 
 
@@ -133,12 +134,12 @@ def _claim(site: Site, server: Server) -> ClaimSeen:
         raise PreflightError(
             f"no run holds {server.name}",
             where=f"Hardware {server.hardware}",
-            next=f"fab status --server {server.name}",
+            next=ours("status", "--server", server.name),
         )
     if seen.note.phase == BY_HAND:
         raise ClaimedError(
             f"netboot of {server.name} was opened by hand by {seen.note.holder}; there is no run",
             where=f"Hardware {server.hardware}",
-            next=f"fab netboot.close {server.name}",
+            next=ours("netboot.close", server.name),
         )
     return seen

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import TransportError, VerificationFailed, WorkflowFailed
 from metalfoundry.model.events import MachineSeen, Notice
+from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.install import raise_if_ended
 from metalfoundry.runs.job import Job
@@ -156,7 +157,7 @@ def _not_verified(job: Job, last: str, came_up: bool) -> VerificationFailed:
     return VerificationFailed(
         what,
         where=f"{host.address}" if host else job.server.name,
-        next="look at its console: boot loader, network, user data; then: fab troubleshoot " + job.server.name,
+        next=f"look at its console: boot loader, network, user data; then: {ours('troubleshoot', job.server.name)}",
         evidence=last,
     )
 

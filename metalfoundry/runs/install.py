@@ -5,6 +5,7 @@ from __future__ import annotations
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import NeverInstalled, TransportError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.events import MachineSeen, Notice
+from metalfoundry.model.program import ours
 from metalfoundry.model.states import ClaimPhase
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Job
@@ -105,7 +106,7 @@ class Install:
                 raise WorkflowTimedOut(
                     f"the Workflow did not end within {job.site.inventory.timeouts.install:.0f} s; it is at {current}",
                     where=f"Workflow {job.document.name if job.document else ''}",
-                    next=f"fab troubleshoot {job.server.name}",
+                    next=ours("troubleshoot", job.server.name),
                 )
             job.step()
         if not job.closed:
@@ -121,13 +122,13 @@ def raise_if_ended(job: Job) -> None:
     name = job.document.name if job.document else ""
     if job.state == "FAILED":
         raise WorkflowFailed(
-            f"the Workflow failed{action}", where=f"Workflow {name}", next=f"fab troubleshoot {job.server.name}"
+            f"the Workflow failed{action}", where=f"Workflow {name}", next=ours("troubleshoot", job.server.name)
         )
     if job.state == "TIMEOUT":
         raise WorkflowTimedOut(
             f"the Workflow ran out of time{action}",
             where=f"Workflow {name}",
-            next=f"fab troubleshoot {job.server.name}",
+            next=ours("troubleshoot", job.server.name),
         )
 
 
@@ -177,7 +178,7 @@ def _never(job: Job, last: MachineFacts | TransportError | None) -> NeverInstall
     seconds = job.site.inventory.timeouts.netboot
     if isinstance(last, MachineFacts) and last.in_hook:
         cause = "HookOS runs, but no agent has reported"
-        step = f"fab troubleshoot {job.server.name}"
+        step = ours("troubleshoot", job.server.name)
     elif isinstance(last, MachineFacts) and job.before is not None and last.boot_id == job.before.boot_id:
         cause, step = "it has not rebooted: the boot id is the same", "look at its console; reboot it by hand"
     else:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
-
 from metalfoundry.commands import guard, netboot
 from metalfoundry.commands.base import Effect
 from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
+from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import ClaimedError, PreflightError
 from metalfoundry.model.events import ClaimChanged
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.model.states import ClaimState
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
@@ -67,9 +67,9 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
         raise ClaimedError(
             f"{server.name} is held by {claim.run}" if claim else f"nobody holds {server.name}",
             where=f"Hardware {server.hardware}",
-            next=f"fab netboot.break {server.name} --run {shlex.quote(claim.run)}"
+            next=ours("netboot.break", server.name, "--run", claim.run)
             if claim
-            else "nothing is to be done",
+            else ours("status", "--server", server.name),
         )
     window = Window(here, server, run)
     window.adopt(seen, claim)
@@ -125,7 +125,7 @@ def guard_log(site: Site, run: str) -> str:
     """The whole log of one guard. Raises PreflightError when there is no such guard."""
     outcome = _said(site, guard.guard_log(run), Effect.READ)
     if not outcome.ok:
-        raise PreflightError(f"there is no guard for run {run}", where=site.jump.name, next="fab netboot.guards")
+        raise PreflightError(f"there is no guard for run {run}", where=site.jump.name, next=ours("netboot.guards"))
     return outcome.stdout
 
 
@@ -150,7 +150,7 @@ def init(site: Site, server: Server) -> bool:
             raise PreflightError(
                 f"the netboot block of {server.hardware} could not be made",
                 where=f"namespace {site.kubectl.namespace}",
-                next=f"kubectl auth can-i patch hardware -n {site.kubectl.namespace}",
+                next=site.kubectl_hint("auth", "can-i", "patch", HARDWARE),
                 evidence=seen.stderr,
             )
     return bool(operations)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from concurrent.futures import Future
 
+from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import BY_HAND, claim_of
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
@@ -18,6 +19,7 @@ from metalfoundry.model.errors import (
     TransportError,
 )
 from metalfoundry.model.events import MachineSeen, Notice, Resumed
+from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Identity, Job
@@ -54,7 +56,7 @@ class Preflight:
             raise PreflightError(
                 f"kubectl on the jump host may not {', '.join(survey.missing)}",
                 where=f"namespace {job.site.kubectl.namespace}",
-                next=f"kubectl auth can-i --list -n {job.site.kubectl.namespace}",
+                next=job.site.kubectl_hint("auth", "can-i", "--list"),
             )
         job.window.claim.refuse_live(job.hardware)
         _take_facts(job, looking or _start_looking(job, deadline))
@@ -79,7 +81,7 @@ def _hardware(job: Job, survey: Survey) -> Hardware:
         raise PreflightError(
             f"Hardware {name} has no interface, so nothing can netboot",
             where=f"namespace {job.site.kubectl.namespace}",
-            next=f"kubectl edit hardware {name} -n {job.site.kubectl.namespace}",
+            next=job.site.kubectl_hint("edit", f"{HARDWARE}/{name}"),
         )
     macs = [interface.mac for interface in hardware.interfaces]
     if job.server.mac and job.server.mac not in macs:
@@ -157,7 +159,7 @@ def _take_up(job: Job) -> None:
         raise ClaimedError(
             f"netboot of {job.server.name} was opened by hand by {seen.note.holder}; there is no run to resume",
             where=f"Hardware {job.server.hardware}",
-            next=f"fab netboot.close {job.server.name}",
+            next=ours("netboot.close", job.server.name),
         )
     job.resumes = seen
     job.window.claim.resumes = seen.run
@@ -200,19 +202,19 @@ def _refuse_other_machine(job: Job, seen: MachineFacts) -> None:
 
 
 def _stale(job: Job, survey: Survey) -> list[str]:
-    """Old Workflows of the same agent, to be removed. Raises ClaimedError for a live one that is not ours."""
+    """Old Workflows of the same agent, to be removed. Raises ClaimedError for a live one that is not own."""
     assert job.hardware is not None and job.document is not None
     agents = [job.hardware.agent_id or "", *(interface.mac or "" for interface in job.hardware.interfaces)]
     stale: list[str] = []
     for workflow in survey.of_agent(agents, job.server.hardware):
-        ours = workflow.name == job.document.name and workflow.state in ("", "PREPARING", "PENDING")
+        own = workflow.name == job.document.name and workflow.state in ("", "PREPARING", "PENDING")
         if job.resumes is not None and workflow.name == job.document.name:
             continue
-        if workflow.live and not ours and not job.options.replace and not _over(job, workflow):
+        if workflow.live and not own and not job.options.replace and not _over(job, workflow):
             raise ClaimedError(
                 f"the Workflow {workflow.name} of the same agent is {workflow.state or 'not rendered yet'}",
                 where=f"namespace {job.site.kubectl.namespace}",
-                next=f"wait for it, or: fab provision {job.server.name} --replace",
+                next=f"wait for it, or: {ours('provision', job.server.name, '--replace')}",
             )
         stale.append(workflow.name)
     return stale

@@ -5,6 +5,7 @@ from __future__ import annotations
 from metalfoundry.commands.base import Effect
 from metalfoundry.commands.netboot import claim_of
 from metalfoundry.model.errors import PreflightError, WorkflowFailed
+from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Job
@@ -89,14 +90,14 @@ def _await_render(job: Job) -> None:
             raise WorkflowFailed(
                 f"Tinkerbell cannot render the Workflow {job.workflow.name if job.workflow else ''}: {failed}",
                 where=f"namespace {job.site.kubectl.namespace}",
-                next=f"fab troubleshoot {job.server.name}",
+                next=ours("troubleshoot", job.server.name),
             )
         job.step()
     if job.state == "":
         raise WorkflowFailed(
             f"Tinkerbell has not touched the Workflow for {RENDER_SECONDS:.0f} s",
             where=f"namespace {job.site.kubectl.namespace}",
-            next="is its controller running? kubectl get deployments -A | grep -i tink",
+            next="is its controller running? " + job.site.kubectl_hint("get", "deployments", "-o", "wide"),
         )
 
 
@@ -115,7 +116,7 @@ def _look_for_idle_hook(job: Job) -> None:
         raise PreflightError(
             f"{job.server.name} does not answer SSH and does not idle in HookOS, so it cannot be rebooted",
             where=job.silence,
-            next=f"switch it on, or reboot it by hand with: fab provision {job.server.name} --no-reboot",
+            next=f"switch it on, or reboot it by hand with: {ours('provision', job.server.name, '--no-reboot')}",
         )
 
 

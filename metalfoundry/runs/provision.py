@@ -13,6 +13,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated
 from metalfoundry.model.events import RunEnded, RunStarted, Sink
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.runs.aftermath import LastSeen, diagnosis
 from metalfoundry.runs.engine import Phase, Run, execute
 from metalfoundry.runs.finish import Release, Verify
@@ -110,7 +111,7 @@ def _left(job: Job, second: KeyboardInterrupt) -> MetalfoundryError:
     if job.window.at_risk:
         return job.window.unsafe("left at a second interrupt")
     number = second.signal if isinstance(second, Terminated) else 2
-    step = f"fab status --server {job.server.name}"
+    step = ours("status", "--server", job.server.name)
     return Interrupted(f"interrupted a second time: {job.window.standing()}", next=step, signal=number)
 
 

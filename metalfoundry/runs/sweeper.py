@@ -10,6 +10,7 @@ from metalfoundry.commands.kubectl import read_list
 from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.model.errors import PreflightError
+from metalfoundry.model.program import ours
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
 
@@ -45,7 +46,8 @@ def _do(site: Site, parts: Sequence[Part], effect: Effect) -> dict[str, Outcome]
         raise PreflightError(
             "kubectl refused this for the sweeper",
             where=f"jump host {site.jump.name}, namespace {site.kubectl.namespace}",
-            next="fab netboot.sweeper --print, and have it applied by somebody who may make a Role and a CronJob",
+            next=ours("netboot.sweeper", "--print")
+            + ", and have it applied by somebody who may make a Role and a CronJob",
             evidence="\n".join(refused),
         )
     return outcomes

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from metalfoundry.commands import netboot
 from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote
 from metalfoundry.commands.script import Part
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError, TransportError
 from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 from metalfoundry.model.states import ClaimState
 from metalfoundry.site.cluster import Cluster
@@ -80,7 +81,7 @@ class Claim:
         raise ClaimedError(
             f"the claim on {self._server.name} was refused three times though nobody holds it",
             where=f"Hardware {self._server.hardware}",
-            next=f"kubectl auth can-i patch hardware -n {self._site.kubectl.namespace}",
+            next=self._site.kubectl_hint("auth", "can-i", "patch", HARDWARE),
             evidence=seen.stderr,
         )
 
@@ -151,8 +152,9 @@ class Claim:
         raise MetalfoundryError(
             f"the claim on {self._server.name} could not be given back; it expires at {note.expires}",
             where=f"Hardware {self._server.hardware}",
-            next=f"kubectl annotate hardware {self._server.hardware} -n {self._site.kubectl.namespace} "
-            f"{netboot.RUN}- {netboot.WINDOW}-",
+            next=self._site.kubectl_hint(
+                "annotate", f"{HARDWARE}/{self._server.hardware}", f"{netboot.RUN}-", f"{netboot.WINDOW}-"
+            ),
             evidence=seen.stderr,
         )
 
@@ -211,7 +213,7 @@ class Claim:
             self.lost = ClaimedError(
                 f"the claim on {self._server.name} was {how}",
                 where=f"Hardware {self._server.hardware}",
-                next=f"fab status --server {self._server.name}",
+                next=ours("status", "--server", self._server.name),
             )
             raise self.lost
 
@@ -230,10 +232,10 @@ class Claim:
 def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
     """The refusal that shows who holds `server`, since when, why and until when; `own`: the holder is this user."""
     note = seen.note
-    step = f"fab attach {server}; if that run is dead: fab provision {server} --resume"
+    step = f"{ours('attach', server)}; if that run is dead: {ours('provision', server, '--resume')}"
     return ClaimedError(
         f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "
         f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
         where=f"annotation {netboot.RUN}",
-        next=step if own else f"wait, or: fab netboot.break {server} --run {shlex.quote(seen.run)}",
+        next=step if own else f"wait, or: {ours('netboot.break', server, '--run', seen.run)}",
     )

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from metalfoundry.commands import smee
+from metalfoundry.commands import smee, ssh
 from metalfoundry.commands.base import Command, Effect
 from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import (
@@ -180,7 +180,7 @@ class Cluster:
             raise PreflightError(
                 f"the Workflow {', '.join(left)} could not be deleted",
                 where=f"namespace {self._site.kubectl.namespace}",
-                next=f"kubectl auth can-i delete workflows -n {self._site.kubectl.namespace}",
+                next=self._site.kubectl_hint("auth", "can-i", "delete", WORKFLOWS),
                 evidence="\n".join(failed),
             )
 
@@ -219,7 +219,7 @@ class Cluster:
             raise PreflightError(
                 "the jump host did not run our script",
                 where=self._site.jump.name,
-                next=f"ssh {self._site.jump.address} sh -c true",
+                next=ssh.remotely(self._site.jump, ("sh", "-c", "true")),
                 evidence=(result.stderr or result.stdout)[-2000:],
             )
         return outcomes
@@ -234,7 +234,7 @@ class Cluster:
             raise PreflightError(
                 f"there is no Hardware {name}",
                 where=f"namespace {self._site.kubectl.namespace}",
-                next=f"kubectl get hardware -n {self._site.kubectl.namespace}",
+                next=self._site.kubectl_hint("get", HARDWARE),
             )
         answers = smee.read_answers(outcomes, mac) if mac and self._site.inventory.site.smee else None
         return Patched(patch.ok if patch else None, Hardware.of(found[0]), answers, patch.stderr if patch else "")
@@ -249,20 +249,23 @@ class Cluster:
             raise PreflightError(
                 "kubectl answered with something that is not JSON",
                 where=self._site.jump.name,
-                next=f"ssh {self._site.jump.address} {' '.join(self._site.kubectl.words)} version",
+                next=ssh.remotely(self._site.jump, (*self._site.kubectl.words, "version")),
                 evidence=outcome.stdout[:500],
             ) from error
 
     def _refused(self, outcome: Outcome) -> PreflightError:
-        words, namespace = " ".join(self._site.kubectl.words), self._site.kubectl.namespace
+        words, hint = " ".join(self._site.kubectl.words), self._site.kubectl_hint
         what, step = {
             Refusal.NO_KUBECTL: (f"there is no `{words}`", "install kubectl there, or spell it right in site.kubectl"),
-            Refusal.API_AWAY: ("kubectl does not reach the API server", f"{words} get --raw /readyz"),
-            Refusal.FORBIDDEN: ("kubectl may not do this", f"{words} auth can-i --list -n {namespace}"),
-            Refusal.UNAUTHORIZED: ("the API server does not know this user", f"{words} config view --minify"),
-            Refusal.NO_CRD: ("this cluster has no Tinkerbell objects", f"{words} api-resources | grep tinkerbell"),
-            Refusal.NOT_FOUND: ("kubectl did not find it", f"{words} get hardware -n {namespace}"),
-            Refusal.OTHER: ("kubectl failed", f"{words} get hardware -n {namespace}"),
+            Refusal.API_AWAY: ("kubectl does not reach the API server", hint("get", "--raw", "/readyz")),
+            Refusal.FORBIDDEN: ("kubectl may not do this", hint("auth", "can-i", "--list")),
+            Refusal.UNAUTHORIZED: ("the API server does not know this user", hint("config", "view", "--minify")),
+            Refusal.NO_CRD: (
+                "this cluster has no Tinkerbell objects",
+                hint("api-resources", "--api-group=tinkerbell.org"),
+            ),
+            Refusal.NOT_FOUND: ("kubectl did not find it", hint("get", HARDWARE)),
+            Refusal.OTHER: ("kubectl failed", hint("get", HARDWARE)),
         }[refusal(outcome.exit_status, outcome.stderr)]
         return PreflightError(
             what, where=f"jump host {self._site.jump.name}", next=step, evidence=outcome.stderr or outcome.stdout[-500:]

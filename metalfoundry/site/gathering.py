@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from metalfoundry.commands import gather
+from metalfoundry.commands import gather, ssh
 from metalfoundry.commands.base import Command
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.kubectl import read_list
@@ -94,7 +94,7 @@ def look_at_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterLo
         raise PreflightError(
             "the jump host did not run our script",
             where=site.jump.name,
-            next=f"ssh {site.jump.address} sh -c true",
+            next=ssh.remotely(site.jump, ("sh", "-c", "true")),
             evidence=(result.stderr or result.stdout)[-2000:],
         )
     at, ahead = _clock(site, outcomes)

@@ -19,6 +19,7 @@ from metalfoundry.commands.script import read_script
 from metalfoundry.model.errors import CommandError, PreflightError, TransportError
 from metalfoundry.model.hosts import Host, HostKeyPolicy
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import TICK_SECONDS
 from metalfoundry.transport.clock import Deadline
@@ -50,7 +51,7 @@ def hook_log(site: Site, host: Host, tail: int, deadline: Deadline) -> tuple[Log
     result = site.transport.run(host, gather.agent_log(tail), deadline.within(ANSWER_SECONDS))
     outcome = read_script(result.stdout).get("agent")
     if reason := gather.why_not(outcome):
-        raise PreflightError(reason, where=host.name, next=f"fab troubleshoot {host.name}")
+        raise PreflightError(reason, where=host.name, next=ours("troubleshoot", host.name))
     return read_log(AGENT, outcome.stdout if outcome else "")
 
 
@@ -64,7 +65,9 @@ def pods(site: Site, deadline: Deadline) -> list[Pod]:
     command = read_only(gather.pods(), functions=gather.cluster_functions(site.kubectl))
     outcome = read_script(site.transport.run(site.jump, command, deadline).stdout).get("pods")
     if reason := gather.why_not(outcome):
-        raise PreflightError(reason, where=f"namespace {site.kubectl.namespace}", next="fab logs NAME --source hook")
+        raise PreflightError(
+            reason, where=f"namespace {site.kubectl.namespace}", next=ours("logs", "NAME", "--source", "hook")
+        )
     rows = [line.split(" ") for line in (outcome.stdout if outcome else "").splitlines()]
     return [Pod(row[0], row[1]) for row in rows if len(row) > 1]
 

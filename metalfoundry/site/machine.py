@@ -22,6 +22,7 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.events import Notice
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.site.site import Site
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Deadline
@@ -88,7 +89,7 @@ class Machine:
             raise NeverInstalled(
                 f"{self.server.name} refused to reboot (exit status {error.exit_status})",
                 where=self.host.name,
-                next="reboot it by hand, with: fab provision NAME --no-reboot",
+                next=f"reboot it by hand, with: {ours('provision', 'NAME', '--no-reboot')}",
                 evidence=error.evidence,
             ) from error
         finally:

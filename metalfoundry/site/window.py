@@ -26,6 +26,7 @@ from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.model.errors import MetalfoundryError, PreflightError, TransportError, UnsafeError
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import ClaimPhase, WindowState
 from metalfoundry.site.claim import LEASE_SECONDS, WRITE_SECONDS, Claim
@@ -110,7 +111,7 @@ class Window:
             raise MetalfoundryError(
                 f"the guard has shut the window of {self._server.name} already ({self.guard.shut})",
                 where=f"jump host {self.site.jump.name}",
-                next=f"fab status --server {self._server.name}; then run again",
+                next=f"{ours('status', '--server', self._server.name)}; then run again",
             )
         deadline = Deadline.after(self.site.clock, WRITE_SECONDS)
         self.opened = True
@@ -125,7 +126,7 @@ class Window:
         raise MetalfoundryError(
             f"netboot of {self._server.name} could not be opened: the patch is refused, without a reason",
             where=f"Hardware {self._server.hardware}",
-            next=f"kubectl get hardware {self._server.hardware} -n {self.site.kubectl.namespace} -o yaml",
+            next=self.site.kubectl_hint("get", f"{HARDWARE}/{self._server.hardware}", "-o", "yaml"),
             evidence=seen.stderr,
         )
 
@@ -181,7 +182,7 @@ class Window:
             raise MetalfoundryError(
                 f"the claim on {self._server.name} could not be given back; it expires at {self.claim.note.expires}",
                 where=error.where,
-                next=f"fab netboot.break {self._server.name} --run {shlex.quote(self.claim.run)}",
+                next=ours("netboot.break", self._server.name, "--run", self.claim.run),
                 evidence=error.what,
             ) from error
         self.release()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from metalfoundry.model.errors import Declined
+from metalfoundry.model.program import ours
 from metalfoundry.runs.job import Identity
 from metalfoundry.ui.plain import say
 
@@ -16,7 +17,7 @@ def confirm(identity: Identity) -> None:
         raise Declined(
             f"{identity.server} would be wiped, and nobody is here to confirm it",
             where="stdin is no terminal",
-            next=f"fab provision {identity.server} --yes",
+            next=ours("provision", identity.server, "--yes"),
         )
     say(f"This wipes {identity.server}. Type its name to go on: ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline().strip()

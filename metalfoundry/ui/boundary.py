@@ -13,6 +13,7 @@ from types import FrameType
 from invoke.exceptions import Exit
 
 from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryError, Terminated
+from metalfoundry.model.program import ours
 from metalfoundry.ui.plain import say
 
 DEBUG = "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints"
@@ -35,7 +36,9 @@ def boundary() -> Iterator[None]:
         raise Exit(code=error.exit_code) from None
     except KeyboardInterrupt as error:
         number = error.signal if isinstance(error, Terminated) else signal.SIGINT
-        interrupted = Interrupted("interrupted", next="fab netboot.status shows what is open still", signal=number)
+        interrupted = Interrupted(
+            "interrupted", next=f"{ours('netboot.status')} shows what is open still", signal=number
+        )
         tell(interrupted)
         raise Exit(code=interrupted.exit_code) from None
     except Exit:

@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Record
+from metalfoundry.model.program import ours
 from metalfoundry.ui.plain import json_text, say
 
 EVENTS, REPORT, LOGS = "events.jsonl", "report.json", "logs"
@@ -233,7 +234,7 @@ def find(base: Path, wanted: str) -> KeptRun:
     for run in reversed(runs):
         if wanted == run.run or wanted == run.server:
             return run
-    raise UsageError(f"there is no run {wanted} here", next="fab runs", where=str(base))
+    raise UsageError(f"there is no run {wanted} here", next=ours("runs"), where=str(base))
 
 
 def clean(base: Path, older: float, now: datetime) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from metalfoundry.model.errors import MetalfoundryError, UsageError
+from metalfoundry.model.program import ours
 from metalfoundry.ui.boundary import boundary
 from metalfoundry.ui.plain import say
 
@@ -26,7 +27,8 @@ def up(scenario: str, speed: str, folder: str) -> None:
             inventory = process.up(Path(folder), scenario, _speed(speed))
         except LabError as error:
             raise MetalfoundryError(str(error), where=folder, next=f"look into {folder}/lab.log") from error
-        say(f"the lab is up ({scenario}); use it with:\n  fab provision colo-server-01 --inventory {inventory}")
+        step = ours("provision", "colo-server-01", "--inventory", str(inventory))
+        say(f"the lab is up ({scenario}); use it with:\n  {step}")
 
 
 def down(folder: str) -> None:

@@ -10,6 +10,7 @@ from metalfoundry.foundry import Foundry
 from metalfoundry.model import durations
 from metalfoundry.model.errors import Declined, UsageError
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.runs.attach import Followed
 from metalfoundry.transport.clock import SystemClock
 from metalfoundry.ui import journal
@@ -23,7 +24,7 @@ TAKEN, FAILED, TIMED_OUT = 20, 31, 32
 def attach(foundry: Foundry, servers: Sequence[Server], view: View, json: bool) -> int:
     """Follow one server's run; the exit code says how its Workflow ended, TAKEN that somebody ended the run."""
     if len(servers) != 1:
-        raise UsageError("one server at a time can be followed", next=f"fab attach {servers[0].name}")
+        raise UsageError("one server at a time can be followed", next=ours("attach", servers[0].name))
     seen = foundry.attach(servers[0].name)
     view.after(lambda: say(json_text(asdict(seen), indent=2) if json else _ended(seen)))
     return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0 if seen.ended else TAKEN)
@@ -40,7 +41,7 @@ def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: 
     """End the runs of these servers."""
     for server in servers:
         if ask and not _agreed(f"This ends the run on {server.name}. Type its name to go on: ", server.name):
-            raise Declined(f"{server.name} was not confirmed", next="fab cancel NAME --yes")
+            raise Declined(f"{server.name} was not confirmed", next=ours("cancel", "NAME", "--yes"))
         proof = foundry.cancel(server.name, reason)
         say(f"{server.name}: the run is cancelled, netboot is closed ({proof.hardware})")
         if reboot:
@@ -81,7 +82,7 @@ def clean(older: str) -> None:
         days = older.removesuffix("d")
         seconds = float(days) * 86400 if days != older else durations.seconds(older)
     except ValueError:
-        raise UsageError(f"{older!r} is no span of time", next="fab runs.clean --older 30d") from None
+        raise UsageError(f"{older!r} is no span of time", next=ours("runs.clean", "--older", "30d")) from None
     gone = journal.clean(journal.home(), seconds, SystemClock().now().wall)
     say(f"removed {len(gone)} runs")
 

@@ -12,6 +12,7 @@ from rich.text import Text
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import Declined, UsageError
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.ui.paper import Paper, table_of
 from metalfoundry.ui.plain import json_text, say
 
@@ -27,7 +28,7 @@ def open_netboot(foundry: Foundry, servers: Sequence[Server], reason: str, secon
             _typed(server.name)
         run = foundry.open_netboot(server.name, reason, seconds)
         say(f"{server.name}: netboot is open, run {run}; its next boot installs it again")
-        say(f"close it with: fab netboot.close {server.name}", file=sys.stderr)
+        say(f"close it with: {ours('netboot.close', server.name)}", file=sys.stderr)
 
 
 def close_netboot(foundry: Foundry, servers: Sequence[Server]) -> None:
@@ -55,7 +56,7 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
         table.add_row(window.hardware, kind, window.holder, age, until, window.guard, run, window.reason)
     Paper().print(table)
     if trapped:
-        say("the next boot of these wipes them; close them with: fab netboot.audit --close", file=sys.stderr)
+        say(f"the next boot of these wipes them; close them with: {ours('netboot.audit', '--close')}", file=sys.stderr)
     return UNSAFE if trapped else 0
 
 
@@ -63,7 +64,8 @@ def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: s
     """Break one claim."""
     if len(servers) != 1 or not run:
         raise UsageError(
-            "one server and its run id are wanted", next="fab netboot.break NAME --run ID; see: fab status"
+            "one server and its run id are wanted",
+            next=f"{ours('netboot.break', 'NAME', '--run', 'ID')}; see: {ours('status')}",
         )
     proof = foundry.break_claim(servers[0].name, run, reason)
     say(f"{servers[0].name}: the claim of {run} is broken, netboot is closed ({proof.hardware})")
@@ -112,18 +114,19 @@ def _sweeper_status(foundry: Foundry, json: bool) -> None:
     if json:
         say(json_text({"installed": seen is not None} | (asdict(seen) if seen else {}), indent=2))
     elif seen is None:
-        say("the sweeper is not installed: fab netboot.sweeper --install")
+        say(f"the sweeper is not installed: {ours('netboot.sweeper', '--install')}")
     else:
         state = "suspended" if seen.suspended else f"runs at {seen.schedule}"
         say(f"the sweeper {state}, image {seen.image}; last run {seen.last_started or 'never'}")
         if not seen.current:
-            say("it carries another version of the script: fab netboot.sweeper --install", file=sys.stderr)
+            say(f"it carries another version of the script: {ours('netboot.sweeper', '--install')}", file=sys.stderr)
 
 
 def _typed(name: str) -> None:
     if not sys.stdin.isatty():
         raise Declined(
-            f"the next boot would wipe {name}, and nobody is here to confirm it", next=f"fab netboot.open {name} --yes"
+            f"the next boot would wipe {name}, and nobody is here to confirm it",
+            next=ours("netboot.open", name, "--yes"),
         )
     say(f"The next boot of {name} will wipe it. Type its name to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != name:

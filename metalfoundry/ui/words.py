@@ -16,6 +16,7 @@ from invoke.parser.context import ParserContext
 from invoke.tasks import Task
 
 from metalfoundry.model.errors import UsageError
+from metalfoundry.model.program import ours
 from metalfoundry.ui.boundary import boundary
 from metalfoundry.ui.plain import say
 
@@ -144,7 +145,7 @@ def _refuse_fabric_flags(c: Context) -> None:
     """Fabric would run the whole task once for each -H host, and --dry would answer every command with nothing."""
     if type(c).__name__ == "Connection":
         raise UsageError(
-            "-H is not for these tasks: servers come from the inventory", next="fab provision NAME[,NAME…]"
+            "-H is not for these tasks: servers come from the inventory", next=ours("provision") + " NAME[,NAME…]"
         )
     if c.config.run.dry:
         raise UsageError("--dry would blind the run, for it answers every command with nothing", next="use --plan")

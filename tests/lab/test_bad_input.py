@@ -328,7 +328,7 @@ def test_hardware_without_interfaces(own: Lab) -> None:
     before = version(own)
     error = refused(own)
     assert "no interface" in error.what
-    assert "kubectl edit hardware bare" in error.next
+    assert "kubectl edit hardware.v1alpha1.tinkerbell.org/bare" in error.next
     assert version(own) == before
 
 

@@ -122,17 +122,17 @@ def test_the_remedy_is_a_command_that_runs(place: Place, name: str) -> None:
     for line in remedy.splitlines():
         if line.startswith("fab provision"):
             line += " --plan"  # what it does for real is tried below, where it helps by itself
-        if line.startswith(("kubectl delete", "fab netboot")):
+        if "kubectl delete" in line or line.startswith("fab netboot"):
             continue  # below
         done = run(place.lab, line)
         if line.startswith("fab provision"):
             assert done.returncode in (0, 10, 11, 20), done  # 10 and 20: what the advice says is to be mended first
-        elif "exec hook-docker" not in line and not line.startswith("ssh"):
+        elif "kubectl" in line:
             assert done.returncode == 0, (line, done)
 
 
 def run(lab: Lab, line: str) -> subprocess.CompletedProcess[str]:
-    """As a person would: kubectl on the jump host, fab and ssh here."""
+    """As a person would, here: kubectl goes to the jump host by ssh."""
     if line.startswith("fab "):
         words = line.split()[1:]
         return call(lab, *words)

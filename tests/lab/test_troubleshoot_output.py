@@ -76,11 +76,11 @@ def test_all_has_a_list_and_its_own_exit_code(lab: Lab) -> None:
 def test_text_has_the_witnesses_first_then_what_proof_and_next_step(lab: Lab) -> None:
     text = call(lab, "troubleshoot", NAME).stdout
     places = [
-        text.index(word) for word in (NAME, "Tinkerbell says", "The machine says", "They agree", "✓ nothing wrong")
+        text.index(word) for word in (NAME, "Tinkerbell says", "The machine says", "They agree", "✓ image is still")
     ]
     assert places == sorted(places)
     assert re.search(r"agent log \d\d:\d\d:\d\d: received action stream-ubuntu-image", text)
-    assert f"now: fab logs {NAME}" in text
+    assert f"now: metalfoundry logs {NAME}" in text
 
 
 def test_an_unknown_name_says_which_are_known(lab: Lab) -> None:
