@@ -282,25 +282,14 @@ class Bus:
             record = Record(self.now(), event, self.run, self.server, place)
             for sink in list(self.sinks):
                 try:
-                    self._hand(sink, record)
+                    sink(record)
                 except KeyboardInterrupt as error:
                     interrupt = interrupt or error
+                except BaseException as error:  # noqa: BLE001 - not even an exit may end a run that holds a window open
+                    logging.getLogger(__name__).warning("a sink of events failed and is dropped: %r", error)
+                    self.drop(sink)
         if interrupt is not None:
             raise interrupt
-
-    def _hand(self, sink: Sink, record: Record) -> None:
-        try:
-            sink(record)
-        except KeyboardInterrupt:
-            raise
-        except BaseException as error:  # noqa: BLE001 - not even an exit may end a run that holds a window open
-            logging.getLogger(__name__).warning("a sink of events failed and is dropped: %r", error)
-            self.drop(sink)
-
-    def add(self, *sinks: Sink) -> None:
-        """From now on these hear, too."""
-        with self.turn:
-            self.sinks.extend(sinks)
 
     def drop(self, *sinks: Sink) -> None:
         """From now on these hear nothing; one that was dropped already is fine."""

@@ -78,7 +78,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     job = new_job(site, server, replace(options, confirm=hooks.before(options.confirm)), run)
     here, bus, last = job.site, job.site.bus, LastSeen(job)
     sinks: tuple[Sink, ...] = (recorder, last, hooks)
-    bus.add(*sinks)
+    bus.sinks.extend(sinks)
     begun = here.clock.now().mono
     error = _carried_out(Run(run, bus, here.clock, job, here.cancel), hooks)
     late = _Late()
