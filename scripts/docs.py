@@ -31,9 +31,9 @@ def events_table(old: str) -> str:
     meanings: dict[tuple[str, str], str] = {}
     event = ""
     for line in old.splitlines():
-        first, field, _, meaning = (cell.strip().strip("`") for cell in line.strip("|").split("|", 3))
-        event = first or event
-        meanings[event, field] = line.rstrip("| ").split("|")[4].strip()
+        first, field, _, meaning = (cell.strip() for cell in line.strip().strip("|").split("|", 3))
+        event = first.strip("`") or event
+        meanings[event, field.strip("`")] = meaning
     rows = []
     for kind in KINDS:
         rows.append(f"| `{kind.__name__}` | | | {meanings.get((kind.__name__, ''), '')} |\n")

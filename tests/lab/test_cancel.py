@@ -154,16 +154,15 @@ def test_a_cancel_before_a_run_is_none_of_its_business(tmp_path: Path) -> None:
 def test_a_cancel_that_comes_while_a_run_is_taken_back_changes_nothing(tmp_path: Path) -> None:
     with Lab(tmp_path / "lab", "dead", SPEED) as lab:
         before: Object = hardware(lab)
-        foundry: Foundry | None = None
+        opened: list[Foundry] = []
 
         def sink(record: Record) -> None:
-            assert foundry is not None
-            if begins("Boot")(record) or (
-                isinstance(record.event, CommandStarted) and record.event.effect == "restore"
-            ):
-                foundry.cancel_runs("again")
+            event = record.event
+            if begins("Boot")(record) or (isinstance(event, CommandStarted) and event.effect == "restore"):
+                opened[0].cancel_runs("again")
 
         with Foundry.load(lab.inventory, sinks=[sink]) as foundry:
+            opened.append(foundry)
             report = foundry.provision(NAME)
         assert (report.exit_code, report.closed) == (130, True)
         assert clean(lab, before)
