@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TextIO
 
+from metalfoundry.ui.plain import say
+
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # nobody is there who could be told
 
 
@@ -81,7 +83,7 @@ class Outlet(io.TextIOBase):
             os.dup2(nothing, self.fileno())
             os.close(nothing)
         if isinstance(error, OSError) and error.errno not in GONE:
-            print(f"warning: {self._name} cannot be written any more: {error.strerror}", file=sys.stderr)
+            say(f"warning: {self._name} cannot be written any more: {error.strerror}", file=sys.stderr)
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -69,7 +69,8 @@ def test_what_a_command_raises_comes_out(error: BaseException) -> None:
 
 def test_a_silent_watch_is_left_at_the_next_tick() -> None:
     cancel = Cancel()
-    ticks = HeedingMerge(lambda streams, tick: iter([None, None]), cancel)([], 0.25)
+    merge = HeedingMerge(lambda streams, tick: iter([None, None]), cancel)
+    ticks: Iterator[tuple[int, str] | None] = merge([], 0.25)
     assert next(ticks) is None
     cancel.set("wrong image")
     with pytest.raises(Cancelled):
