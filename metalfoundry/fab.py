@@ -13,6 +13,7 @@ from invoke.collection import Collection
 from invoke.context import Context
 
 from metalfoundry.ui import lab_tasks, netboot_tasks, run_tasks
+from metalfoundry.ui.boundary import boundary
 from metalfoundry.ui.completion import completion
 from metalfoundry.ui.report_task import report
 from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, watching, words
@@ -65,8 +66,11 @@ def provision(
     from metalfoundry.ui.journal import Journal, home
 
     check_names(c, "provision", name, provision)
-    journal, view = (None, None) if plan else (Journal(home()), watching(json, events))
-    with opened(c, inventory, json, events, journal, view) as foundry:
+    journal = None if plan else Journal(home())
+    with (
+        boundary(),
+        opened(c, inventory, json, events, journal, view := None if plan else watching(json, events)) as foundry,
+    ):
         from metalfoundry.ui import provisioning
 
         options = _options(workflow, workflow_name, template, reason, keep_workflow, replace, not no_reboot, resume)
@@ -100,7 +104,7 @@ def status(
     """
     from metalfoundry.ui import standing
 
-    with opened(c, inventory, json) as foundry:
+    with opened(c, inventory, json, unread_ends=watch) as foundry:
         standing.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
 
 
@@ -159,7 +163,7 @@ def logs(
     from metalfoundry.ui import reading
 
     check_names(c, "logs", name, logs)
-    with opened(c, inventory, True) as foundry:
+    with opened(c, inventory, True, unread_ends=follow) as foundry:
         reading.show(foundry, name, source=source, since=since, tail=tail, follow=follow, json=json)
 
 

@@ -34,8 +34,9 @@ from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
 from metalfoundry.transport.base import Transport
-from metalfoundry.transport.clock import Cancel, Clock, SystemClock
-from metalfoundry.transport.gates import CancelGate, Gated, PlanGate
+from metalfoundry.transport.clock import Cancel, Clock, Stop, SystemClock
+from metalfoundry.transport.gates import CancelGate, Gate, Gated, PlanGate
+from metalfoundry.transport.heeding import Heeding, HeedingMerge
 from metalfoundry.transport.local import Local, Shell
 from metalfoundry.transport.merge import Threaded
 from metalfoundry.transport.threads import Threads
@@ -58,7 +59,7 @@ class Foundry:
         """`sinks` get every Record; `clock`, `transport` and `local` default to the real ones."""
         self.inventory = inventory
         self.clock = clock or SystemClock()
-        self.stop = Cancel()
+        self.stop = Stop()
         self._bus = Bus(lambda: self.clock.now().wall, list(sinks))
         self._transport = transport or _ssh(self.clock, self._retrying)
         self._local = local or Shell()
@@ -91,7 +92,15 @@ class Foundry:
 
     def provision(self, name: str, options: Options | None = None) -> Report:
         """Re-install one server. Errors of the run are in the report; `report.error` is None when it went well."""
-        return provision.provision(self._site(), self.inventory.server(name), options or Options())
+        return provision.provision(
+            self._site(cancel=self.stop.begin()), self.inventory.server(name), options or Options()
+        )
+
+    def cancel_runs(self, reason: str) -> None:
+        """End every run of this Foundry that is under way, from any thread, as Ctrl-C does: what it did is taken back,
+        and its report says interrupted. `provision` still returns that report; a run that begins later is not touched.
+        """
+        self.stop.set(reason)
 
     def plan(self, name: str, options: Options | None = None) -> Plan:
         """What provision would find and say, with nothing written. Raises what Preflight raises."""
@@ -102,7 +111,9 @@ class Foundry:
         return attach.attach(self._site(), self.inventory.server(name))
 
     def cancel(self, name: str, reason: str = "") -> Proof:
-        """End the run that holds one server: its window is closed first. Raises ClaimedError, UnsafeError."""
+        """End the run that holds one server, whoever started it; its window is closed first. Raises ClaimedError,
+        UnsafeError.
+        """
         return attach.cancel(self._site(), self.inventory.server(name), reason)
 
     def reboot(self, name: str) -> None:
@@ -193,17 +204,20 @@ class Foundry:
         own = host.name if host.name in self.inventory.servers else ""
         self._bus.broadcast(Retried(host.name, str(error), seconds), own)
 
-    def _site(self, planning: bool = False) -> Site:
-        gate = PlanGate() if planning else CancelGate(self.stop)
-        gated = Gated(self._transport, [gate], self.clock)
+    def _site(self, planning: bool = False, cancel: Cancel | None = None) -> Site:
+        """With `cancel`, whatever waits there hears it."""
+        transport, merge = self._transport, Threaded(self._threads)
+        heeds = cancel or Cancel()
+        gates: list[Gate] = [PlanGate()] if planning else [CancelGate(heeds)]
+        gated = Gated(Heeding(transport, heeds, self._threads) if cancel else transport, gates, self.clock)
         return Site(
             self.inventory,
             gated,
             gated,
             self.clock,
             self._bus,
-            self.stop,
-            merge=Threaded(self._threads),
+            heeds,
+            merge=HeedingMerge(merge, heeds),
             local=self._local,
             background=Background(self._threads),
         ).on(self._bus)

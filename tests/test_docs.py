@@ -29,11 +29,10 @@ from metalfoundry.model.events import (
     PhaseSkipped,
     Record,
     Resumed,
-    WindowChanged,
 )
 from metalfoundry.runs.provision import PHASES
 from metalfoundry.runs.provision import _said as said
-from metalfoundry.runs.report import Recorder, Report
+from metalfoundry.runs.report import Netboot, Recorder, Report
 from metalfoundry.runs.troubleshoot import judged
 from metalfoundry.site.proof import Proof
 
@@ -134,11 +133,11 @@ def test_the_changelog_knows_this_version() -> None:
     assert version in headings or len(headings) == 1
 
 
-def reported(error: Exception | None, proof: Proof | None, *events: Event) -> Report:
+def reported(error: Exception | None, netboot: Netboot, *events: Event) -> Report:
     recorder = Recorder("r1", "anvil")
     for event in events:
         recorder(Record(NOW, event, "r1", "anvil"))
-    report = recorder.report(error, proof, 12.5)
+    report = recorder.report(error, netboot, 12.5)
     before = MachineFacts(macs=("00:00:00:00:00:01",), uptime=1.5)
     heard = replace(report, before=said(before), after=said(MachineFacts()))
     return report if error else heard
@@ -147,22 +146,21 @@ def reported(error: Exception | None, proof: Proof | None, *events: Event) -> Re
 REPORTS = (
     reported(
         None,
-        Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9", {"/m/auto.ipxe": 404}),
+        Netboot(True, Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9", {"/m/auto.ipxe": 404})),
         PhaseEnded("Claim", 0.5, said="held"),
         PhaseSkipped("Quiet", "nothing old"),
-        WindowChanged("open"),
         Resumed("r0", "me@here", "2026-01-02T03:00:00Z", "Boot"),
         CommandStarted("jump", "kubectl get", "read"),
         ActionStarted("a1", 1, 2, 300.0),
         ActionEnded("a1", 1, "SUCCESS", 7.5),
         ActionStarted("a2", 2, 2, 90.0),
     ),
-    reported(None, Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9")),
-    reported(UnsafeError("open", where="Hardware anvil", next="kubectl patch", evidence="no answer"), None),
-    reported(MetalfoundryError("odd"), None, PhaseEnded("Claim", 0.5, error="odd")),
-    reported(ValueError("a fault of ours"), None),
+    reported(None, Netboot(True, Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9"))),
+    reported(UnsafeError("open", where="Hardware anvil", next="kubectl patch", evidence="no answer"), Netboot(False)),
+    reported(MetalfoundryError("odd"), Netboot(), PhaseEnded("Claim", 0.5, error="odd")),
+    reported(ValueError("a fault of ours"), Netboot()),
     replace(
-        reported(MetalfoundryError("odd"), None),
+        reported(MetalfoundryError("odd"), Netboot()),
         diagnosis=judged(Facts("anvil", NOW, Configured("anvil", "anvil")), 0.1),
     ),
 )

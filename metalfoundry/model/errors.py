@@ -25,7 +25,7 @@
     ├── VerificationFailed              33  the system that came up is not the new one, or not as asked
     ├── UnsafeError                     40  netboot is not confirmed closed; wins over all others
     ├── FleetFailed                     50  part of a fleet failed
-    └── Interrupted                    130  Ctrl-C or SIGTERM (143); the window is closed
+    └── Interrupted                    130  Ctrl-C, SIGTERM (143), or the library's cancel; the window is closed
 
 Judge by type and `exit_code`, never by the text.
 """
@@ -183,7 +183,7 @@ class FleetFailed(MetalfoundryError):
 
 
 class Interrupted(MetalfoundryError):
-    """Ended by a signal, with the window closed; `exit_code` is 128 + the signal."""
+    """Ended by a signal or a cancel, with the window closed; `exit_code` is 128 + the signal."""
 
     exit_code = 130
 
@@ -199,3 +199,11 @@ class Terminated(KeyboardInterrupt):
     def __init__(self, signal: int) -> None:
         super().__init__(signal)
         self.signal = signal
+
+
+class Cancelled(KeyboardInterrupt):
+    """The library's cancel, to be treated like Ctrl-C; `reason` says why."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.reason = reason

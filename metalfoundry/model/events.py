@@ -160,6 +160,14 @@ class WindowChanged(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class WindowUnsafe(Event):
+    """Netboot could not be confirmed closed, for this reason; `command` closes it by hand."""
+
+    why: str
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
 class GuardChanged(Event):
     """The guard on the jump host was armed or disarmed."""
 
@@ -224,7 +232,7 @@ class Record:
 
 
 class Sink(Protocol):
-    """Reads records; whatever it raises ends the sink, not the run."""
+    """Reads records; whatever it raises ends the sink, not the run (but for an interrupt, which is the operator's)."""
 
     def __call__(self, record: Record) -> None:
         """Take one record."""
@@ -265,17 +273,25 @@ class Bus:
             self.scoped(run=run, server=own).emit(event)
 
     def emit(self, event: Event) -> None:
-        """Hand `event` to every sink; a sink that raises is dropped and logged once."""
+        """Hand `event` to every sink; a sink that raises is dropped and logged once. An interrupt comes out when all
+        have had it.
+        """
+        interrupt: KeyboardInterrupt | None = None
         with self.turn:
             place = self.phase or self.entered.get(self.run, ("", ""))[1]
             record = Record(self.now(), event, self.run, self.server, place)
             for sink in list(self.sinks):
-                self._hand(sink, record)
+                try:
+                    sink(record)
+                except KeyboardInterrupt as error:
+                    interrupt = interrupt or error
+                except BaseException as error:  # noqa: BLE001 - not even an exit may end a run that holds a window open
+                    logging.getLogger(__name__).warning("a sink of events failed and is dropped: %r", error)
+                    self.drop(sink)
+        if interrupt is not None:
+            raise interrupt
 
-    def _hand(self, sink: Sink, record: Record) -> None:
-        try:
-            sink(record)
-        except Exception as error:  # noqa: BLE001 - whatever it does wrong must not end a run that holds a window open
-            logging.getLogger(__name__).warning("a sink of events failed and is dropped: %r", error)
-            if sink in self.sinks:
-                self.sinks.remove(sink)
+    def drop(self, *sinks: Sink) -> None:
+        """From now on these hear nothing; one that was dropped already is fine."""
+        with self.turn:
+            self.sinks[:] = [sink for sink in self.sinks if not any(sink is gone for gone in sinks)]

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated, UnsafeError
+from metalfoundry.model.errors import Cancelled, Interrupted, MetalfoundryError, Terminated, UnsafeError
 from metalfoundry.model.events import Bus, Notice, PhaseEnded, PhaseSkipped, PhaseStarted
-from metalfoundry.transport.clock import Clock
+from metalfoundry.transport.clock import Cancel, Clock
 
 J = TypeVar("J")
 
@@ -26,12 +26,13 @@ NEEDED = Needed(True)
 
 @dataclass
 class Run(Generic[J]):
-    """One run: its id, its doors, its job, and the undo stack."""
+    """One run: its id, its doors, its job, what may cancel it, and the undo stack."""
 
     id: str
     bus: Bus
     clock: Clock
     job: J
+    cancel: Cancel = field(default_factory=Cancel)
     said: str = ""
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 
@@ -43,17 +44,20 @@ class Run(Generic[J]):
         """The line that the end of the present phase shows."""
         self.said = text
 
-    def unwind(self) -> list[tuple[str, Exception]]:
+    def unwind(self) -> list[tuple[str, BaseException]]:
         """Take back what was done, the last first; one that fails is reported and the rest still run.
 
-        A second interrupt gets through at once.
+        A second interrupt gets through at once. A cancel does not: it asks for what is being done.
         """
-        failed: list[tuple[str, Exception]] = []
+        self.cancel.heed()
+        failed: list[tuple[str, BaseException]] = []
         while self._undo:
             name, action = self._undo.pop()
             try:
                 action()
-            except Exception as error:  # noqa: BLE001 - collected, and the worst of them is raised by `execute`
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # noqa: BLE001 - collected, and the worst of them is raised by `execute`
                 failed.append((name, error))
                 self.bus.emit(Notice(f"could not {name}: {error}", "warning"))
         return failed
@@ -74,7 +78,8 @@ class Phase(Protocol[J]):
 def execute(run: Run[J], phases: Sequence[Phase[J]]) -> None:
     """Run `phases` in order. On any ending but success the undo stack is unwound first, on Ctrl-C as well.
 
-    Raises what a phase raised, Interrupted for Ctrl-C, and UnsafeError instead of either when an undo ended unsafe.
+    Raises what a phase raised, Interrupted for Ctrl-C or a cancel, and UnsafeError instead of either when an undo ended
+    unsafe. The run went well only where this returns.
     """
     try:
         for phase in phases:
@@ -91,7 +96,8 @@ def execute(run: Run[J], phases: Sequence[Phase[J]]) -> None:
 
 def _interrupted(error: KeyboardInterrupt) -> Interrupted:
     number = error.signal if isinstance(error, Terminated) else 2
-    return Interrupted("interrupted", next="run it again: it goes on from what is there", signal=number)
+    what = f"cancelled: {error.reason}" if isinstance(error, Cancelled) else "interrupted"
+    return Interrupted(what, next="run it again: it goes on from what is there", signal=number)
 
 
 def _one(run: Run[J], phase: Phase[J]) -> None:
@@ -104,14 +110,16 @@ def _one(run: Run[J], phase: Phase[J]) -> None:
         if not needed.yes:
             run.bus.emit(PhaseSkipped(phase.title, needed.why))
             return
-        run.bus.emit(PhaseStarted(phase.title))
         begun = True
+        run.bus.emit(PhaseStarted(phase.title))
         phase.act(run)
         problem = ""
     except MetalfoundryError as error:
         problem = error.what
         raise
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         problem = repr(error)
         raise
     finally:

@@ -52,7 +52,8 @@ class Hooks:
             self.known |= {"ADDRESS": identity.address, "WORKFLOW": identity.workflow, "SYSTEM": identity.system}
             if confirm is not None:
                 confirm(identity)
-            problem, said = self._carry("before", {}, Cancel())
+            problem, said = self._carry("before", {}, self.site.cancel)
+            self.site.cancel.check()
             if problem:
                 raise PreflightError(
                     f"the hook before {problem}",
@@ -64,7 +65,10 @@ class Hooks:
         return both
 
     def over(self, report: Report) -> None:
-        """Tell `verified` or `failed`, and wait until all have ended, each at most its own time."""
+        """Tell `verified` or `failed`, and wait until all have ended, each at most its own time.
+
+        The run is over already; an interrupt ends those that still run, and comes out.
+        """
         words = {"VERDICT": report.verdict, "EXIT_CODE": str(report.exit_code)}
         if report.error is not None:
             words |= {"ERROR": _line(str(report.error)), "NEXT": _line(getattr(report.error, "next", ""))}
@@ -73,8 +77,9 @@ class Hooks:
         try:
             while self._thread is not None and self._thread.is_alive():
                 self._thread.join(WAIT_SECONDS)  # in pieces: a wait without an end does not hear Ctrl-C everywhere
-        except KeyboardInterrupt:  # the run is over already; only its hooks are still waited for
+        except KeyboardInterrupt:
             self.close()
+            raise
 
     def close(self) -> None:
         """End what still runs, and begin nothing more."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from types import TracebackType
 from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
@@ -23,9 +24,10 @@ from metalfoundry.runs.job import Job, Options
 from metalfoundry.runs.preflight import Preflight
 from metalfoundry.runs.prepare import Claim, Declare, Quiet
 from metalfoundry.runs.progress import Progress
-from metalfoundry.runs.report import Recorder, Report
+from metalfoundry.runs.report import Netboot, Recorder, Report
 from metalfoundry.runs.troubleshoot import Diagnosis
-from metalfoundry.site.cluster import Cluster
+from metalfoundry.site.cluster import Cluster, Patched
+from metalfoundry.site.proof import Proof, still_open
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Clock
@@ -68,42 +70,96 @@ def new_job(site: Site, server: Server, options: Options, run: str) -> Job:
 def provision(site: Site, server: Server, options: Options) -> Report:
     """Re-install `server` and return what came of it; errors are in the report, never raised.
 
-    An interrupt is an Interrupted, after everything was taken back. A second one leaves at once: as UnsafeError, with
-    the command that closes netboot by hand, unless nothing can be open.
+    An interrupt, or a cancel, is an Interrupted, after everything was taken back. A second interrupt leaves at once: as
+    UnsafeError, with the command that closes netboot by hand, unless nothing can be open.
     """
     run = run_id(site.clock, server.name)
     recorder = Recorder(run, server.name)
     hooks = Hooks(site.on(site.bus.scoped(run=run, server=server.name)), run, server.name, server.hardware)
     job = new_job(site, server, replace(options, confirm=hooks.before(options.confirm)), run)
-    here, bus = job.site, job.site.bus
-    last = LastSeen(job)
+    here, bus, last = job.site, job.site.bus, LastSeen(job)
     sinks: tuple[Sink, ...] = (recorder, last, hooks)
     bus.sinks.extend(sinks)
-    started = here.clock.now().mono
-    error: Exception | None = None
+    begun = here.clock.now().mono
+    error = _carried_out(Run(run, bus, here.clock, job, here.cancel), hooks)
+    late = _Late()
     why: Diagnosis | None = None
-    bus.emit(RunStarted("provision", options.reason))
+    with late:
+        job.stop_following()
+        why = diagnosis(last, error) if error is not None else None
+    seconds = here.clock.now().mono - begun
+    report = recorder.report(error, _netboot(job), seconds)
+    with late:
+        hooks.over(report)
+    with late:
+        bus.emit(RunEnded("provisioned" if error is None else "failed", report.exit_code, seconds))
+    bus.drop(*sinks)
+    interrupted = report.interrupted or late.interrupt is not None
+    before, after = _said(job.before), _said(job.after)
+    return replace(report, before=before, after=after, diagnosis=why, interrupted=interrupted)
+
+
+class _Late:
+    """What is done when the verdict stands: an interrupt ends the waiting, and leaves the verdict alone."""
+
+    interrupt: KeyboardInterrupt | None = None
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, KeyboardInterrupt):
+            return False
+        self.interrupt = error
+        return True
+
+
+def _carried_out(run: Run[Job], hooks: Hooks) -> Exception | None:
+    """Why the run failed; None only where every phase has come to its end."""
+    job = run.job
     try:
-        execute(Run(run, bus, here.clock, job), PHASES)
+        run.bus.emit(RunStarted("provision", job.options.reason))
+        execute(run, PHASES)
     except Interrupted as first:
-        error = Interrupted(f"interrupted: {job.window.standing()}", next=first.next, signal=first.signal)
+        disk = _on_disk(job)
+        step = f"{disk}; {first.next}" if disk else first.next
+        return _caused(Interrupted(f"{first.what}: {job.window.standing()}", next=step, signal=first.signal), first)
     except KeyboardInterrupt as second:
         hooks.close()
-        error = _left(job, second)
-        error.__cause__ = second
+        return _caused(_left(job, second), second)
     except Exception as problem:  # noqa: BLE001 - an error of a run is a result, for one server as for a fleet
-        error = problem
-        job.stop_following()
-        why = diagnosis(last, problem)
-    finally:
-        job.stop_following()
-        seconds = here.clock.now().mono - started
-        report = recorder.report(error, job.window.proof, seconds)
-        hooks.over(report)
-        bus.emit(RunEnded("provisioned" if error is None else "failed", report.exit_code, seconds))
-        for sink in sinks:
-            bus.sinks.remove(sink)
-    return replace(report, before=_said(job.before), after=_said(job.after), diagnosis=why)
+        return problem
+    except BaseException as problem:  # noqa: BLE001 - an exit from within, such as a callback's: it ends the run alone
+        return _caused(MetalfoundryError(f"the run was ended from within: {problem!r}"), problem)
+    return None
+
+
+def _caused(error: MetalfoundryError, cause: BaseException) -> MetalfoundryError:
+    error.__cause__ = cause
+    return error
+
+
+def _netboot(job: Job) -> Netboot:
+    """What is known of netboot at the end: our own close, else what was read when we looked."""
+    window = job.window
+    if window.at_risk or window.proof is not None:
+        return Netboot(not window.at_risk, None if window.at_risk else window.proof)
+    if window.hardware is None:
+        return Netboot()
+    smee = job.survey.smee if job.survey else None
+    problem = still_open(Patched(None, window.hardware, smee))
+    read = problem or f"allowPXE false at resourceVersion {window.hardware.resource_version}"
+    return Netboot(not problem, Proof("", read, smee))
+
+
+def _on_disk(job: Job) -> str:
+    """What an end in the middle of the installation leaves on the machine; "" where no action had begun."""
+    begun = [action for action in job.progress.actions if action.first_seen is not None]
+    if not begun or job.state == "SUCCESS":
+        return ""
+    action = begun[-1]
+    return f"the disk may be half written: action {action.index}, {action.name}, had it, and HookOS may still go on"
 
 
 def _left(job: Job, second: KeyboardInterrupt) -> MetalfoundryError:

@@ -15,9 +15,7 @@ from metalfoundry.model.events import (
     PhaseSkipped,
     Record,
     Resumed,
-    WindowChanged,
 )
-from metalfoundry.model.states import WindowState
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 
@@ -25,13 +23,24 @@ SCHEMA = 1
 
 
 @dataclass(frozen=True, slots=True)
+class Netboot:
+    """Whether netboot is closed, as it was last read, and what was read; None where nobody has looked.
+
+    Never True without a proof; False also where it may be open for all we know. A proof of a mere look has no `at`.
+    """
+
+    closed: bool | None = None
+    proof: Proof | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """One server's run. `verdict`: provisioned, failed, interrupted or unsafe; `error` is None when it went well.
 
-    `opened`: whether netboot was opened by us or seen open; `proof`: of the last close; None when none was needed or
-    none was reached. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the run
-    that this one took up. `before` and `after`: what the machine said of itself. `diagnosis`: why it failed, where that
-    could be looked at.
+    `netboot`: as this run left it. `interrupted`: an interrupt ended it, or came while its end was told, so nothing
+    else should be begun. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the
+    run that this one took up. `before` and `after`: what the machine said of itself. `diagnosis`: why it failed, where
+    that could be looked at.
     """
 
     run: str
@@ -39,8 +48,7 @@ class Report:
     verdict: str
     exit_code: int
     error: Exception | None
-    proof: Proof | None
-    opened: bool
+    netboot: Netboot
     phases: tuple[Mapping[str, Any], ...]
     actions: tuple[Mapping[str, Any], ...]
     remote_commands: int
@@ -49,6 +57,7 @@ class Report:
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
+    interrupted: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """The report's schema, version 1."""
@@ -61,7 +70,7 @@ class Report:
             "error": _error(self.error),
             "netboot": {
                 "closed": self.closed,
-                "closed_at": self.proof.at if self.proof else None,
+                "closed_at": (self.proof.at or None) if self.proof else None,
                 "proof": self.proof.to_json() if self.proof else None,
             },
             "phases": [dict(phase) for phase in self.phases],
@@ -74,16 +83,14 @@ class Report:
         }
 
     @property
-    def interrupted(self) -> bool:
-        """Whether an interrupt ended it, so that nothing else should be begun."""
-        return isinstance(self.error, Interrupted) or isinstance(
-            getattr(self.error, "__cause__", None), KeyboardInterrupt
-        )
+    def closed(self) -> bool | None:
+        """Whether netboot is closed as far as this run knows; None where it has not looked."""
+        return False if isinstance(self.error, UnsafeError) else self.netboot.closed
 
     @property
-    def closed(self) -> bool:
-        """Whether netboot is known to be closed as far as this run touched it."""
-        return not isinstance(self.error, UnsafeError) and (self.proof is not None or not self.opened)
+    def proof(self) -> Proof | None:
+        """What was read of netboot last: after our own close, else when we looked."""
+        return self.netboot.proof
 
 
 @dataclass
@@ -95,7 +102,6 @@ class Recorder:
     phases: list[dict[str, Any]] = field(default_factory=list)
     actions: list[dict[str, Any]] = field(default_factory=list)
     commands: int = 0
-    opened: bool = False
     resumes: str = ""
 
     def __call__(self, record: Record) -> None:
@@ -121,10 +127,8 @@ class Recorder:
             self.commands += not event.waiting
         elif isinstance(event, Resumed):
             self.resumes = event.earlier
-        elif isinstance(event, WindowChanged):
-            self.opened = self.opened or event.state != WindowState.CLOSED
 
-    def report(self, error: Exception | None, proof: Proof | None, seconds: float) -> Report:
+    def report(self, error: Exception | None, netboot: Netboot, seconds: float) -> Report:
         """The report of a run that has ended with `error`, or well."""
         kinds: dict[type[Exception], str] = {Interrupted: "interrupted", UnsafeError: "unsafe"}
         code = 0 if error is None else getattr(error, "exit_code", 1)
@@ -134,13 +138,13 @@ class Recorder:
             verdict="provisioned" if error is None else kinds.get(type(error), "failed"),
             exit_code=int(code),
             error=error,
-            proof=proof,
-            opened=self.opened,
+            netboot=netboot,
             phases=tuple(self.phases),
             actions=tuple(self.actions),
             remote_commands=self.commands,
             seconds=seconds,
             resumes=self.resumes,
+            interrupted=isinstance(error, Interrupted) or not isinstance(error and error.__cause__, Exception | None),
         )
 
     def _phase(self, title: str, outcome: str, said: str, seconds: float) -> None:

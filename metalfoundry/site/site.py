@@ -59,7 +59,7 @@ def inline(work: Callable[[], T]) -> Future[T]:
 def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
     try:
         future.set_result(work())
-    except Exception as error:  # noqa: BLE001 - handed to whoever asks for the result
+    except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the result, a cancel as well
         future.set_exception(error)
 
 

@@ -24,7 +24,7 @@ from metalfoundry.commands.base import Effect
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.model.errors import MetalfoundryError, PreflightError, TransportError, UnsafeError
-from metalfoundry.model.events import Notice, WindowChanged
+from metalfoundry.model.events import Notice, WindowChanged, WindowUnsafe
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware
@@ -200,18 +200,22 @@ class Window:
         self.claim.note = claim.note if claim else None
 
     def unsafe(self, problem: str) -> UnsafeError:
-        """The error for a window that may be open, with the command that closes it by hand."""
+        """The error for a window that may be open, with the command that closes it by hand; it is told at once."""
+        command = self.by_hand()
+        self.site.bus.emit(WindowUnsafe(problem, command))
         return UnsafeError(
             f"netboot of {self._server.name} is not confirmed closed: {problem}",
             where=f"Hardware {self._server.hardware}, jump host {self.site.jump.name}",
-            next=self.by_hand(),
+            next=command,
             evidence="a guard on the jump host still holds it" if self.guard.armed else "",
         )
 
     def standing(self) -> str:
         """What is left on the server's Hardware, in words."""
         note = self.claim.note
-        if note is not None and self.claim.lost is None:
+        if self.claim.lost is not None:
+            return self.claim.lost.what
+        if note is not None:
             return f"the claim stays until {note.expires}"
         if self.proof is None:
             return "nothing was changed"

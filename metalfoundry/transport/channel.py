@@ -38,6 +38,8 @@ class Exchange:
 
     def start(self, line: str, stdin: str, *, keep_open: bool = False) -> None:
         """Send the command and its stdin, which is then closed unless `keep_open`."""
+        if self._deadline.expired():
+            raise self.too_late(sent=False)
         self._channel.in_buffer.set_event(self._bell)
         self._channel.in_stderr_buffer.set_event(self._bell)
         self._stdin, self._keep_open = memoryview(stdin.encode()), keep_open
@@ -94,14 +96,14 @@ class Exchange:
             self._confirm()
         return status
 
-    def too_late(self) -> DeadlineExceeded:
-        """The error for a command that did not end in time."""
+    def too_late(self, sent: bool = True) -> DeadlineExceeded:
+        """The error for a command that did not end in time, or was not even `sent`."""
         endpoint = self._link.endpoint
         return DeadlineExceeded(
-            f"{endpoint.host.name}: the command did not end in time",
+            f"{endpoint.host.name}: the command {'did not end' if sent else 'could not begin'} in time",
             where=endpoint.where,
-            next="it may still run there: look before repeating it",
-            sent=True,
+            next="it may still run there: look before repeating it" if sent else "",
+            sent=sent,
         )
 
     def too_much(self, most: int, begins: bytes) -> TooMuchOutput:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
+from weakref import WeakSet
+
+from metalfoundry.model.errors import Cancelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,25 +23,84 @@ class Instant:
 
 
 class Cancel:
-    """A wish to stop, set once from any thread; `reason` says why."""
+    """A wish to stop, set once from any thread; `reason` says why.
+
+    Whoever stops because of it takes it in with `heed`: what it does from then on, to leave things safe, is not cut
+    short by a wish that is being followed already.
+    """
 
     def __init__(self) -> None:
         self._event = threading.Event()
+        self._lock = threading.RLock()  # a signal handler may set it while it is being set
+        self._listeners: list[Callable[[], None]] = []
+        self._heeded = False
         self.reason = ""
 
     def set(self, reason: str) -> None:
-        """Ask for the stop; the first reason stays."""
-        if not self._event.is_set():
+        """Ask for the stop; the first reason stays. Without effect once it was heeded."""
+        with self._lock:
+            if self._heeded or self._event.is_set():
+                return
             self.reason = reason
             self._event.set()
+            listeners = list(self._listeners)
+        for listener in listeners:
+            listener()
 
     def is_set(self) -> bool:
-        """Whether somebody asked."""
+        """Whether somebody asked, and nobody has heeded it yet."""
         return self._event.is_set()
 
     def wait(self, seconds: float) -> bool:
         """Block until asked or until `seconds` have passed; say whether asked."""
         return self._event.wait(seconds)
+
+    def check(self) -> None:
+        """Raise Cancelled when it is set."""
+        if self._event.is_set():
+            raise Cancelled(self.reason)
+
+    def heed(self) -> None:
+        """Take the wish in, and be deaf to any other from now on."""
+        with self._lock:
+            self._heeded = True
+            self._event.clear()
+
+    @contextmanager
+    def listening(self, listener: Callable[[], None]) -> Iterator[None]:
+        """Call `listener` when it is set during the block, from the thread that sets it; at once when it is already."""
+        with self._lock:
+            self._listeners.append(listener)
+            now = self._event.is_set()
+        try:
+            if now:
+                listener()
+            yield
+        finally:
+            with self._lock:
+                self._listeners.remove(listener)
+
+
+class Stop:
+    """Ends whatever is under way when it is set; what begins afterwards is not touched."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: WeakSet[Cancel] = WeakSet()
+
+    def begin(self) -> Cancel:
+        """The Cancel of something that begins now."""
+        cancel = Cancel()
+        with self._lock:
+            self._under_way.add(cancel)
+        return cancel
+
+    def set(self, reason: str) -> None:
+        """Set every Cancel of what is under way."""
+        with self._lock:
+            under_way = list(self._under_way)
+        for cancel in under_way:
+            cancel.set(reason)
 
 
 class Clock(Protocol):
@@ -86,10 +150,11 @@ class FakeClock:
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """An absolute end, handed down unchanged: a retry cannot stretch it."""
+    """An absolute end, handed down unchanged: a retry cannot stretch it. `cut`, once set, ends it at once."""
 
     clock: Clock
     at: float
+    cut: Cancel | None = None
 
     @classmethod
     def after(cls, clock: Clock, seconds: float) -> Deadline:
@@ -98,6 +163,8 @@ class Deadline:
 
     def remaining(self) -> float:
         """Seconds left, never below zero."""
+        if self.cut is not None and self.cut.is_set():
+            return 0.0
         return max(0.0, self.at - self.clock.now().mono)
 
     def expired(self) -> bool:
@@ -106,4 +173,8 @@ class Deadline:
 
     def within(self, seconds: float) -> Deadline:
         """The earlier of this deadline and `seconds` from now."""
-        return Deadline(self.clock, min(self.at, self.clock.now().mono + seconds))
+        return replace(self, at=min(self.at, self.clock.now().mono + seconds))
+
+    def cut_by(self, cancel: Cancel) -> Deadline:
+        """The same deadline, which is over as soon as `cancel` is set."""
+        return replace(self, cut=cancel)

@@ -47,15 +47,18 @@ class PlanGate:
 
 
 class CancelGate:
-    """Refuses every WRITE once `cancel` is set; READ and RESTORE pass, since the way back must stay open."""
+    """Ends whoever says anything once `cancel` is set. After it was heeded every WRITE is refused; READ and RESTORE
+    pass, since the way back must stay open.
+    """
 
     def __init__(self, cancel: Cancel) -> None:
         self._cancel = cancel
 
     def check(self, host: Host, command: Command) -> None:
-        """Raise GateClosed for a WRITE after the cancellation."""
-        if command.effect is Effect.WRITE and self._cancel.is_set():
-            raise GateClosed(f"cancelled: {self._cancel.reason}", where=f"{host.name}: {command.line}")
+        """Raise Cancelled when the cancel is set, GateClosed for a WRITE after that."""
+        self._cancel.check()
+        if command.effect is Effect.WRITE and self._cancel.reason:
+            raise GateClosed(f"cancelled: {self._cancel.reason}", where=f"{host.name}: {command.shown}")
 
 
 class Gated:

@@ -23,6 +23,7 @@ from metalfoundry.model.events import (
     PhaseStarted,
     Record,
     WindowChanged,
+    WindowUnsafe,
 )
 from metalfoundry.ui.paper import Paper
 from metalfoundry.ui.plain import inline
@@ -41,6 +42,8 @@ class Lines:
         text = text_of(record)
         if text is not None:
             self._console.print(text)
+        if isinstance(record.event, WindowUnsafe):
+            self._console.print(Text(record.event.command))
 
     def __enter__(self) -> Lines:
         return self
@@ -93,6 +96,8 @@ def line_of(event: Event) -> tuple[str, str] | None:
         case WindowChanged(state=state, why=why, proof=proof, expires=expires):
             tail = "; ".join(word for word in (why, proof, f"until {expires}" if expires else "") if word)
             return "window", f"  netboot is {state}: {tail}"
+        case WindowUnsafe(why=why):
+            return "bad", f"  netboot is not confirmed closed: {why}; this closes it by hand:"
         case ClaimChanged(state=state, holder=holder):
             return "dim", f"  claim {state} ({holder})"
         case GuardChanged(state=state, where=where):

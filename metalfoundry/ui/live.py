@@ -12,7 +12,7 @@ from typing import Protocol, TextIO
 from rich.console import Console
 from rich.text import Text
 
-from metalfoundry.model.events import ClaimChanged, Notice, Record, WindowChanged
+from metalfoundry.model.events import ClaimChanged, Notice, Record, WindowChanged, WindowUnsafe
 from metalfoundry.transport.clock import Clock, SystemClock
 from metalfoundry.ui.board import Board
 from metalfoundry.ui.console import Lines, text_of
@@ -81,11 +81,13 @@ class Live:
         """Take one record; what must not scroll away with the rows is said above them."""
         with self._lock:
             self._board.take(record)
-        kept = isinstance(record.event, Notice | WindowChanged)
+        kept = isinstance(record.event, Notice | WindowChanged | WindowUnsafe)
         kept = kept or (isinstance(record.event, ClaimChanged) and record.event.state not in ("taken", "given back"))
         text = text_of(record) if kept else None
         if text is not None:
             self._screen.say_text(text, INDENT)
+        if isinstance(record.event, WindowUnsafe):
+            self._screen.say(record.event.command)  # unbroken, so that it can be copied
 
     def __enter__(self) -> Live:
         self._screen.paint([Text(f"{self._clock.now().wall.astimezone():%H:%M:%S} opening the site …", style="dim")])

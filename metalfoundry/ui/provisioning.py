@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.foundry import Foundry
+from metalfoundry.model.errors import Interrupted
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.job import Identity, Options
 from metalfoundry.runs.report import Report
@@ -33,24 +34,30 @@ def provision(
     ask: bool,
     json: bool,
 ) -> int:
-    """Provision each server; return the exit code. An interrupt ends the rest as well."""
+    """Provision each server; return the exit code. An interrupt ends the rest as well, and never hides that one of them
+    is unsafe.
+    """
     options = replace(options, confirm=partial(_confirm, view) if ask else None)
     view.expect(server.name for server in servers)
     reports: list[Report] = []
     shown: list[dict[str, Any]] = []
-    for server in servers:
-        report = foundry.provision(server.name, options)
-        reports.append(report)
-        shown.append(report.to_json() | _earlier(report))
-        folder = journal.save(report.run, shown[-1])
-        for source, text in kept_logs(report.diagnosis).items():
-            journal.keep_log(report.run, source, text)
-        view.after(partial(_tell, report, folder, json))
-        if report.interrupted:
-            break
-    if json:
-        say(json_text(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
-    return _exit_code(reports)
+    try:
+        for server in servers:
+            report = foundry.provision(server.name, options)
+            reports.append(report)
+            shown.append(report.to_json() | _earlier(report))
+            folder = journal.save(report.run, shown[-1])
+            for source, text in kept_logs(report.diagnosis).items():
+                journal.keep_log(report.run, source, text)
+            view.after(partial(_tell, report, folder, json))
+            if report.interrupted:
+                break
+        if json:
+            say(json_text(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
+    except KeyboardInterrupt:
+        if all(report.exit_code != UNSAFE for report in reports):
+            raise
+    return _exit_code(reports, len(servers))
 
 
 def _confirm(view: View, identity: Identity) -> None:
@@ -92,9 +99,12 @@ def _earlier(report: Report) -> dict[str, Any]:
     return {"earlier": {"run": report.resumes, **(found[0].parts() if found else {"phases": [], "actions": []})}}
 
 
-def _exit_code(reports: Sequence[Report]) -> int:
+def _exit_code(reports: Sequence[Report], wanted: int) -> int:
     codes = {report.exit_code for report in reports}
+    interrupted = codes & {130, 129, 143}
+    if len(reports) < wanted and not interrupted:  # an interrupt came when the last of them was over
+        interrupted = {Interrupted.exit_code}
+        codes |= interrupted
     if len(codes) == 1:
         return codes.pop()
-    interrupted = codes & {130, 129, 143}
     return UNSAFE if UNSAFE in codes else interrupted.pop() if interrupted else PART_FAILED

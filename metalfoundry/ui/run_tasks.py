@@ -17,8 +17,7 @@ def attach(c: Context, name: str, inventory: str = INVENTORY, events: str = "", 
     Example: fab attach colo-server-01
     """
     check_names(c, "attach", name, attach)
-    view = watching(json, events)
-    with opened(c, inventory, json, events, view=view) as foundry:
+    with boundary(), opened(c, inventory, json, events, view=(view := watching(json, events))) as foundry:
         from metalfoundry.ui import steering
 
         finish(steering.attach(foundry, foundry.servers(name), view, json))

@@ -52,12 +52,14 @@ def opened(
     events: str = "",
     journal: Journal | None = None,
     view: View | None = None,
+    unread_ends: bool = False,
 ) -> Iterator[Foundry]:
     """The Foundry of `inventory` inside the boundary, with its events on the terminal (stderr under `json`).
 
     `events` names a file for JSON lines, or - for stdout; `journal` keeps each run; `view` shows them instead of lines.
+    `unread_ends`: as boundary's.
     """
-    with boundary():
+    with boundary(unread_ends):
         _refuse_fabric_flags(c)
         with ExitStack() as stack:
             if view is not None:

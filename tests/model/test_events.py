@@ -6,6 +6,7 @@ import dataclasses
 import json
 import logging
 import re
+import runpy
 import typing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.model import events
+from metalfoundry.model.errors import Terminated
 from metalfoundry.model.events import SCHEMA, Bus, Event, Notice, PhaseStarted, Record, Retried
 
+ROOT = Path(__file__).parents[2]
 PAGE = (Path(__file__).parents[2] / "docs/events.md").read_text(encoding="utf-8")
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -37,12 +40,19 @@ def test_the_page_lists_every_event_and_every_field_with_its_type_and_meaning() 
     for event, field, kind, meaning in rows():
         assert meaning, (event, field)
         if event:
+            assert event not in listed
             listed[event] = {}
         else:
             listed[list(listed)[-1]][field] = kind
     assert listed == {
         kind.__name__: {name: written(hint) for name, hint in typing.get_type_hints(kind).items()} for kind in KINDS
     }
+
+
+@pytest.mark.parametrize("page", ["events.md", "lab.md"])
+def test_the_page_is_as_make_docs_writes_it(page: str) -> None:
+    script = runpy.run_path(str(ROOT / "scripts/docs.py"))
+    assert script["written"](page) == (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
 def test_the_page_lists_what_every_record_has() -> None:
@@ -69,13 +79,14 @@ def test_no_event_has_a_field_of_the_records_own(kind: type[Event]) -> None:
     assert {field.name for field in dataclasses.fields(kind)} & own == set()
 
 
-def test_a_sink_that_raises_is_dropped_and_logged_once(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+@pytest.mark.parametrize(
+    "error", [OSError(28, "No space left on device"), SystemExit("No space left"), GeneratorExit("No space left")]
+)
+def test_a_sink_that_raises_is_dropped_and_logged_once(error: BaseException, caplog: pytest.LogCaptureFixture) -> None:
     heard: list[Record] = []
 
     def broken(record: Record) -> None:
-        raise OSError(28, "No space left on device")
+        raise error
 
     bus = Bus(lambda: NOW, [broken, lambda record: heard.append(record)])
     with caplog.at_level(logging.WARNING):
@@ -84,6 +95,21 @@ def test_a_sink_that_raises_is_dropped_and_logged_once(
     assert [record.event for record in heard] == [Notice("one"), Notice("two"), Notice("three")]
     assert len(caplog.records) == 1
     assert "No space left" in caplog.records[0].getMessage()
+
+
+@pytest.mark.parametrize("interrupt", [KeyboardInterrupt(), Terminated(15)])
+def test_an_interrupt_in_a_sink_comes_out_when_all_have_heard(interrupt: KeyboardInterrupt) -> None:
+    heard: list[Record] = []
+
+    def interrupted(record: Record) -> None:
+        raise interrupt
+
+    bus = Bus(lambda: NOW, [interrupted, lambda record: heard.append(record)])
+    with pytest.raises(KeyboardInterrupt) as caught:
+        bus.emit(Notice("x"))
+    assert caught.value is interrupt
+    assert [record.event for record in heard] == [Notice("x")]
+    assert len(bus.sinks) == 2
 
 
 def test_a_record_is_of_the_phase_that_its_run_has_entered_whichever_bus_it_comes_by() -> None:

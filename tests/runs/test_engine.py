@@ -177,6 +177,30 @@ def test_an_interrupt_undoes_and_becomes_its_exit_code(signal: KeyboardInterrupt
     assert [event.error for event in case.events if isinstance(event, PhaseEnded)] == ["", "interrupted"]
 
 
+def test_a_cancel_undoes_and_the_undo_is_not_cut_short() -> None:
+    case, passed = Case(), list[bool]()
+
+    def deed(run: Run[Log]) -> None:
+        run.undo("look", lambda: passed.append(run.cancel.is_set() or run.cancel.wait(0)))
+        run.cancel.set("wrong image")
+        run.cancel.check()
+
+    raised = case.execute(undoing("one"), Toy("two", deed))
+    assert isinstance(raised, Interrupted)
+    assert (raised.exit_code, raised.what) == (130, "cancelled: wrong image")
+    assert passed == [False]
+    assert case.lines == ["one", "two", "undo one"]
+
+
+@pytest.mark.parametrize("exit_", [SystemExit(0), GeneratorExit()])
+def test_an_exit_from_within_undoes_all_of_it_and_comes_out(exit_: BaseException) -> None:
+    case = Case()
+    with pytest.raises(type(exit_)):
+        execute(case.run, [undoing("one"), undoing("two", SystemExit(1)), undoing("three", then=exit_)])
+    assert case.lines == ["one", "two", "three", "undo three", "undo two", "undo one"]
+    assert every_start_has_its_end(case)
+
+
 def test_unsafe_wins_over_an_interrupt() -> None:
     case = Case()
     raised = case.execute(undoing("one", UnsafeError("open"), then=KeyboardInterrupt()))

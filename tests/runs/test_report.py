@@ -14,13 +14,13 @@ from metalfoundry.model.events import (
     PhaseEnded,
     PhaseSkipped,
     Record,
-    WindowChanged,
 )
-from metalfoundry.runs.report import Recorder, Report
+from metalfoundry.runs.report import Netboot, Recorder, Report
 from metalfoundry.site.proof import Proof
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 PROOF = Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9", {"/m/auto.ipxe": 404})
+CLOSED = Netboot(True, PROOF)
 KEYS = {
     "machine",
     "resumes",
@@ -37,17 +37,16 @@ def recorded(*events: Event, run: str = "r1") -> Recorder:
     return recorder
 
 
-def report(error: Exception | None = None, proof: Proof | None = PROOF, *events: Event) -> Report:
-    return recorded(*events).report(error, proof, 1.23456)
+def report(error: Exception | None = None, netboot: Netboot = CLOSED, *events: Event) -> Report:
+    return recorded(*events).report(error, netboot, 1.23456)
 
 
 def test_a_good_run() -> None:
     seen = report(
         None,
-        PROOF,
+        CLOSED,
         PhaseEnded("Preflight", 0.2004, said="all is there"),
         PhaseSkipped("Quiet", "nothing old"),
-        WindowChanged("open"),
         ActionStarted("a1", 1, 2, 300.0),
         ActionEnded("a1", 1, "SUCCESS", 7.00049),
         ActionStarted("a2", 2, 2, 90.0),
@@ -89,7 +88,7 @@ def test_a_good_run() -> None:
     ],
 )
 def test_verdict_and_exit_code_follow_the_error(error: Exception, verdict: str, code: int) -> None:
-    seen = report(error, PROOF, PhaseEnded("Boot", 1.0, error="no"))
+    seen = report(error, CLOSED, PhaseEnded("Boot", 1.0, error="no"))
     assert (seen.verdict, seen.exit_code) == (verdict, code)
     assert seen.phases[0]["outcome"] == "failed"
     assert set(seen.to_json()["error"]) == {"what", "where", "next", "evidence"}
@@ -105,24 +104,38 @@ def test_an_error_of_ours_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "proof", "opened", "closed"),
+    ("error", "netboot", "closed"),
     [
-        (None, PROOF, True, True),
-        (None, None, False, True),
-        (None, None, True, False),
-        (NeverInstalled("x"), PROOF, True, True),
-        (NeverInstalled("x"), None, True, False),
-        (UnsafeError("x"), PROOF, True, False),
-        (UnsafeError("x"), None, False, False),
+        (None, CLOSED, True),
+        (NeverInstalled("x"), CLOSED, True),
+        (NeverInstalled("x"), Netboot(False), False),
+        (NeverInstalled("x"), Netboot(), None),
+        (UnsafeError("x"), CLOSED, False),
+        (UnsafeError("x"), Netboot(), False),
     ],
 )
-def test_netboot_is_called_closed_only_where_that_is_known(
-    error: Exception | None, proof: Proof | None, opened: bool, closed: bool
+def test_netboot_is_called_closed_only_where_that_was_read(
+    error: Exception | None, netboot: Netboot, closed: bool | None
 ) -> None:
-    events = [WindowChanged("open")] if opened else []
-    seen = report(error, proof, *events)
+    seen = report(error, netboot)
     assert seen.closed is closed
     assert seen.to_json()["netboot"]["closed"] is closed
+
+
+def test_what_was_only_looked_at_has_no_time_of_a_close() -> None:
+    seen = report(NeverInstalled("x"), Netboot(True, Proof("", PROOF.hardware))).to_json()["netboot"]
+    assert seen == {"closed": True, "closed_at": None, "proof": {"hardware": PROOF.hardware, "smee": None}}
+
+
+@pytest.mark.parametrize(
+    ("cause", "interrupted"), [(None, False), (ValueError(), False), (KeyboardInterrupt(), True), (SystemExit(), True)]
+)
+def test_an_end_from_outside_says_that_nothing_else_is_to_be_begun(
+    cause: BaseException | None, interrupted: bool
+) -> None:
+    error = UnsafeError("open")
+    error.__cause__ = cause
+    assert report(error).interrupted is interrupted
 
 
 def test_records_of_other_runs_are_not_ours() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from metalfoundry.commands.base import Command, Effect
-from metalfoundry.model.errors import GateClosed, LinkLost
+from metalfoundry.model.errors import Cancelled, GateClosed, LinkLost
 from metalfoundry.model.hosts import Host
 from metalfoundry.transport.base import Result, Transport
 from metalfoundry.transport.clock import Cancel, Deadline, FakeClock
@@ -47,12 +47,16 @@ def test_plan_gate_lets_reads_pass_and_keeps_what_would_have_been_said(clock: Fa
     assert inner.writes == []
 
 
-def test_cancel_gate_refuses_writes_only_and_only_once_set(clock: FakeClock) -> None:
+def test_a_cancel_ends_whoever_says_anything_and_once_heeded_refuses_writes_only(clock: FakeClock) -> None:
     inner, cancel = FakeTransport(clock), Cancel()
     inner.on("do", reply="ok")
     transport, deadline = Gated(inner, [CancelGate(cancel)], clock), Deadline.after(clock, 10)
     transport.run(HOST, WRITE, deadline)
     cancel.set("Ctrl-C")
+    for command in (READ, WRITE, RESTORE):
+        with pytest.raises(Cancelled, match="Ctrl-C"):
+            transport.run(HOST, command, deadline)
+    cancel.heed()
     with pytest.raises(GateClosed, match="Ctrl-C"):
         transport.run(HOST, WRITE, deadline)
     transport.run(HOST, READ, deadline)
