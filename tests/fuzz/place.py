@@ -79,7 +79,17 @@ class Answers:
 
 # ---- what may be said -------------------------------------------------------------------------------------------
 
-HOSTILE = ("\x1b]0;owned\x07", "\x1b[2J", "\x9b31m", "[/bold]", "[red]x", "\r", "\u202e", "$(reboot)", "--kubeconfig=/x")
+HOSTILE = (
+    "\x1b]0;owned\x07",
+    "\x1b[2J",
+    "\x9b31m",
+    "[/bold]",
+    "[red]x",
+    "\r",
+    "\u202e",
+    "$(reboot)",
+    "--kubeconfig=/x",
+)
 text = st.one_of(
     st.sampled_from(["", "RUNNING", "SUCCESS", "true", "2026-01-02T03:04:05Z", NAME, METAL.mac, *HOSTILE]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
