@@ -43,7 +43,8 @@ def broken(rows: list[Row], holds: Callable[[Row], bool]) -> list[str]:
     """The rows for which it does not hold, in words."""
     return [
         f"{row.case.name} ({row.case.command}): exit {row.code}, {row.after and row.after.words}, "
-        f"closed by {row.closer}, wiped {row.wiped}, boots {row.boots}, {row.report.error if row.report else row.said[-1:]}"
+        f"closed by {row.closer}, wiped {row.wiped}, boots {row.boots}, "
+        f"{row.report.error if row.report else row.said[-1:]}"
         for row in rows
         if not holds(row)
     ]

@@ -87,7 +87,7 @@ HOSTILE = (
     "[red]x",
     "\r",
     "\u202e",
-    "$(reboot)",
+    "$(id)",
     "--kubeconfig=/x",
 )
 text = st.one_of(
