@@ -5,7 +5,7 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs faults bench hints clean
+.PHONY: help demo test check format docs faults mutations bench hints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -33,6 +33,9 @@ format: .venv/.dev ## put imports and layout in order
 
 faults: .venv/.dev ## a fault at every command of a provision: the table of docs/faults.md
 	@$(BIN)/python -m tests.faults.table
+
+mutations: .venv/.dev ## each safety step taken out once: a test must fail
+	@$(BIN)/python -m tests.mutations
 
 docs: .venv/.dev ## write the tables that repeat what the code says
 	@$(BIN)/python scripts/docs.py

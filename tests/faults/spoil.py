@@ -35,7 +35,7 @@ class Fault(Enum):
 
 AWAY_SECONDS = 30.0
 NO_API = """\
-kubectl() { echo 'The connection to the server 127.0.0.1:6443 was refused - did you specify the right host?' >&2; false; }
+kubectl() { echo 'The connection to the server 127.0.0.1:6443 was refused' >&2; false; }
 """
 
 

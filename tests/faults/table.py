@@ -190,7 +190,8 @@ class Bench:
             rows = list(pool.map(self._row, self.cases))
             self._rest()
             self._let_leases_end(rows)
-            swept = {name for name in self._opened() if name in self._sweep()}
+            opened = self._opened()
+            swept = opened & set(self._sweep())
             self._until_guards_end()
             guards = self._looking.guards()
             for row in rows:

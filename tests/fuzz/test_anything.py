@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from invoke.exceptions import Exit
-from rich.console import Console
 
 from metalfoundry import Foundry
 from metalfoundry.model.events import Notice, Record
@@ -21,6 +20,7 @@ from metalfoundry.ui import standing, troubleshooting, windows
 from metalfoundry.ui.boundary import boundary
 from metalfoundry.ui.console import Lines
 from metalfoundry.ui.journal import Journal
+from metalfoundry.ui.paper import Paper
 from metalfoundry.ui.recorded import recorded
 from metalfoundry.ui.report_text import show
 from tests.fuzz.place import INVENTORY, NAME, Answers, World, worlds
@@ -97,7 +97,7 @@ def _report(foundry: Foundry, world: World) -> None:
             journal(record)
         journal.save(tale.run, kept)
         journal.close()
-        show(recorded(Path(folder), NAME), Console(highlight=False))
+        show(recorded(Path(folder), NAME), Paper())
 
 
 @pytest.mark.timeout(900)

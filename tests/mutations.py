@@ -1,0 +1,91 @@
+"""Each safety step, taken out of a copy of the tree, must be missed by its test: `python -m tests.mutations [WORDS]`.
+
+To add a step: a `Step` below. A text that is no longer found there is a fault, too: the step has moved.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+SAFETY = "tests/site/test_safety.py"
+LIFE = "tests/site/test_claim_life.py"
+GATES = "tests/transport/test_gates.py"
+
+
+@dataclass(frozen=True)
+class Step:
+    """`what` is lost when `text` in the module `path` becomes `without`; `test` fails then."""
+
+    what: str
+    path: str
+    text: str
+    without: str
+    test: str
+
+
+STEPS = (
+    Step("Smee is asked before netboot counts as closed", "site/proof.py",
+         "if seen.smee is not None and smee.says_open(seen.smee):", "if False:",
+         f"{SAFETY}::test_while_smee_serves_the_installer_nothing_counts_as_closed"),
+    Step("the guard is seen alive before netboot opens", "site/guarding.py", "if not alive.ok:", "if False:",
+         f"{SAFETY}::test_a_guard_that_does_not_answer_is_none"),
+    Step("the heartbeat extends the guard", "site/guarding.py",
+         "return [self._guard.extend(lease)] if self.armed else []", "return []",
+         f"{SAFETY}::test_the_heartbeat_extends_the_guard_with_the_claim"),
+    Step("the heartbeat extends the claim", "site/claim.py",
+         "note = replace(self.note, expires=netboot.stamp(expires))", "note = self.note",
+         f"{LIFE}::test_the_heartbeat_is_due_at_a_third_of_the_lease"),
+    Step("whoever takes a run up arms a guard with the claim", "runs/prepare.py",
+         "if earlier else []", "if False else []",
+         f"{SAFETY}::test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec"),
+    Step("a lost claim stops every WRITE", "site/claim.py", "            raise self.lost\n\n    def release",
+         "            return\n\n    def release",
+         f"{LIFE}::test_a_client_that_slept_refuses_when_the_server_went_to_another"),
+    Step("plan mode lets only READ pass", "transport/gates.py",
+         "if command.effect is Effect.READ:\n            return\n",
+         "if command:\n            return\n", GATES),
+    Step("a cancellation stops every WRITE", "transport/gates.py",
+         "if command.effect is Effect.WRITE and self._cancel.is_set():", "if False:", GATES),
+)  # fmt: skip
+
+
+def survives(step: Step) -> str:
+    """Why the step's loss goes unnoticed; "" where its test fails."""
+    with tempfile.TemporaryDirectory(prefix="metalfoundry-mutation-") as folder:
+        tree = Path(folder)
+        for name in ("metalfoundry", "tests"):
+            shutil.copytree(REPOSITORY / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(REPOSITORY / "pyproject.toml", tree)
+        path = tree / "metalfoundry" / step.path
+        text = path.read_text()
+        if text.count(step.text) != 1:
+            return f"{step.path} has its text {text.count(step.text)} times"
+        path.write_text(text.replace(step.text, step.without))
+        words = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", "-o", "addopts=", step.test]
+        env = {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+        done = subprocess.run(words, cwd=tree, env=env, capture_output=True, text=True, timeout=300)
+        if done.returncode == 1 and " failed" in done.stdout:
+            return ""
+        return f"{step.test} ends with {done.returncode}: {(done.stdout or done.stderr).splitlines()[-1:]}"
+
+
+def main() -> int:
+    """All steps whose words hold those of the command line; the exit code says whether one went unnoticed."""
+    steps = [step for step in STEPS if all(word in step.what for word in sys.argv[1:])]
+    with ThreadPoolExecutor(2) as pool:
+        left = list(zip(steps, pool.map(survives, steps), strict=True))
+    for step, why in left:
+        print(f"{'NOT NOTICED' if why else 'noticed'}: {step.what}{f': {why}' if why else ''}")
+    return int(any(why for _, why in left))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
