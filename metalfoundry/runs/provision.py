@@ -97,12 +97,27 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     finally:
         job.stop_following()
         seconds = here.clock.now().mono - started
+        disk = _tell_disk(job, error)
         report = recorder.report(error, job.window.proof, seconds)
         hooks.over(report)
         bus.emit(RunEnded("provisioned" if error is None else "failed", report.exit_code, seconds))
         for sink in sinks:
             bus.sinks.remove(sink)
-    return replace(report, before=_said(job.before), after=_said(job.after), diagnosis=why)
+    return replace(report, before=_said(job.before), after=_said(job.after), diagnosis=why, disk=disk)
+
+
+def _tell_disk(job: Job, error: Exception | None) -> str:
+    """Add to an error what it leaves on the disk, and return that; empty where it leaves nothing behind."""
+    disk = job.progress.disk(job.after is not None) if error is not None else ""
+    if disk and isinstance(error, MetalfoundryError):
+        error.what = f"{error.what}; {disk}"
+    if disk and isinstance(error, Interrupted) and job.after is None:
+        name = job.server.name
+        error.next = (
+            f"see what the machine does: fab status --server {name}; when it is through, or with --replace at once: "
+            f"fab provision {name}"
+        )
+    return disk
 
 
 def _left(job: Job, second: KeyboardInterrupt) -> MetalfoundryError:

@@ -31,7 +31,7 @@ class Report:
     `opened`: whether netboot was opened by us or seen open; `proof`: of the last close; None when none was needed or
     none was reached. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the run
     that this one took up. `before` and `after`: what the machine said of itself. `diagnosis`: why it failed, where that
-    could be looked at.
+    could be looked at. `disk`: what a run that did not end well has left on the disk; empty where nothing was begun.
     """
 
     run: str
@@ -49,6 +49,7 @@ class Report:
     before: Mapping[str, Any] = field(default_factory=dict)
     after: Mapping[str, Any] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
+    disk: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The report's schema, version 1."""
@@ -70,6 +71,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "resumes": self.resumes or None,
             "machine": {"before": dict(self.before) or None, "after": dict(self.after) or None},
+            "disk": self.disk or None,
             "diagnosis": self.diagnosis.to_json() if self.diagnosis else None,
         }
 

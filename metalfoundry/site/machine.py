@@ -125,7 +125,7 @@ class Machine:
         wanted = self.server.verify
         command = said.facts(wanted.marker or said.DEFAULT_MARKER, wanted.cloud_init, checks)
         result = transport.run(host, command, deadline)
-        seen = said.read_facts(result.stdout)
+        seen = said.read_facts(result.stdout, wanted.marker or said.DEFAULT_MARKER)
         if not seen.boot_id:
             raise ConnectError(
                 f"{host.name} answers SSH, but tells no boot id",
