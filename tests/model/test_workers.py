@@ -23,7 +23,6 @@ def ids(data: str) -> list[str]:
         '"{{.device_1}}"',
         "'{{ .device_1 }}'",
         "{{.device_1}}",
-        "{{- .device_1 -}}",
         MAC,
         '{{ index . "device_1" }}',
         "{{ (.device_1) }}",
