@@ -163,6 +163,7 @@ REPORTS = (
     reported(ValueError("a fault of ours"), None),
     replace(
         reported(MetalfoundryError("odd"), None),
+        disk="the disk may have been written",
         diagnosis=judged(Facts("anvil", NOW, Configured("anvil", "anvil")), 0.1),
     ),
 )
