@@ -6,7 +6,8 @@ Only words come in and go out here; the work is in foundry.py. Everything heavy 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace as changed
+from pathlib import Path
 
 from fabric import task
 from invoke.collection import Collection
@@ -17,9 +18,6 @@ from metalfoundry.ui.boundary import boundary
 from metalfoundry.ui.completion import completion
 from metalfoundry.ui.report_task import report
 from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, watching, words
-
-if TYPE_CHECKING:
-    from metalfoundry.runs.job import Options
 
 
 @task(
@@ -39,6 +37,7 @@ if TYPE_CHECKING:
         keep_workflow="leave the Workflow in the cluster afterwards",
         replace="remove another live Workflow of the same agent instead of refusing",
         no_reboot="a person reboots the server (or it is off)",
+        trust_template="go on though only Tinkerbell can tell which agent the Template gives its tasks to",
         resume="take up a run whose client is gone: go on from where the world stands",
     ),
 )
@@ -55,6 +54,7 @@ def provision(
     keep_workflow: bool = False,
     replace: bool = False,
     no_reboot: bool = False,
+    trust_template: bool = False,
     resume: bool = False,
     events: str = "",
     json: bool = False,
@@ -63,6 +63,7 @@ def provision(
 
     Example: fab provision colo-server-01
     """
+    from metalfoundry.runs.job import Options
     from metalfoundry.ui.journal import Journal, home
 
     check_names(c, "provision", name, provision)
@@ -73,7 +74,9 @@ def provision(
     ):
         from metalfoundry.ui import provisioning
 
-        options = _options(workflow, workflow_name, template, reason, keep_workflow, replace, not no_reboot, resume)
+        file = Path(workflow) if workflow else None
+        asked = Options(file, workflow_name or None, template or None, reason, trust_template=trust_template)
+        options = changed(asked, keep_workflow=keep_workflow, replace=replace, reboot=not no_reboot, resume=resume)
         servers = foundry.servers(name)
         if journal is None or view is None:
             finish(provisioning.plan(foundry, servers, options, json))
@@ -178,24 +181,6 @@ def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
     check_names(c, "init", name, init)
     with opened(c, inventory) as foundry:
         looking.init(foundry, foundry.servers(name))
-
-
-def _options(workflow: str, workflow_name: str, template: str, *rest: Any) -> Options:
-    from pathlib import Path
-
-    from metalfoundry.runs.job import Options
-
-    reason, keep, replace, reboot, resume = rest
-    return Options(
-        workflow=Path(workflow) if workflow else None,
-        workflow_name=workflow_name or None,
-        template=template or None,
-        reason=reason,
-        keep_workflow=keep,
-        replace=replace,
-        reboot=reboot,
-        resume=resume,
-    )
 
 
 ns = Collection()

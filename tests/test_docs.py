@@ -161,6 +161,7 @@ REPORTS = (
     reported(ValueError("a fault of ours"), Netboot()),
     replace(
         reported(MetalfoundryError("odd"), Netboot()),
+        disk="the disk may have been written",
         diagnosis=judged(Facts("anvil", NOW, Configured("anvil", "anvil")), 0.1),
     ),
 )

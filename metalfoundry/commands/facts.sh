@@ -1,11 +1,14 @@
 #!/bin/sh
 # What a machine says of itself: `key=value` lines, one fact each, a key may come more than once.
 # Only external programs and absolute paths; whatever is missing is left out, and nothing is changed.
-# A caller may set MARKER (a path) and put `check` calls behind this text.
+# A caller may set MARKER (a path), CLOUD_INIT, CHECK_SECONDS (a limit for each check), and put `check` calls behind
+# this text.
 # shellcheck disable=SC2154  # key stands before each call
+newline='
+'
 say() {
-  value=$("$@" 2>/dev/null | tr '\n' ' ')
-  value=${value% }
+  value=$("$@" 2>/dev/null)
+  value=${value%%"$newline"*}
   [ -n "$value" ] && printf '%s=%s\n' "$key" "$value"
 }
 key=boot_id say cat /proc/sys/kernel/random/boot_id
@@ -26,22 +29,29 @@ for release in /host_root/etc/os-release /etc/os-release; do
   done
   break
 done
+# A card in a bond shows the bond's MAC as its own, and keeps its own beside it.
 # shellcheck disable=SC2045  # names of network devices; a glob would leave its pattern where there are none
 for name in $(ls /sys/class/net 2>/dev/null); do
-  [ "$name" = lo ] || key=mac say cat "/sys/class/net/$name/address"
-done
+  [ "$name" = lo ] || cat "/sys/class/net/$name/address" "/sys/class/net/$name/bonding_slave/perm_hwaddr" 2>/dev/null
+done | while IFS= read -r address; do printf 'mac=%s\n' "$address"; done
 # Inside a network namespace /sys may still show the outer one's cards.
 for address in $({ ip -o link | sed -n 's/.* link\/ether \([0-9A-Fa-f:]*\) .*/\1/p'; } 2>/dev/null); do
   printf 'mac=%s\n' "$address"
 done
-key=marker.mtime say stat -c %Y "$MARKER"
-key=marker.text say cat "$MARKER"
+# The root file system: its UUID and type, and when it and what a first boot makes were born and changed last.
+key=root say findmnt -n -o UUID,FSTYPE /
+stat -c 'born=%W %Y %d %n' / /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_rsa_key.pub \
+  "$MARKER" 2>/dev/null
+key=marker.text say sh -c "cat \"\$1\" | tr '\\n' ' '" sh "$MARKER"
 if [ -n "${CLOUD_INIT:-}" ]; then
   key=cloud_init say cloud-init status
 fi
+[ -z "${CHECK_SECONDS:-}" ] || command -v timeout >/dev/null || CHECK_SECONDS=
 check() {
   number=$1
   shift
-  output=$(sh -c "$1" </dev/null 2>&1)
-  printf 'check=%s %s %s\n' "$number" "$?" "$(printf '%s' "$output" | tail -n 1)"
+  output=$(${CHECK_SECONDS:+timeout "$CHECK_SECONDS"} sh -c "$1" </dev/null 2>&1)
+  status=$?
+  [ -z "${CHECK_SECONDS:-}" ] || [ "$status" -ne 124 ] || status=-
+  printf 'check=%s %s %s\n' "$number" "$status" "$(printf '%s' "$output" | tail -n 1)"
 }

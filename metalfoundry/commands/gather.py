@@ -15,15 +15,17 @@ from metalfoundry.commands import smee
 from metalfoundry.commands.base import Command
 from metalfoundry.commands.guard import list_guards
 from metalfoundry.commands.kubectl import Kubectl, Refusal, read_only, refusal
-from metalfoundry.commands.machine import facts
+from metalfoundry.commands.machine import DEFAULT_MARKER, facts
 from metalfoundry.commands.reading import real, whole
 from metalfoundry.commands.script import Outcome, Part
 from metalfoundry.commands.sightings import Container, Surroundings, read_containers
+from metalfoundry.model.inventory import Verify
 
 REQUEST_SECONDS = 4
 TAIL = 2000
 MACHINE_BYTES = 8 * 2**20
 AGENT_TAIL = 50
+CHECK_SECONDS = 1
 BOOTKIT_TAIL = 200
 _STARTED = ("objects", "logs", "deployments", "events", "bmc", "flux")
 
@@ -70,10 +72,12 @@ def cluster_functions(kubectl: Kubectl) -> str:
     return _cluster(kubectl, {"NAMESPACE": kubectl.namespace})
 
 
-def machine(marker: str = "", cloud_init: bool = False, tail: int = AGENT_TAIL) -> Command:
-    """Read one machine: what it says of itself, and, in the installer, what stands around its agent."""
+def machine(wanted: Verify, tail: int = AGENT_TAIL) -> Command:
+    """Read one machine: what it says of itself, the operator's own commands included, and, in the installer, what
+    stands around its agent."""
+    asked = facts(wanted.marker or DEFAULT_MARKER, wanted.cloud_init, wanted.commands, CHECK_SECONDS)
     parts = [
-        Part("facts", ("sh", "-s"), facts(marker, cloud_init).stdin),
+        Part("facts", ("sh", "-s"), asked.stdin),
         Part("agent", ("agent_log", str(tail))),
         Part("bootkit", ("bootkit_log", str(BOOTKIT_TAIL))),
         Part("containers", ("containers",)),

@@ -11,8 +11,11 @@ from typing import Any
 from metalfoundry.commands.base import Command, Effect
 from metalfoundry.commands.reading import real, whole
 
-MARKS = ("boot_id", "machine_id", "host_key", "os_id", "os_name", "hostname", "marker")
+MARKS = ("boot_id", "machine_id", "host_key", "root", "os_id", "os_name", "hostname", "marker", "serial", "uuid")
 FACTS_BYTES = 2**20
+_BORN = {"/": "root", "/etc/machine-id": "machine-id"}
+_HOST_KEYS = ("/etc/ssh/ssh_host_ed25519_key.pub", "/etc/ssh/ssh_host_rsa_key.pub")
+_IN_MEMORY = ("rootfs", "ramfs", "tmpfs")
 REBOOT = Command(("reboot",), effect=Effect.WRITE)
 
 
@@ -22,7 +25,11 @@ class MachineFacts:
 
     `uptime` and `clock` are seconds (`clock` since 1970, by the machine's own clock); `macs` lower case, loopback
     left out; `marker` is the marker file's text and mtime in one string; `checks` holds (exit status, last line of
-    output) of the operator's own commands, in their order.
+    output) of the operator's own commands, in their order: None as status where one was not waited for.
+
+    `root` is the root file system's UUID. `born` says when what an installation or a first boot makes came into being,
+    or changed last: root, machine-id, host key, marker; by its own clock, in seconds since 1970. What lives in memory,
+    or is mounted over the root, is left out.
     """
 
     boot_id: str = ""
@@ -38,7 +45,9 @@ class MachineFacts:
     macs: tuple[str, ...] = ()
     marker: str = ""
     cloud_init: str = ""
-    checks: tuple[tuple[int, str], ...] = ()
+    checks: tuple[tuple[int | None, str], ...] = ()
+    root: str = ""
+    born: tuple[tuple[str, float], ...] = ()
     host_key: str = field(default="", compare=False)
 
     @property
@@ -68,45 +77,69 @@ class MachineFacts:
 DEFAULT_MARKER = "/var/lib/tinkerbell-provisioned"
 
 
-def facts(marker: str = DEFAULT_MARKER, cloud_init: bool = False, checks: Sequence[str] = ()) -> Command:
-    """Read everything in one exec; `checks` are shell commands of the operator that must end with status 0."""
+def facts(
+    marker: str = DEFAULT_MARKER, cloud_init: bool = False, checks: Sequence[str] = (), check_seconds: int = 0
+) -> Command:
+    """Read everything in one exec; `checks` are shell commands of the operator that must end with status 0, each within
+    `check_seconds` where that is above 0."""
     text = files("metalfoundry.commands").joinpath("facts.sh").read_text(encoding="utf-8")
     head = f"MARKER={shlex.quote(marker)}\nCLOUD_INIT={'yes' if cloud_init else ''}\n"
+    head += f"CHECK_SECONDS={check_seconds}\n" if check_seconds else ""
     tail = "".join(f"check {number} {shlex.quote(command)}\n" for number, command in enumerate(checks))
     return Command(("sh", "-s"), stdin=head + text + tail, most=FACTS_BYTES)
 
 
-def read_facts(stdout: str) -> MachineFacts:
-    """The reader of `facts`; lines it does not know are passed over."""
-    seen: dict[str, list[str]] = {}
+def read_facts(stdout: str, marker: str = DEFAULT_MARKER) -> MachineFacts:
+    """The reader of `facts`; lines it does not know, and those that are malformed, are passed over."""
+    told: dict[str, list[str]] = {}
     for line in stdout.splitlines():
-        key, found, value = line.partition("=")
-        if found:
-            seen.setdefault(key, []).append(value.strip())
+        key, equals, value = line.partition("=")
+        if equals:
+            told.setdefault(key, []).append(value.strip())
 
-    def one(key: str) -> str:
-        return seen.get(key, [""])[0].strip("\"'")
+    def first(key: str) -> str:
+        return told.get(key, [""])[0].strip("\"'")
 
-    checks = [value.split(" ", 2) for value in seen.get("check", [])]
+    born, changed = _births(told.get("born", []), marker, first("root"))
     return MachineFacts(
-        boot_id=one("boot_id"),
-        machine_id=one("machine_id"),
-        hostname=one("hostname"),
-        os_id=one("os.ID").lower(),
-        os_name=one("os.PRETTY_NAME") or f"{one('os.NAME')} {one('os.VERSION_ID')}".strip(),
-        cmdline=one("cmdline"),
-        serial=one("serial"),
-        uuid=one("uuid"),
-        uptime=real(one("uptime").split(" ")[0]),
-        clock=real(one("clock")),
-        macs=tuple(dict.fromkeys(mac for mac in map(str.lower, seen.get("mac", [])) if mac.strip("0:"))),
-        marker=" ".join(filter(None, (one("marker.text"), one("marker.mtime")))),
-        cloud_init=one("cloud_init"),
-        checks=tuple(_check(words) for words in checks if len(words) > 1),
+        boot_id=first("boot_id"),
+        machine_id=first("machine_id"),
+        hostname=first("hostname"),
+        os_id=first("os.ID").lower(),
+        os_name=first("os.PRETTY_NAME") or f"{first('os.NAME')} {first('os.VERSION_ID')}".strip(),
+        cmdline=first("cmdline"),
+        serial=first("serial"),
+        uuid=first("uuid"),
+        uptime=real(first("uptime").split(" ")[0]),
+        clock=real(first("clock")),
+        macs=tuple(dict.fromkeys(mac for mac in map(str.lower, told.get("mac", [])) if mac.strip("0:"))),
+        marker=" ".join(filter(None, (first("marker.text"), changed))),
+        cloud_init=first("cloud_init"),
+        checks=tuple(filter(None, map(_check, told.get("check", [])))),
+        root=" ".join(first("root").split()[:-1]),
+        born=born,
     )
 
 
-def _check(words: list[str]) -> tuple[int, str]:
-    """(exit status, last line) of one check; a status that is none counts as failed."""
-    status = whole(words[1])
-    return 1 if status is None else status, words[2] if len(words) > 2 else ""
+def _births(lines: Sequence[str], marker: str, root: str) -> tuple[tuple[tuple[str, float], ...], str]:
+    """What was born when; and the marker's own mtime as it was said."""
+    told = {words[3]: words[:3] for words in (line.split(" ", 3) for line in lines) if len(words) == 4}
+    device = told.get("/", ["", "", ""])[2]
+    born: dict[str, float] = {}
+    for path, (birth, changed, where) in told.items():
+        name = _BORN.get(path) or ("host key" if path in _HOST_KEYS else "marker" if path == marker else "")
+        # A directory changes with whatever is put into it; only its birth tells.
+        moments = [real(birth) or 0.0, 0.0 if name == "root" else real(changed) or 0.0]
+        ours = name == "marker" or not device or where == device
+        if name and ours and max(moments) > 0 and root.split(" ")[-1] not in _IN_MEMORY:
+            born[name] = max(born.get(name, 0.0), *moments)
+    return tuple(born.items()), told[marker][1] if marker in told else ""
+
+
+def _check(line: str) -> tuple[int | None, str] | None:
+    number, _, rest = line.partition(" ")
+    status, _, output = rest.partition(" ")
+    code = whole(status)
+    if whole(number) is None or (code is None and status != "-"):
+        return None
+    return code, output

@@ -9,11 +9,12 @@ key; an operation under an absent parent fails the whole patch; a refusal is a 4
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.names import is_object_name
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 from metalfoundry.model.states import ClaimPhase
@@ -22,6 +23,8 @@ RUN = "metalfoundry.dev/run"
 WINDOW = "metalfoundry.dev/window"
 BROKEN = "metalfoundry.dev/broken"
 BY_HAND = ClaimPhase.BY_HAND
+OLD_SYSTEMS = "metalfoundry.dev/old-system"
+MOST_OLD_SYSTEMS = 5
 
 Operation = dict[str, Any]
 
@@ -31,8 +34,7 @@ class WindowNote:
     """The window annotation: who holds it, why, since and until when (RFC 3339, UTC, whole seconds).
 
     `phase`: the last one that was written down, so that another client can take the run up. `before` remembers
-    annotations that the claim changed: their old value, or None where there was none. `machine` remembers what told
-    the old system from a new one: see MachineFacts.marks.
+    annotations that the claim changed: their old value, or None where there was none.
     """
 
     holder: str
@@ -42,11 +44,10 @@ class WindowNote:
     phase: str = ""
     workflow: str = ""
     before: Mapping[str, str | None] = field(default_factory=dict)
-    machine: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """The annotation's text."""
-        return json.dumps(asdict(self) | {"before": dict(self.before), "machine": dict(self.machine)}, sort_keys=True)
+        return json.dumps(asdict(self) | {"before": dict(self.before)}, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> WindowNote:
@@ -56,12 +57,12 @@ class WindowNote:
         except ValueError:
             value = {}
         value = value if isinstance(value, dict) else {}
-        before, machine = value.get("before"), value.get("machine")
+        before = value.get("before")
         words = {
             key: str(value.get(key) or "") for key in ("holder", "reason", "opened", "expires", "phase", "workflow")
         }
         words["workflow"] = words["workflow"] if is_object_name(words["workflow"]) else ""
-        return cls(**words, before=before if isinstance(before, dict) else {}, machine=_texts(machine))
+        return cls(**words, before=before if isinstance(before, dict) else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,14 +98,33 @@ def parse_time(text: str) -> datetime | None:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
-def claim(hardware: Hardware, run: str, note: WindowNote) -> list[Operation]:
-    """Take the object as it was read: refused when somebody took it, or let go of it, in between."""
+def old_systems(hardware: Hardware) -> tuple[MachineFacts, ...]:
+    """The systems that ran on this machine since a run last ended well, as far as marks tell them from a new one.
+
+    They stay over failed runs: whatever a run looks for must differ from each of them.
+    """
+    try:
+        listed = json.loads(hardware.annotations.get(OLD_SYSTEMS, "[]"))
+    except (ValueError, RecursionError):
+        listed = []
+    marks = [_texts(item) for item in (listed if isinstance(listed, list) else [])]
+    return tuple(MachineFacts.from_marks(item) for item in marks if item)
+
+
+def claim(hardware: Hardware, run: str, note: WindowNote, old: Sequence[MachineFacts] = ()) -> list[Operation]:
+    """Take the object as it was read: refused when somebody took it, or let go of it, in between.
+
+    `old` is written down for `old_systems`; where there are none, what stands there stays.
+    """
     holder = claim_of(hardware)
     operations: list[Operation] = []
     if not hardware.annotations:
         operations += [_test("/metadata/annotations", None), _add("/metadata/annotations", {})]
     operations += [_test(_annotation(RUN), holder.run if holder else None), _add(_annotation(RUN), run)]
     operations.append(_add(_annotation(WINDOW), note.to_json()))
+    if old:
+        marks = [dict(system.marks) for system in old[-MOST_OLD_SYSTEMS:]]
+        operations.append(_add(_annotation(OLD_SYSTEMS), json.dumps(marks, sort_keys=True)))
     if BROKEN in hardware.annotations:
         operations.append(_remove(_annotation(BROKEN)))
     operations += [_add(_annotation(key), "disabled") for key in note.before if key == FLUX_RECONCILE]
@@ -141,11 +161,14 @@ def close(hardware: Hardware, run: str | None) -> list[Operation]:
     return operations
 
 
-def release(hardware: Hardware, run: str, note: WindowNote) -> list[Operation]:
-    """Give the claim back and put the annotations that it changed back as they were."""
+def release(hardware: Hardware, run: str, note: WindowNote, well: bool = False) -> list[Operation]:
+    """Give the claim back and put the annotations that it changed back as they were; after a run that ended `well`, the
+    old systems are forgotten."""
     operations = [_test(_annotation(RUN), run), _remove(_annotation(RUN))]
     if WINDOW in hardware.annotations:
         operations.append(_remove(_annotation(WINDOW)))
+    if well and OLD_SYSTEMS in hardware.annotations:
+        operations.append(_remove(_annotation(OLD_SYSTEMS)))
     for key, value in note.before.items():
         if value is not None:
             operations.append(_add(_annotation(key), value))

@@ -14,7 +14,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from metalfoundry.commands.loglines import AGENT, SOURCES, LogLine
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import ClaimSeen, parse_time
+from metalfoundry.commands.netboot import ClaimSeen, old_systems, parse_time
 from metalfoundry.commands.sightings import BmcJob, Deployment, Event, Flux, GuardSeen, Surroundings, Version
 from metalfoundry.model.actions import Action
 from metalfoundry.model.inventory import Timeouts, Verify
@@ -184,6 +184,12 @@ class Facts:
         """Interfaces that may netboot now; empty where the Hardware was not seen."""
         hardware = seen(self.hardware)
         return hardware.open_interfaces() if hardware else ()
+
+    @property
+    def old_systems(self) -> tuple[MachineFacts, ...]:
+        """What runs wrote down of the systems that they were to replace, since one last ended well."""
+        hardware = seen(self.hardware)
+        return old_systems(hardware) if hardware else ()
 
     @property
     def machine_facts(self) -> MachineFacts | None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metalfoundry.diagnosis.facts import Facts, NotSeen, seen
-from metalfoundry.diagnosis.outcome import booted, complaints, new_system, unchanged
+from metalfoundry.diagnosis.verification import System, booted, judged
 from metalfoundry.model.resources import Workflow
 from metalfoundry.model.states import SshAnswer
 
@@ -105,14 +105,16 @@ def _netboot(facts: Facts) -> str:
 
 
 def _identity(facts: Facts) -> str:
-    if facts.in_hook:
+    verdict = judged(facts)
+    if verdict is None or verdict.system is System.INSTALLER:
         return ""
-    if unchanged(facts):
+    if verdict.system is System.STRANGER:
+        return f", and it is another machine: {verdict.why}"
+    if verdict.system in (System.OLD, System.NOT_REBOOTED):
         return ", the very system of before"
-    faults = complaints(facts)
-    if faults:
-        return ", and not as asked: " + "; ".join(faults)
-    return {True: ", the new system", None: "", False: ""}[new_system(facts)]
+    if verdict.problems:
+        return ", and not as asked: " + "; ".join(verdict.problems)
+    return ", the new system" if verdict.good else ""
 
 
 def _agree(facts: Facts) -> bool | None:
@@ -124,7 +126,8 @@ def _agree(facts: Facts) -> bool | None:
     if workflow.state == "SUCCESS" or (at_boot and workflow.state in ("RUNNING", "TIMEOUT")):
         if machine.in_hook:
             return None if booted(facts) is False or workflow.state == "RUNNING" else False
-        return new_system(facts)
+        verdict = judged(facts)
+        return None if verdict is None or verdict.system is System.UNPROVEN else verdict.good
     if workflow.state == "RUNNING":
         return machine.in_hook
     if workflow.state in ("FAILED", "TIMEOUT"):

@@ -259,9 +259,14 @@ class Machine:
 
     def _make(self, kind: Kind) -> System:
         folder = self._folder / kind.value
-        marker, cloud_init = self.scenario.marker, self.scenario.cloud_init
         return make_system(
-            kind, folder, self.metal, marker=marker, cloud_init=cloud_init, other_nic=self.scenario.other_nic
+            kind,
+            folder,
+            self.metal,
+            marker=self.scenario.marker,
+            cloud_init=self.scenario.cloud_init,
+            other_nic=self.scenario.other_nic,
+            baked=self.scenario.baked and kind is Kind.NEW,
         )
 
     def _pass(self, seconds: float) -> bool:

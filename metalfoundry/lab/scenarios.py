@@ -78,6 +78,7 @@ class Scenario:
     global_timeout: int = 1800  # of the Template, in machine seconds
     cloud_init: str = "done"  # what `cloud-init status` says on the new system
     marker: bool = True  # False: the new system lacks /var/lib/tinkerbell-provisioned
+    baked: bool = False  # the new system's machine-id, host key and marker have been in the image
     begun: bool = False  # somebody has applied the Workflow and rebooted the machine when the lab stands
     trouble: Trouble | None = None  # in HookOS
     template: bool = True  # False: the Workflow names a Template that nobody has

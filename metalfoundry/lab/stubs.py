@@ -17,7 +17,7 @@ from metalfoundry.lab.systems import Kind
 _SCRIPTS = Path(__file__).with_name("programs")
 _SHEBANG = "#!/bin/sh\n"
 # Their arguments are mapped, whether the path exists or not; and only where it does.
-_MAPPED = ("cat", "ls", "stat", "test", "readlink", "find")
+_MAPPED = ("cat", "ls", "test", "readlink", "find")
 _FILTERS = ("grep", "head", "tail", "wc", "sed", "awk", "cut", "sort", "md5sum", "sha256sum")
 _PLAIN = (
     *("sh", "date", "sleep", "tr", "uniq", "env", "true", "false", "printf", "echo", "basename", "dirname", "expr"),
@@ -29,13 +29,11 @@ def write_stubs(folder: Path, kind: Kind) -> Path:
     """Write the programs of a system of that kind into `folder`, made anew, and return it."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "inside").mkdir(parents=True)
-    tools = {name: _real(name) for name in ("date", "sed", "cat", "tail")}
+    tools = {name: _real(name) for name in ("date", "sed", "cat", "tail", "stat")}
     mapped = _script(_SCRIPTS / "mapped.sh")
     for name in (*_MAPPED, *_FILTERS):
         if real := shutil.which(name):
-            bsd = name == "stat" and not Path("/proc/self").exists()
-            body = (_script(_SCRIPTS / "stat-bsd.sh") if bsd else "") + mapped
-            _put(folder / name, body, tools | {"program": real, "absent": "kept" if name in _FILTERS else "mapped"})
+            _put(folder / name, mapped, tools | {"program": real, "absent": "kept" if name in _FILTERS else "mapped"})
     for name in _PLAIN:
         if real := shutil.which(name):
             (folder / name).symlink_to(real)

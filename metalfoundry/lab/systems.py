@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 import uuid
@@ -12,6 +13,9 @@ from pathlib import Path
 import asyncssh
 
 OTHER_MAC = "00:0c:29:99:aa:02"
+OLD_AGE = 365 * 86400  # seconds: how long ago the old system was installed
+_IMAGE_ROOT = "0b5f4f4e-6d3f-4b0a-9a57-1f8a3f0c24e1"  # an image brings its file system's UUID along
+_AGED = ("etc/machine-id", "etc/ssh/ssh_host_ed25519_key.pub", "var/lib/tinkerbell-provisioned")
 
 
 class Kind(Enum):
@@ -52,9 +56,20 @@ class System:
 
 
 def make_system(
-    kind: Kind, folder: Path, metal: Metal, *, marker: bool = True, cloud_init: str = "done", other_nic: bool = False
+    kind: Kind,
+    folder: Path,
+    metal: Metal,
+    *,
+    marker: bool = True,
+    cloud_init: str = "done",
+    other_nic: bool = False,
+    baked: bool = False,
 ) -> System:
-    """A fresh system in `folder`: new machine-id, new host key. What was in the folder is gone."""
+    """A fresh system in `folder`: new machine-id, new host key. What was in the folder is gone.
+
+    The new one comes from an image, so its root file system is older than what its first boot makes; `baked`: that has
+    been in the image, too. The old one was born OLD_AGE ago, and HookOS lives in memory.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     _metal_files(folder, metal, "eth0" if kind is Kind.HOOK else "eno1")
@@ -69,7 +84,21 @@ def make_system(
     if kind is Kind.NEW and marker:
         _write(folder, "var/lib/tinkerbell-provisioned", f"tinkerbell_provisioned={int(time.time())}")
     key = asyncssh.generate_private_key("ssh-ed25519")
+    _write(folder, "etc/ssh/ssh_host_ed25519_key.pub", key.export_public_key().decode().strip())
+    own = _IMAGE_ROOT if kind is Kind.NEW else str(uuid.uuid4())
+    _write(folder, ".root", "tmpfs" if kind is Kind.HOOK else f"{own} ext4")
+    _write(folder, ".born", str(int(time.time()) - OLD_AGE))
+    if kind is Kind.OLD or baked:
+        make_older(folder)
     return System(kind, folder, key, ("root",) if kind is Kind.HOOK else ("root", "ubuntu"))
+
+
+def make_older(root: Path) -> None:
+    """Whatever an installation or a first boot has left there was made OLD_AGE ago."""
+    moment = time.time() - OLD_AGE
+    for path in (root / name for name in _AGED):
+        if path.exists():
+            os.utime(path, (moment, moment))
 
 
 def default_cmdline(kind: Kind) -> str:

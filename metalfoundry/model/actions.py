@@ -10,6 +10,7 @@ from typing import Any
 
 from metalfoundry.model.durations import seconds
 
+_WRITES = re.compile(r"2disk|rootio|writefile|syslinux|cexec")
 _ZERO_TIME = "0001-01-01T00:00:00Z"
 _NOT = r"(?<!no)(?<!no[-_ ])(?<!not[-_ ])(?<!skip[-_ ])(?<!without[-_ ])(?<!before[-_ ])(?<!disable[-_ ])"
 _NAMED = re.compile(_NOT + r"(reboot|kexec)", re.IGNORECASE)
@@ -45,7 +46,7 @@ class Action:
     """One action. `timeout` and `seconds` (how long it ran) in seconds; `started` is RFC 3339 by the machine's clock.
 
     An action of a Template has no state. None where it is not said, as `started` and `seconds` while it still runs.
-    `boots`: its name, image or command reboots or kexecs.
+    `boots`: its name, image or command reboots or kexecs. `writes`: its image is known to write the disk.
     """
 
     name: str
@@ -58,6 +59,7 @@ class Action:
     message: str = ""
     id: str = ""
     boots: bool = False
+    writes: bool = False
 
 
 def actions_of(tasks: Any) -> tuple[Action, ...]:
@@ -108,6 +110,7 @@ def _action(item: Mapping[str, Any], task: str) -> Action:
         message=text(item.get("message")),
         id=text(item.get("id")),
         boots=boots(item),
+        writes=bool(_WRITES.search(text(item.get("image")))),
     )
 
 

@@ -6,6 +6,7 @@ fails: an absent or strange field is None or empty.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,9 +73,23 @@ class Hardware(Object):
         return self.annotations.get(FLUX_RECONCILE) == "disabled"
 
     @property
-    def agent_attributes(self) -> str | None:
-        """What an agent reported of the machine (JSON text), where discovery wrote it down."""
-        return self.annotations.get(AGENT_ATTRIBUTES)
+    def serial(self) -> str:
+        """The machine's serial number, where Tinkerbell's discovery wrote down what an agent told; else empty."""
+        try:
+            attributes = json.loads(self.annotations.get(AGENT_ATTRIBUTES, ""))
+        except ValueError:
+            return ""
+        return text(mapping(mapping(attributes).get("product")).get("serialNumber"))
+
+    @property
+    def macs(self) -> tuple[str, ...]:
+        """The MACs of its interfaces, in lower case."""
+        return tuple(interface.mac for interface in self.interfaces if interface.mac)
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Every id by which this machine's agent may ask for work: agentID and MACs, in lower case."""
+        return tuple(dict.fromkeys(filter(None, ((self.agent_id or "").lower(), *self.macs))))
 
     def newer_than(self, other: Hardware) -> bool:
         """Whether this was written after `other`: by resourceVersion, opaque in theory, etcd's revision in practice."""

@@ -67,12 +67,17 @@ class Workflow(Object):
             disabled=spec.get("disabled") is True,
             toggles_netboot=boot.get("toggleAllowNetboot") is True,
             boot_mode=text(boot.get("bootMode")),
-            agent_id=_agent(status),
+            agent_id=next(iter(_agents(status)), None),
             state=state(status.get("state")),
             actions=actions,
             current=_current(status, actions),
             conditions=tuple(_condition(item) for item in items(status.get("conditions"))),
         )
+
+    @property
+    def agents(self) -> tuple[str, ...]:
+        """Every agent that its status names, in whichever places this version has them."""
+        return tuple(dict.fromkeys(_agents(mapping(self.raw.get("status")))))
 
     @property
     def finished(self) -> bool:
@@ -94,13 +99,13 @@ class Workflow(Object):
         return boot_action(self.actions)
 
 
-def _agent(status: Mapping[str, Any]) -> str | None:
-    """The agent's ID in whichever place this version has it: the worker's MAC, as a rule."""
+def _agents(status: Mapping[str, Any]) -> list[str]:
+    """The agents' IDs in whichever places this version has them: the worker's MAC, as a rule."""
     current = mapping(status.get("currentState"))
-    said = [status.get("agentID"), current.get("agentID"), current.get("workerID")]
+    told = [status.get("agentID"), current.get("agentID"), current.get("workerID")]
     for task in items(status.get("tasks")):
-        said += [task.get("agentID"), task.get("worker")]
-    return next((text(value) for value in said if value), None)
+        told += [task.get("agentID"), task.get("worker")]
+    return [text(value) for value in told if value]
 
 
 def _current(status: Mapping[str, Any], actions: Sequence[Action]) -> Current | None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.commands.machine import DEFAULT_MARKER, MachineFacts
+from metalfoundry.diagnosis.verification import System, Verdict, may_settle
 from metalfoundry.model.errors import TransportError, VerificationFailed, WorkflowFailed
 from metalfoundry.model.events import MachineSeen, Notice
 from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.install import raise_if_ended
 from metalfoundry.runs.job import Job
+from metalfoundry.runs.verdict import is_stranger, raise_stranger, verdict
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
+
+CAME_UP = (System.NEW, System.UNPROVEN, System.OLD)
 
 
 class Verify:
@@ -25,32 +27,36 @@ class Verify:
         return NEEDED
 
     def act(self, run: Run[Job]) -> None:
-        """Raises VerificationFailed; WorkflowFailed when the boot action failed and no new system came."""
+        """Raises VerificationFailed; IdentityError when another machine has the address; WorkflowFailed when the boot
+        action failed and no new system came."""
         job = run.job
         assert job.machine is not None
         limits = job.site.inventory.timeouts
         until = Deadline.after(job.site.clock, limits.boot)
-        came_up = False
+        last: Verdict | None = None
+        heard = "nothing was heard of it"
+        job.stranger = None
         watcher = Watcher(job.site, job.machine.verify, 0.25, lambda: job.machine is not None and job.machine.answers)
-        last = "nothing was heard of it"
         while True:
-            seen = watcher.poll()
-            if isinstance(seen, MachineFacts):
-                verdict = judge(job, seen)
-                if verdict.new and not came_up:
-                    came_up, until = True, Deadline.after(job.site.clock, limits.verify)
-                    job.site.bus.emit(MachineSeen(seen.os_name or "a new system", seen.boot_id))
-                if verdict.new and not verdict.problems:
+            look = watcher.poll()
+            if isinstance(look, MachineFacts):
+                answer = judge(job, look)
+                if answer.system in CAME_UP and (last is None or last.system not in CAME_UP):
+                    until = Deadline.after(job.site.clock, limits.verify)
+                    job.site.bus.emit(MachineSeen(look.os_name or answer.system.value, look.boot_id))
+                if answer.good:
                     break
-                last = "; ".join(verdict.problems)
-            elif isinstance(seen, TransportError):
-                last = last if came_up else str(seen)
+                if answer.system is not System.STRANGER:
+                    job.last, last = look, answer
+            elif isinstance(look, TransportError):
+                heard = str(look)
             if until.expired():
-                raise _not_verified(job, last, came_up)
+                raise_stranger(job)
+                raise _not_verified(job, last, heard)
             _step_after_install(job)
-        job.after = seen
-        _record_key(job)
-        run.say(f"{seen.os_name} as {seen.hostname}, boot id {seen.boot_id}")
+        job.after = look
+        _record_key(job, look)
+        run.say(f"{look.os_name} as {look.hostname}, boot id {look.boot_id}: {answer.why}")
 
 
 class Release:
@@ -67,74 +73,39 @@ class Release:
         job = run.job
         job.stop_following()
         done = [job.document.name] if job.document and not job.options.keep_workflow else []
-        job.window.release(done)
+        job.window.release(done, well=True)
         run.say(f"removed the Workflow {done[0]}" if done else "the Workflow is kept")
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """Whether a machine that answers is the new system, and what is still wrong with it."""
+def judge(job: Job, look: MachineFacts) -> Verdict:
+    """Hold one look at the machine against all that is known.
 
-    new: bool
-    problems: tuple[str, ...]
-
-
-def judge(job: Job, seen: MachineFacts) -> Verdict:
-    """Hold one look at the machine against what was there before, and against the inventory.
-
-    Raises VerificationFailed for what waiting cannot mend: the old system, or the installer a second time.
+    Raises VerificationFailed for what waiting cannot mend: the old system, or the installer a second time; and
+    IdentityError for another machine, once it is certain.
     """
-    if seen.in_hook:
-        if job.hook_boot_id and seen.boot_id != job.hook_boot_id:
+    answer = verdict(job, look)
+    if is_stranger(job, look):
+        return answer
+    if answer.system is System.INSTALLER:
+        if job.hook_boot_id and look.boot_id != job.hook_boot_id:
             raise VerificationFailed(
                 f"{job.server.name} booted the installer again instead of its disk",
-                where=f"boot id {seen.boot_id}",
+                where=f"boot id {look.boot_id}",
                 next="is the disk before the network in its boot order, and has the image a boot loader for it?",
             )
-        job.hook_boot_id = seen.boot_id
-        return Verdict(False, ("still in HookOS",))
-    if job.before is not None and seen.boot_id == job.before.boot_id:
-        return Verdict(False, ("the system of before, not rebooted",))
-    if job.before is not None and not job.before.in_hook and not _differs(job.before, seen):
-        raise VerificationFailed(
-            f"{job.server.name} came back with the old system: same machine id and host key, nothing new on it",
-            where=f"{seen.os_name or 'unknown system'}, boot id {seen.boot_id}",
-            next="does the image go to the disk that boots? compare DEST_DISK in the Template with the boot order",
-            evidence=f"machine id {seen.machine_id}",
-        )
-    return Verdict(True, tuple(_problems(job, seen)))
+        job.hook_boot_id = look.boot_id
+    if answer.system is System.OLD and not may_settle(answer, look, job.server.verify):
+        raise _old_system(job, answer, look)
+    return answer
 
 
-def _differs(before: MachineFacts, seen: MachineFacts) -> bool:
-    """Any one of these proves a new system; an image with baked-in ids still has its own marker."""
-    pairs = (
-        (before.machine_id, seen.machine_id),
-        (before.host_key, seen.host_key),
-        (before.os_name, seen.os_name),
-        (before.marker, seen.marker),
+def _old_system(job: Job, answer: Verdict, look: MachineFacts | None) -> VerificationFailed:
+    return VerificationFailed(
+        f"{job.server.name} came back with the old system: {answer.why}",
+        where=f"{look.os_name or 'unknown system'}, boot id {look.boot_id}" if look else job.server.name,
+        next="does the image go to the disk that boots? compare DEST_DISK in the Template with the boot order",
+        evidence=f"machine id {look.machine_id}" if look else "",
     )
-    return any(new and old != new for old, new in pairs)
-
-
-def _problems(job: Job, seen: MachineFacts) -> list[str]:
-    wanted = job.server.verify
-    problems = []
-    if wanted.os and wanted.os.lower() not in seen.os_name.lower():
-        problems.append(f"it is {seen.os_name or 'an unknown system'}, not {wanted.os}")
-    if wanted.hostname and wanted.hostname not in (seen.hostname, seen.hostname.split(".")[0]):
-        problems.append(f"its host name is {seen.hostname}, not {wanted.hostname}")
-    if wanted.marker and not seen.marker:
-        problems.append(f"there is no {wanted.marker}")
-    elif wanted.marker and job.before is not None and job.before.marker == seen.marker:
-        problems.append(f"{wanted.marker} is the one of before")
-    if wanted.cloud_init and "done" not in seen.cloud_init:
-        problems.append(f"cloud-init: {seen.cloud_init or 'does not answer'}")
-    for command, (status, output) in zip(wanted.commands, seen.checks, strict=False):
-        if status != 0:
-            problems.append(f"`{command}` ended with {status}" + (f": {output}" if output else ""))
-    if len(seen.checks) < len(wanted.commands):
-        problems.append("not all commands could be run")
-    return problems
 
 
 def _step_after_install(job: Job) -> None:
@@ -147,26 +118,47 @@ def _step_after_install(job: Job) -> None:
         raise_if_ended(job)
 
 
-def _not_verified(job: Job, last: str, came_up: bool) -> VerificationFailed:
+def _not_verified(job: Job, last: Verdict | None, heard: str) -> VerificationFailed:
     limits = job.site.inventory.timeouts
-    if came_up:
-        what = f"the new system of {job.server.name} is not as asked after {limits.verify:.0f} s: {last}"
+    if last is not None and last.system is System.OLD:
+        return _old_system(job, last, job.last)
+    if last is not None and last.system is System.UNPROVEN:
+        return _unproven(job, last)
+    if last is not None and last.system is System.NEW:
+        heard = "; ".join(last.problems)
+        what = f"the new system of {job.server.name} is not as asked after {limits.verify:.0f} s: {heard}"
     else:
-        what = f"the new system of {job.server.name} was not seen within {limits.boot:.0f} s: {last}"
+        heard = f"it is still {last.system.value}" if last is not None else heard
+        what = f"the new system of {job.server.name} was not seen within {limits.boot:.0f} s: {heard}"
     host = job.machine.host if job.machine else None
     return VerificationFailed(
         what,
         where=f"{host.address}" if host else job.server.name,
         next=f"look at its console: boot loader, network, user data; then: {ours('troubleshoot', job.server.name)}",
-        evidence=last,
+        evidence=heard,
     )
 
 
-def _record_key(job: Job) -> None:
-    """The new system's key replaces the old one in known_hosts, and is shown."""
+def _unproven(job: Job, last: Verdict) -> VerificationFailed:
+    """Its own error: the system may be the new one, and nobody can tell."""
+    reasons = "; ".join((last.why, *last.problems))
+    marker = job.server.verify.marker or DEFAULT_MARKER
+    system = job.last.os_name if job.last and job.last.os_name else "a system"
+    return VerificationFailed(
+        f"{job.server.name} runs {system}, and nothing proves that it is the new one: {reasons}",
+        where=job.machine.host.address if job.machine else job.server.name,
+        next=f"what would prove it: an image without a machine-id of its own, or a Template or user data that writes "
+        f"{marker} anew (servers.{job.server.name}.verify.marker); look at the machine, then: "
+        f"{ours('troubleshoot', job.server.name)}",
+        evidence=f"machine id {job.last.machine_id}, root file system {job.last.root}" if job.last else "",
+    )
+
+
+def _record_key(job: Job, look: MachineFacts) -> None:
+    """The new system's key replaces the old one in known_hosts, and is shown: the key of that very look, no other."""
     assert job.machine is not None
     key = job.machine.presented()
-    if key is None:
+    if key is None or key.fingerprint != look.host_key:
         return
     try:
         replaced = job.machine.record_key(key)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.errors import NeverInstalled, TransportError, WorkflowFailed, WorkflowTimedOut
+from metalfoundry.model.errors import IdentityError, NeverInstalled, TransportError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.events import MachineSeen, Notice
 from metalfoundry.model.program import ours
 from metalfoundry.model.states import ClaimPhase
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Job
+from metalfoundry.runs.verdict import is_stranger, raise_stranger
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
 
@@ -57,6 +58,7 @@ class Boot:
         last: MachineFacts | TransportError | None = None
         while not job.running:
             if deadline.expired() and not _ran_meanwhile(job):
+                raise_stranger(job)
                 raise _never(job, last)
             job.step()
             if job.progress.ran:  # what an agent has ended, and we saw only then, is for Install to judge
@@ -142,7 +144,15 @@ def _through(job: Job) -> bool:
 
 
 def _judge_boot(job: Job, seen: MachineFacts) -> None:
-    """Say what came up; raise NeverInstalled when it is the old system from the disk."""
+    """Say what came up; raise NeverInstalled when it is the old system from the disk, IdentityError when it is another
+    machine for certain and no agent has reported."""
+    try:
+        if is_stranger(job, seen):
+            return
+    except IdentityError:
+        if _ran_meanwhile(job):
+            return
+        raise
     if seen.in_hook:
         if seen.boot_id != job.hook_boot_id:
             job.hook_boot_id = seen.boot_id
@@ -165,7 +175,7 @@ def _ran_meanwhile(job: Job) -> bool:
     name = job.document.name if job.document else ""
     seen = job.cluster.workflow(name, Deadline.after(job.site.clock, READ_SECONDS)) if name else None
     if seen is not None:
-        job.progress.take(seen)
+        job.take(seen)
     return job.running
 
 

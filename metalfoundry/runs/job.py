@@ -6,15 +6,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from metalfoundry.commands.base import Effect
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.diagnosis import redact
 from metalfoundry.model.documents import Document
-from metalfoundry.model.errors import WorkflowFailed
+from metalfoundry.model.errors import MetalfoundryError, WorkflowFailed
 from metalfoundry.model.events import WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import WindowState
+from metalfoundry.runs import worker
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone, Survey
 from metalfoundry.site.machine import Machine
@@ -23,10 +25,13 @@ from metalfoundry.site.stream import TICK_SECONDS
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
+DELETE_SECONDS = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What a person sees before agreeing to wipe a server; `system` says what runs on it now."""
+    """What a person sees before agreeing to wipe a server; `system` says what runs on it now, `worker` which agent the
+    Template gives the work to."""
 
     server: str
     hardware: str
@@ -36,11 +41,15 @@ class Identity:
     serial: str
     uptime_seconds: float | None
     workflow: str
+    worker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for. `confirm` is shown the identity and raises Declined to stop; None asks nobody."""
+    """What was asked for. `confirm` is shown the identity and raises Declined to stop; None asks nobody.
+
+    `trust_template`: go on where only Tinkerbell can tell which agent the Template gives its tasks to.
+    """
 
     workflow: Path | None = None
     workflow_name: str | None = None
@@ -51,14 +60,18 @@ class Options:
     replace: bool = False
     reboot: bool = True
     resume: bool = False
+    trust_template: bool = False
 
 
 @dataclass
 class Job:
     """One provision under way. Fields are filled in by the phases, in their order.
 
-    `now` is what the machine was when we first looked, `before` the system that is to be replaced: another one only
-    where a run is taken up (`resumes`) that has rebooted it already.
+    `now` is what the machine was when we first looked, `before` the system that is to be replaced: another one where
+    the machine was silent or in the installer, or where a run is taken up (`resumes`) that has rebooted it already.
+    `old` are all systems that have run on it since a run last ended well. `began`: monotonic seconds, earlier than
+    anything that this run, or the one that it resumes, did to the machine. `stranger`: why what answered last is
+    another machine, and since when.
     """
 
     site: Site
@@ -76,10 +89,15 @@ class Job:
     resumes: ClaimSeen | None = None
     now: MachineFacts | None = None
     before: MachineFacts | None = None
+    old: tuple[MachineFacts, ...] = ()
+    worker: str = ""
+    began: float | None = None
+    stranger: tuple[str, float] | None = None
     silence: str = ""
     stale: list[str] = field(default_factory=list)
     rebooted_at: float | None = None
     hook_boot_id: str = ""
+    last: MachineFacts | None = None
     after: MachineFacts | None = None
     closed: bool = False
     gone: bool = False
@@ -136,7 +154,7 @@ class Job:
         assert self._watch is not None
         seen = next(self._watch, None)
         if isinstance(seen, Workflow):
-            self.progress.take(seen)
+            self.take(seen)
         elif isinstance(seen, Hardware):
             self.window.claim.notice(seen)
             if self.window.saw(seen) and self.closed:
@@ -149,6 +167,21 @@ class Job:
                 where=f"namespace {self.site.kubectl.namespace}",
                 next="find out who deletes Workflows here (Flux, a colleague), then run again",
             )
+
+    def take(self, workflow: Workflow) -> None:
+        """Take in one state of the Workflow. One that is given to another machine's agent is deleted at once, and is an
+        IdentityError."""
+        self.progress.take(workflow)
+        agents = worker.foreign(workflow, self.hardware) if self.hardware else []
+        if agents:
+            assert self.hardware is not None
+            error = worker.another_agent(workflow, self.hardware, agents)
+            try:
+                deadline = Deadline.after(self.site.clock, DELETE_SECONDS)
+                self.cluster.delete_workflows([workflow.name], deadline, Effect.RESTORE)
+            except MetalfoundryError as problem:
+                error.what += f", which failed: {problem}"
+            raise error
 
     def stop_following(self) -> None:
         """End the watch and what the timeline still shows as running."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import difflib
 from concurrent.futures import Future
+from dataclasses import replace
 
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import BY_HAND, claim_of
+from metalfoundry.commands.netboot import BY_HAND, claim_of, old_systems, parse_time
+from metalfoundry.diagnosis.identity import identify
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
 from metalfoundry.model.errors import (
     AuthError,
@@ -21,8 +23,10 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.events import MachineSeen, Notice, Resumed
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.runs import worker
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Identity, Job
+from metalfoundry.runs.verdict import another_machine
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
 from metalfoundry.transport.clock import Deadline
@@ -59,6 +63,7 @@ class Preflight:
                 next=job.site.kubectl_hint("auth", "can-i", "--list"),
             )
         job.window.claim.refuse_live(job.hardware)
+        job.worker = worker.assign(job.document, template, job.hardware, job.options.trust_template)
         _take_facts(job, looking or _start_looking(job, deadline))
         job.stale = _stale(job, survey)
         identity = _identity(job)
@@ -163,14 +168,16 @@ def _take_up(job: Job) -> None:
         )
     job.resumes = seen
     job.window.claim.resumes = seen.run
-    job.before = MachineFacts.from_marks(seen.note.machine) if seen.note.machine else None
     job.site.bus.emit(Resumed(seen.run, seen.note.holder, seen.note.opened, seen.note.phase))
 
 
 def _take_facts(job: Job, looking: Future[MachineFacts]) -> None:
-    assert job.machine is not None
+    assert job.hardware is not None
+    job.began = _began(job)
+    job.old = old_systems(job.hardware)
+    job.before = job.old[-1] if job.old else None
     try:
-        seen = looking.result()
+        look = looking.result()
     except (AuthError, HostKeyError):
         raise
     except TransportError as error:
@@ -179,26 +186,31 @@ def _take_facts(job: Job, looking: Future[MachineFacts]) -> None:
         job.silence = str(error)
         job.site.bus.emit(Notice(f"the machine does not answer SSH: {error}", "warning"))
         return
-    job.now = seen
-    if job.resumes is None:
-        job.before = seen
-        job.window.claim.machine = seen.marks
-    job.site.bus.emit(MachineSeen(_system(seen), seen.boot_id))
-    _refuse_other_machine(job, seen)
+    job.site.bus.emit(MachineSeen(_system(look), look.boot_id))
+    identity = identify(job.hardware, job.old, look)
+    if identity.same is False:
+        raise another_machine(job, f"it has {identity.told}, this server has {identity.known}")
+    if identity.same is None:
+        text = "the machine tells no MAC of the Hardware, and nothing else that is known: its identity is not proven"
+        job.site.bus.emit(Notice(text, "warning"))
+    job.now = look
+    if job.resumes is None and not (look.in_hook and job.old):
+        job.before = look
+    if job.resumes is None and not look.in_hook:
+        earlier = tuple(old for old in job.old if _lasting(old) != _lasting(look))
+        system = look if identity.same else replace(look, serial="", uuid="")
+        job.old = job.window.claim.old = (*earlier, system)
 
 
-def _refuse_other_machine(job: Job, seen: MachineFacts) -> None:
-    assert job.hardware is not None and job.machine is not None
-    declared = {interface.mac for interface in job.hardware.interfaces if interface.mac}
-    if seen.macs and declared and not declared & set(seen.macs):
-        raise IdentityError(
-            f"the machine at {job.machine.host.address} is not {job.server.hardware}: it has "
-            f"{', '.join(seen.macs)}, the Hardware says {', '.join(sorted(declared))}",
-            where=f"server {job.server.name}",
-            next="correct the address in the inventory, or the MAC in the Hardware",
-        )
-    if not seen.macs:
-        job.site.bus.emit(Notice("the machine tells no MAC, so its identity is not proven", "warning"))
+def _lasting(system: MachineFacts) -> dict[str, str]:
+    return {name: value for name, value in system.marks.items() if name != "boot_id"}
+
+
+def _began(job: Job) -> float:
+    """Now, or when the run that is taken up claimed the server; of that only the wall clock of its client is known."""
+    now = job.site.clock.now()
+    opened = parse_time(job.resumes.note.opened) if job.resumes else None
+    return now.mono - (max(0.0, (now.wall - opened).total_seconds()) if opened else 0.0)
 
 
 def _stale(job: Job, survey: Survey) -> list[str]:
@@ -238,6 +250,7 @@ def _identity(job: Job) -> Identity:
         serial=seen.serial if seen else "",
         uptime_seconds=seen.uptime if seen else None,
         workflow=job.document.name,
+        worker=job.worker,
     )
 
 

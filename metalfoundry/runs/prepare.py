@@ -75,7 +75,7 @@ class Declare:
         run.undo("remove the Workflow that never ran", lambda: _remove_unrun(job))
         deadline = Deadline.after(job.site.clock, READ_SECONDS)
         found = job.survey.workflows.get(job.document.name) if job.resumes and job.survey else None
-        job.progress.take(found or job.cluster.apply(job.document.name, job.document.text, deadline, job.secrets))
+        job.take(found or job.cluster.apply(job.document.name, job.document.text, deadline, job.secrets))
         _await_render(job)
         if job.now is None and not job.running and job.resumes is None:
             _look_for_idle_hook(job)

@@ -57,6 +57,25 @@ class Progress:
             if seen.first_seen is not None and seen.seconds is None:
                 self._end(seen, "LEFT")
 
+    def disk(self, proven: bool = False) -> str:
+        """What is on the disk when a run ends now, in words; empty where no action was begun.
+
+        `proven`: the new system was seen running.
+        """
+        begun = [action for action in self.actions if action.state not in ("", "PENDING")]
+        if self.workflow is None or not begun:
+            return ""
+        if proven:
+            return "the disk holds the new system, which was seen running"
+        last, state = begun[-1], self.workflow.state
+        done = any(action.writes and action.state == "SUCCESS" for action in self.workflow.actions)
+        written = f"the disk {'has' if done else 'may have'} been written: {last.name!r} had it last ({last.state})"
+        if state == "SUCCESS":
+            return f"{written}, the machine boots what is on it"
+        if state == "FAILED":
+            return f"{written}, and what is on it may be half a system"
+        return f"{written}, and HookOS may go on without us: it writes on, and reboots by itself"
+
     def _advance(self, seen: ActionSeen, state: str) -> None:
         if state == seen.state or state == "PENDING":
             return

@@ -88,6 +88,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
         job.stop_following()
         why = diagnosis(last, error) if error is not None else None
     seconds = here.clock.now().mono - begun
+    disk = _tell_disk(job, error)
     report = recorder.report(error, _netboot(job), seconds)
     with late:
         hooks.over(report)
@@ -96,7 +97,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     bus.drop(*sinks)
     interrupted = report.interrupted or late.interrupt is not None
     before, after = _said(job.before), _said(job.after)
-    return replace(report, before=before, after=after, diagnosis=why, interrupted=interrupted)
+    return replace(report, before=before, after=after, diagnosis=why, interrupted=interrupted, disk=disk)
 
 
 class _Late:
@@ -122,9 +123,8 @@ def _carried_out(run: Run[Job], hooks: Hooks) -> Exception | None:
         run.bus.emit(RunStarted("provision", job.options.reason))
         execute(run, PHASES)
     except Interrupted as first:
-        disk = _on_disk(job)
-        step = f"{disk}; {first.next}" if disk else first.next
-        return _caused(Interrupted(f"{first.what}: {job.window.standing()}", next=step, signal=first.signal), first)
+        what = f"{first.what}: {job.window.standing()}"
+        return _caused(Interrupted(what, next=first.next, signal=first.signal), first)
     except KeyboardInterrupt as second:
         hooks.close()
         return _caused(_left(job, second), second)
@@ -153,13 +153,18 @@ def _netboot(job: Job) -> Netboot:
     return Netboot(not problem, Proof("", read, smee))
 
 
-def _on_disk(job: Job) -> str:
-    """What an end in the middle of the installation leaves on the machine; "" where no action had begun."""
-    begun = [action for action in job.progress.actions if action.first_seen is not None]
-    if not begun or job.state == "SUCCESS":
-        return ""
-    action = begun[-1]
-    return f"the disk may be half written: action {action.index}, {action.name}, had it, and HookOS may still go on"
+def _tell_disk(job: Job, error: Exception | None) -> str:
+    """Add to an error what it leaves on the disk, and return that; empty where it leaves nothing behind."""
+    disk = job.progress.disk(job.after is not None) if error is not None else ""
+    if disk and isinstance(error, MetalfoundryError):
+        error.what = f"{error.what}; {disk}"
+    if disk and isinstance(error, Interrupted) and job.after is None:
+        name = job.server.name
+        error.next = (
+            f"see what the machine does: {ours('status', '--server', name)}; when it is through, or with --replace at "
+            f"once: {ours('provision', name)}"
+        )
+    return disk
 
 
 def _left(job: Job, second: KeyboardInterrupt) -> MetalfoundryError:

@@ -40,7 +40,7 @@ class Report:
     `netboot`: as this run left it. `interrupted`: an interrupt ended it, or came while its end was told, so nothing
     else should be begun. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the
     run that this one took up. `before` and `after`: what the machine said of itself. `diagnosis`: why it failed, where
-    that could be looked at.
+    that could be looked at. `disk`: what a run that failed has left on the disk; empty where nothing was begun.
     """
 
     run: str
@@ -58,6 +58,7 @@ class Report:
     after: Mapping[str, Any] = field(default_factory=dict)
     diagnosis: Diagnosis | None = None
     interrupted: bool = False
+    disk: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """The report's schema, version 1."""
@@ -79,6 +80,7 @@ class Report:
             "seconds": round(self.seconds, 3),
             "resumes": self.resumes or None,
             "machine": {"before": dict(self.before) or None, "after": dict(self.after) or None},
+            "disk": self.disk or None,
             "diagnosis": self.diagnosis.to_json() if self.diagnosis else None,
         }
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 from metalfoundry.commands import netboot
 from metalfoundry.commands.base import Command, Effect
 from metalfoundry.commands.kubectl import HARDWARE
+from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote
 from metalfoundry.commands.script import Part
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError, TransportError
@@ -32,7 +33,7 @@ FRESH_SECONDS = 10.0
 class Claim:
     """One run's hold on one server. `note` is None while it holds nothing; `hardware` is the object as last read.
 
-    What is set before `take` goes into the note: `workflow`, and `machine` (MachineFacts.marks of the old system).
+    What is set before `take` is written with it: `workflow`, and `old` (the systems that are to be replaced).
 
     It is a gate of transport/gates.py, too: see `check`.
     """
@@ -51,7 +52,7 @@ class Claim:
         self.hardware: Hardware | None = None
         self.note: WindowNote | None = None
         self.lost: ClaimedError | None = None
-        self.machine: Mapping[str, str] = {}
+        self.old: Sequence[MachineFacts] = ()
         self.workflow = ""
         self.resumes = ""
 
@@ -65,7 +66,7 @@ class Claim:
             self.refuse_live(self.hardware)
             previous = netboot.claim_of(self.hardware)
             self.note = self.new_note(self.hardware)
-            operations = netboot.claim(self.hardware, self.run, self.note)
+            operations = netboot.claim(self.hardware, self.run, self.note, self.old)
             try:
                 seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then)
             except TransportError as error:
@@ -123,15 +124,18 @@ class Claim:
         if self.lost is not None:
             raise self.lost
 
-    def release(self, workflows: Sequence[str], also: Sequence[Part]) -> None:
-        """Give it back, with `workflows` deleted and the parts `also` run before. Does nothing without a claim."""
+    def release(self, workflows: Sequence[str], also: Sequence[Part], well: bool = False) -> None:
+        """Give it back, with `workflows` deleted and the parts `also` run before. Does nothing without a claim.
+
+        `well`: the run was a success, and nobody needs to know the old systems any longer.
+        """
         deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
         before = [*also] + [self._site.kubectl.delete_workflow(name) for name in workflows]
         note = self.note
         if note is None or self.hardware is None:
             return
         for attempt in range(3):
-            operations = netboot.release(self.hardware, self.run, note)
+            operations = netboot.release(self.hardware, self.run, note, well)
             try:
                 seen = self._cluster.patch(
                     self._server.hardware,
@@ -170,10 +174,8 @@ class Claim:
         if self._site.inventory.site.flux == "auto" and hardware.flux_managed:
             before[FLUX_RECONCILE] = hardware.annotations.get(FLUX_RECONCILE)
         inherited = netboot.claim_of(hardware)
-        machine = self.machine
         if inherited:  # a dead run's claim: what it changed is still changed
             before |= inherited.note.before
-            machine = inherited.note.machine if inherited.run == self.resumes else machine
         return WindowNote(
             holder=self._site.holder,
             reason=self._reason,
@@ -182,7 +184,6 @@ class Claim:
             phase=self._phase,
             workflow=self.workflow,
             before=before,
-            machine=machine,
         )
 
     def refuse_live(self, hardware: Hardware) -> None:

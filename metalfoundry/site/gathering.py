@@ -14,7 +14,7 @@ from metalfoundry.commands import gather, ssh
 from metalfoundry.commands.base import Command
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.kubectl import read_list
-from metalfoundry.commands.machine import read_facts
+from metalfoundry.commands.machine import DEFAULT_MARKER, read_facts
 from metalfoundry.commands.script import Outcome, read_script
 from metalfoundry.commands.sightings import Surroundings
 from metalfoundry.model.errors import (
@@ -111,10 +111,12 @@ def look_at_machine(site: Site, server: Server, address: str | None, deadline: D
     except MetalfoundryError as error:
         return MachineLook({}, None, error.what)
     try:
-        outcomes = _ask(site, host, gather.machine(server.verify.marker or ""), deadline)
+        outcomes = _ask(site, host, gather.machine(server.verify), deadline)
     except TransportError as error:
         return MachineLook({}, _how(error), error.what)
-    facts = read_facts(outcomes["facts"].stdout) if "facts" in outcomes else None
+    facts = (
+        read_facts(outcomes["facts"].stdout, server.verify.marker or DEFAULT_MARKER) if "facts" in outcomes else None
+    )
     if facts is None or not facts.boot_id:
         return MachineLook(outcomes, SshAnswer.OK, "it answers SSH, and tells no boot id")
     key = site.transport.presented(host)

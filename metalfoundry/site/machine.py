@@ -151,7 +151,7 @@ class Machine:
             ) from error
         if result.seconds >= SLOW_SECONDS:
             self.site.bus.emit(Notice(f"{host.name} is slow: it took {result.seconds:.0f} s to say what it is"))
-        seen = said.read_facts(result.stdout)
+        seen = said.read_facts(result.stdout, wanted.marker or said.DEFAULT_MARKER)
         if not seen.boot_id:
             raise ConnectError(
                 f"{host.name} answers SSH, but tells no boot id",

@@ -160,11 +160,14 @@ class Window:
         if self.at_risk:
             self.close(why)
 
-    def release(self, workflows: Sequence[str] = ()) -> None:
-        """Give the claim back and remove finished `workflows`, with the window closed. Does nothing without a claim."""
+    def release(self, workflows: Sequence[str] = (), *, well: bool = False) -> None:
+        """Give the claim back and remove finished `workflows`, with the window closed. Does nothing without a claim.
+
+        `well` as in Claim.release.
+        """
         if self.hardware is not None and self.hardware.open_interfaces():
             self.close("the run ended")
-        self.claim.release(workflows, self.guard.disarm())
+        self.claim.release(workflows, self.guard.disarm(), well)
         self.guard.disarmed()
 
     def end(self, why: str) -> None:

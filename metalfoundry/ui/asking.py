@@ -35,4 +35,5 @@ def described(identity: Identity) -> str:
     ]
     if identity.serial:
         lines.append(f"  serial    {identity.serial}")
-    return "\n".join([*lines, f"  Workflow  {identity.workflow}"])
+    lines.append(f"  Workflow  {identity.workflow}")
+    return "\n".join([*lines, *([f"  agent     {identity.worker}"] if identity.worker else [])])

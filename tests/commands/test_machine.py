@@ -22,11 +22,19 @@ os.VERSION_ID="24.04"
 os.ID=ubuntu
 mac=00:0C:29:73:03:4B
 mac=00:00:00:00:00:00
-marker.mtime=1764729999
+root=6a1c-22 ext4
+born=1764000000 1764700000 2049 /
+born=0 1764729950 2049 /etc/machine-id
+born=1764729960 1764729955 2049 /etc/ssh/ssh_host_rsa_key.pub
+born=? 1764729999 2049 /var/lib/tinkerbell-provisioned
+born=odd
 marker.text=tinkerbell_provisioned=1764729999
 cloud_init=status: done
 check=0 0
 check=1 7 no such folder: /opt now
+check=2 -
+check=x y z
+check=3 99999999999999999999 z
 """
 HOOK = """boot_id=b1
 hostname=hookos
@@ -60,9 +68,20 @@ def test_ubuntu() -> None:
         macs=("00:0c:29:73:03:4b",),
         marker="tinkerbell_provisioned=1764729999 1764729999",
         cloud_init="status: done",
-        checks=((0, ""), (7, "no such folder: /opt now")),
+        checks=((0, ""), (7, "no such folder: /opt now"), (None, "")),
+        root="6a1c-22",
+        born=(("root", 1764e6), ("machine-id", 1764729950.0), ("host key", 1764729960.0), ("marker", 1764729999.0)),
     )
     assert not seen.in_hook
+
+
+@pytest.mark.parametrize("root", ["tmpfs", "odd ramfs"])
+def test_what_lives_in_memory_was_not_installed(root: str) -> None:
+    assert read_facts(f"root={root}\nborn=5 6 1 /\nborn=5 6 1 /etc/machine-id\n").born == ()
+
+
+def test_a_machine_id_that_is_mounted_over_the_root_was_not_installed() -> None:
+    assert read_facts("born=5 6 1 /\nborn=5 6 24 /etc/machine-id\n").born == (("root", 5.0),)
 
 
 def test_hookos_and_its_kernel_arguments() -> None:
@@ -101,17 +120,25 @@ def test_here(shell: str, tmp_path: Path) -> None:
     marker = tmp_path / "it's there"
     marker.write_text("installed=1\n")
     checks = ["exit 3", "test -d /", "echo one; echo 'last line'; false", "cat", f"test -e '{tmp_path}'"]
-    seen = read_facts(run(facts(str(marker), True, checks), shell))
+    seen = read_facts(run(facts(str(marker), True, checks), shell), str(marker))
     assert seen.boot_id == Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert seen.cmdline == Path("/proc/cmdline").read_text().strip()
     assert seen.clock is not None
     assert seen.uptime is not None
     assert seen.clock > seen.uptime > 0
     assert seen.marker == f"installed=1 {int(marker.stat().st_mtime)}"
+    assert dict(seen.born)["marker"] >= int(marker.stat().st_mtime)
     assert seen.os_name
     assert "lo" not in seen.macs
     assert [status for status, _ in seen.checks] == [3, 0, 1, 0, 0]
     assert seen.checks[2] == (1, "last line")
+
+
+@pytest.mark.parametrize("shell", ["dash", "bash", "busybox"])
+@pytest.mark.skipif(not Path("/proc/sys/kernel/random/boot_id").exists(), reason="no Linux")
+def test_a_check_that_has_only_a_moment_is_not_waited_for(shell: str) -> None:
+    seen = read_facts(run(facts(checks=["sleep 30", "exit 3"], check_seconds=1), shell))
+    assert seen.checks == ((None, ""), (3, ""))
 
 
 def test_a_machine_with_almost_nothing_still_answers(tmp_path: Path) -> None:

@@ -238,7 +238,8 @@ def _machine(given: Mapping[str, Any] | str) -> Surroundings:
         **SYSTEMS[system],
         **said,
     }
-    values["macs"] = tuple(values["macs"])
+    for name in ("macs", "checks", "born"):
+        values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in values.get(name, ()))
     return Surroundings(MachineFacts(**values), **around)
 
 

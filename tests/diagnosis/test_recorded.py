@@ -76,7 +76,9 @@ def test_a_second_boot_with_a_finished_workflow_is_silence() -> None:
 
 def test_a_healthy_run_has_nothing_wrong() -> None:
     workflow = {"state": "SUCCESS", "agent": REC, "actions": [["stream-image", "SUCCESS", {"ended": 300}]]}
-    found = judge(recorded_agent("healthy", workflow, machine={"system": "new", "uptime": 200}, before="old"))
+    found = judge(
+        recorded_agent("healthy", workflow, machine={"system": "new", "uptime": 200, "macs": [REC]}, before="old")
+    )
     assert [item.id for item in found] == ["installed"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Any
 import yaml
 
 from metalfoundry import Foundry, Options, Report
+from metalfoundry.commands.netboot import OLD_SYSTEMS
 from metalfoundry.lab.memory import MemoryStore
 from metalfoundry.lab.store import NotFound, Object
 from metalfoundry.lab.world import Lab
@@ -93,8 +95,11 @@ def is_open(lab: Lab, name: str = NAME) -> bool:
 
 
 def kept(obj: Object) -> Object:
-    """A Hardware object without what Kubernetes owns, and without `netboot`."""
+    """A Hardware object without what Kubernetes owns, without `netboot`, and without what a failed run leaves there."""
     obj = copy.deepcopy(obj)
+    obj["metadata"].get("annotations", {}).pop(OLD_SYSTEMS, None)
+    if not obj["metadata"].get("annotations"):
+        obj["metadata"].pop("annotations", None)
     for key in ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp"):
         obj["metadata"].pop(key, None)
     for interface in obj["spec"]["interfaces"]:
@@ -116,14 +121,18 @@ def version(lab: Lab) -> str:
 
 
 def clean(lab: Lab, before: Object, name: str = NAME) -> bool:
-    """Whether the window is closed and the Hardware is as before but for `netboot`."""
-    after = hardware(lab, name)
+    """Whether the window is closed and the Hardware is as before, but for `netboot` and what `old_systems` gives."""
     assert not is_open(lab, name)
-    assert kept(after) == kept(before)
-    assert "annotations" not in after["metadata"] or after["metadata"]["annotations"] == before["metadata"].get(
-        "annotations"
-    )
+    assert kept(hardware(lab, name)) == kept(before)
     return True
+
+
+def old_systems(lab: Lab, name: str = NAME) -> list[dict[str, str]]:
+    """The systems that runs have written down on the Hardware."""
+    listed: list[dict[str, str]] = json.loads(
+        hardware(lab, name)["metadata"].get("annotations", {}).get(OLD_SYSTEMS, "[]")
+    )
+    return listed
 
 
 def start(lab: Lab, *words: str, **more: Any) -> subprocess.Popen[str]:

@@ -16,13 +16,14 @@ from metalfoundry.lab.store import Object
 from metalfoundry.lab.world import Lab
 from metalfoundry.model.errors import (
     HostKeyError,
+    IdentityError,
     NeverInstalled,
     VerificationFailed,
     WorkflowFailed,
     WorkflowTimedOut,
 )
 from metalfoundry.model.events import ActionEnded, ActionStarted, CommandEnded, CommandStarted, Notice, WindowChanged
-from tests.lab.bench import SPEED, Ran, clean, hardware, is_open, workflow
+from tests.lab.bench import SPEED, Ran, clean, hardware, is_open, old_systems, workflow
 
 PHASES = ["Preflight", "Claim", "Quiet", "Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 GOOD = (
@@ -35,7 +36,7 @@ BAD: dict[str, tuple[type[Exception], int, str, str]] = {
     "image-missing": (WorkflowFailed, 31, "Install", "failed at action stream-ubuntu-image"),
     "never-netboots": (NeverInstalled, 30, "Boot", "rebooted into Debian GNU/Linux 11 (bullseye) instead of"),
     "dead": (NeverInstalled, 30, "Boot", "nothing was heard of it"),
-    "wrong-agent-id": (NeverInstalled, 30, "Boot", "did not reach the installer within 3 s"),
+    "wrong-agent-id": (IdentityError, 11, "Preflight", "it gives task 'os-installation' to 00:0c:29:00:de:ad"),
     "agent-silent": (NeverInstalled, 30, "Boot", "did not reach the installer within 3 s"),
     "old-system-returns": (VerificationFailed, 33, "Verify", "came back with the old system"),
     "cloud-init-fails": (VerificationFailed, 33, "Verify", "cloud-init: status: error"),
@@ -101,6 +102,25 @@ def test_a_server_is_provisioned(rack: Rack, name: str) -> None:
     assert machine.wiped == 1
     assert workflow(rack.lab, f"{name}-ubuntu") is None
     assert clean(rack.lab, rack.before[name], name)
+    assert old_systems(rack.lab, name) == []
+
+
+@pytest.mark.parametrize("name", [name for name, (_, _, phase, _) in BAD.items() if phase != "Preflight"])
+def test_what_told_the_old_system_apart_stays_over_a_failed_run(rack: Rack, name: str) -> None:
+    before = rack.ran[name].json["machine"]["before"]
+    (left,) = old_systems(rack.lab, name)
+    assert (left["machine_id"], left["host_key"], left["serial"]) == (
+        before["machine_id"], before["host_key"], before["serial"],
+    )  # fmt: skip
+    assert left["root"]
+
+
+@pytest.mark.parametrize("name", [name for name, (_, code, _, _) in BAD.items() if code in (31, 32)])
+def test_what_is_on_the_disk_is_said(rack: Rack, name: str) -> None:
+    report = rack.ran[name].json
+    assert "the disk " in report["disk"]
+    assert report["disk"] in report["error"]["what"]
+    assert report["actions"][-1]["name"] in report["disk"]
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -11,6 +11,7 @@ from metalfoundry.model.events import ActionEnded, ActionStarted, Bus, Event, Wo
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.progress import Progress
 from metalfoundry.transport.clock import FakeClock
+from tests.runs.scene import Scene
 
 RECORDED = Path(__file__).resolve().parents[2].parent / "shared/data/recorded/objects"
 
@@ -164,3 +165,31 @@ def test_the_recorded_watch_of_a_real_tinkerbell() -> None:
     for one in first[:running]:
         case.progress.take(one)
     assert not case.progress.ran
+
+
+GOES_ON = "and HookOS may go on without us: it writes on, and reboots by itself"
+
+
+@pytest.mark.parametrize(
+    ("state", "states", "wrote", "end"),
+    [
+        ("RUNNING", ("RUNNING", "PENDING"), "may have been written: 'a1' had it last (RUNNING)", GOES_ON),
+        ("RUNNING", ("SUCCESS", "RUNNING"), "has been written: 'write' had it last (RUNNING)", GOES_ON),
+        ("TIMEOUT", ("TIMEOUT", "PENDING"), "may have been written: 'a1' had it last (TIMEOUT)", GOES_ON),
+        ("FAILED", ("SUCCESS", "FAILED"), "has been written: 'write' had it last (FAILED)", "may be half a system"),
+        ("SUCCESS", ("SUCCESS", "SUCCESS"), "has been written: 'write' had it last (SUCCESS)", "boots what is on it"),
+    ],
+)
+def test_what_is_on_the_disk(state: str, states: tuple[str, ...], wrote: str, end: str) -> None:
+    scene = Scene()
+    scene.workflow(state, *states, last="write", image="quay.io/tinkerbell/actions/image2disk:latest")
+    assert scene.job.progress.disk().startswith(f"the disk {wrote}, ")
+    assert scene.job.progress.disk().endswith(end)
+    assert scene.job.progress.disk(proven=True) == "the disk holds the new system, which was seen running"
+
+
+def test_nothing_is_said_of_a_disk_that_no_action_had() -> None:
+    scene = Scene()
+    assert scene.job.progress.disk() == ""
+    scene.workflow("PENDING", "PENDING", "PENDING")
+    assert scene.job.progress.disk() == ""

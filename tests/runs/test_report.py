@@ -25,7 +25,7 @@ KEYS = {
     "machine",
     "resumes",
     "schema", "run", "server", "verdict", "exit_code", "error", "netboot", "phases", "actions", "remote_commands",
-    "diagnosis",
+    "diagnosis", "disk",
     "seconds",
 }  # fmt: skip
 

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.diagnosis.verification import System
 from metalfoundry.model.errors import (
     ConnectError,
+    IdentityError,
     NeverInstalled,
     TransportError,
     VerificationFailed,
     WorkflowFailed,
     WorkflowTimedOut,
 )
-from metalfoundry.model.events import MachineSeen
-from metalfoundry.runs.finish import Verdict, judge
+from metalfoundry.model.events import MachineSeen, Notice
+from metalfoundry.runs.finish import judge
 from metalfoundry.runs.install import _judge_boot, _never, _through, raise_if_ended
-from tests.runs.scene import HOOK, NEW, OLD, Scene, changed
+from tests.runs.scene import ELAPSED, HOOK, MAC, NEW, OLD, T0, Scene, changed
 
 ASKED: dict[str, Any] = {
     "os": "Ubuntu 24.04",
@@ -31,7 +34,8 @@ FULL = changed(NEW, checks=((0, ""),))
 
 
 def test_the_new_system_as_asked() -> None:
-    assert judge(Scene(**ASKED).job, FULL) == Verdict(True, ())
+    answer = judge(Scene(**ASKED).job, FULL)
+    assert (answer.system, answer.problems, answer.good) == (System.NEW, (), True)
 
 
 def test_a_host_name_may_be_a_full_one() -> None:
@@ -46,7 +50,6 @@ def test_a_host_name_may_be_a_full_one() -> None:
         (changed(FULL, os_name=""), "it is an unknown system, not Ubuntu 24.04"),
         (changed(FULL, hostname="ubuntu"), "its host name is ubuntu, not anvil"),
         (changed(FULL, marker=""), "there is no /done"),
-        (changed(FULL, marker="installed 1"), "/done is the one of before"),
         (changed(FULL, cloud_init="status: running"), "cloud-init: status: running"),
         (changed(FULL, cloud_init=""), "cloud-init: does not answer"),
         (changed(FULL, checks=((1, "no such folder"),)), "`test -d /opt` ended with 1: no such folder"),
@@ -55,58 +58,164 @@ def test_a_host_name_may_be_a_full_one() -> None:
     ],
 )
 def test_what_is_still_wrong_with_the_new_system(seen: MachineFacts, words: str) -> None:
-    scene = Scene(before=changed(OLD, marker="installed 1"), **ASKED)
-    assert judge(scene.job, seen) == Verdict(True, (words,))
+    answer = judge(Scene(before=changed(OLD, marker="installed 1"), **ASKED).job, seen)
+    assert (answer.system, answer.problems, answer.good) == (System.NEW, (words,), False)
 
 
 def test_all_problems_are_told() -> None:
-    assert len(judge(Scene(**ASKED).job, MachineFacts(boot_id="b", machine_id="m")).problems) == 5
+    seen = MachineFacts(boot_id="b", machine_id="m", macs=(MAC,))
+    assert len(judge(Scene(**ASKED).job, seen).problems) == 5
 
 
-@pytest.mark.parametrize("fact", ["machine_id", "host_key", "os_name", "marker"])
-def test_any_one_fact_proves_a_new_system(fact: str) -> None:
-    same = changed(OLD, boot_id="boot-2")
-    scene = Scene(before=OLD)
-    assert judge(scene.job, changed(same, **{fact: "another"})) == Verdict(True, ())
+AGAIN = changed(OLD, boot_id="boot-2", uptime=5.0, clock=T0 + ELAPSED)
+
+
+@pytest.mark.parametrize("fact", ["machine_id", "root", "os_id"])
+def test_what_an_old_system_does_not_change_proves_a_new_one(fact: str) -> None:
+    assert judge(Scene().job, changed(AGAIN, **{fact: "another"})).good
 
 
 @pytest.mark.parametrize(
     "seen",
     [
-        changed(OLD, boot_id="boot-2"),
-        changed(OLD, boot_id="boot-2", machine_id="", host_key="", os_name=""),
-        changed(OLD, boot_id="boot-2", uptime=5.0, hostname="other", clock=1.0),
+        changed(AGAIN, os_name="Debian GNU/Linux 11.9 (bullseye)"),
+        changed(AGAIN, hostname="other"),
+        changed(AGAIN, host_key="SHA256:made-anew"),
+        changed(AGAIN, host_key="SHA256:made-anew", born=(("host key", T0 + 150.0),)),
+        changed(AGAIN, machine_id="", host_key="", os_name="", os_id="", root=""),
+        changed(AGAIN, marker=""),
     ],
 )
-def test_the_old_system_with_another_boot_id_is_a_failure(seen: MachineFacts) -> None:
+def test_what_an_old_system_changes_by_itself_proves_nothing(seen: MachineFacts) -> None:
+    scene = Scene(before=changed(OLD, marker="installed 1"))
+    try:
+        assert judge(scene.job, seen).system is System.UNPROVEN
+    except VerificationFailed as error:
+        assert "came back with the old system" in error.what
+
+
+@pytest.mark.parametrize("name", ["root", "machine-id", "marker"])
+def test_what_was_born_after_the_reboot_proves_a_new_system_of_which_nothing_was_known(name: str) -> None:
+    scene = Scene(before=None)
+    assert judge(scene.job, changed(AGAIN, marker="x 1", born=((name, T0 + 100.0),))).good
+
+
+@pytest.mark.parametrize("moment", [T0 - 10.0, T0 - 9e6, T0 + ELAPSED + 3600.0])
+def test_what_was_born_earlier_or_is_not_born_yet_proves_nothing(moment: float) -> None:
+    scene = Scene(before=None)
+    seen = changed(AGAIN, marker="x 1", born=tuple((name, moment) for name in ("root", "machine-id", "marker")))
+    assert judge(scene.job, seen).system is System.UNPROVEN
+
+
+def test_the_machines_own_clock_may_be_years_off() -> None:
+    scene = Scene(before=None)
+    assert NEW.clock is not None
+    born = tuple((name, moment - 3e8) for name, moment in NEW.born)
+    assert judge(scene.job, changed(NEW, clock=NEW.clock - 3e8, born=born)).good
+
+
+@pytest.mark.parametrize("born", [(("marker", T0 - 9e6),), ()])
+def test_a_marker_from_the_image_does_not_make_a_good_server_bad(born: tuple[tuple[str, float], ...]) -> None:
+    scene = Scene(before=changed(OLD, marker="installed 1"), marker="/done")
+    assert judge(scene.job, changed(NEW, marker="installed 1", born=born)).good
+
+
+def test_a_baked_image_is_proven_by_a_marker_that_is_written_anew() -> None:
+    scene = Scene(before=changed(OLD, marker="installed 1"), marker="/done")
+    assert judge(scene.job, changed(AGAIN, marker="installed 2", born=(("marker", T0 + 190.0),))).good
+
+
+def test_a_baked_image_whose_first_boot_goes_on_is_waited_for() -> None:
+    asked: dict[str, Any] = {"marker": "/done", "cloud_init": True}
+    waiting = changed(AGAIN, cloud_init="status: running")
+    assert judge(Scene(**asked).job, waiting).system is System.OLD
+    with pytest.raises(VerificationFailed, match="old system"):
+        judge(Scene(**asked).job, changed(AGAIN, cloud_init="status: done"))
+    with pytest.raises(VerificationFailed, match="old system"):
+        judge(Scene(marker="/done").job, changed(AGAIN, uptime=90.0))
+    assert judge(Scene(marker="/done").job, AGAIN).system is System.OLD
+
+
+def test_the_old_system_with_another_boot_id_is_a_failure() -> None:
     with pytest.raises(VerificationFailed, match="came back with the old system") as caught:
-        judge(Scene().job, seen)
+        judge(Scene().job, AGAIN)
     assert caught.value.exit_code == 33
 
 
+@pytest.mark.parametrize("now", [None, HOOK])
+def test_an_old_system_that_an_earlier_run_wrote_down_is_known(now: MachineFacts | None) -> None:
+    scene = Scene(before=None, **ASKED)
+    scene.known(MachineFacts.from_marks(OLD.marks), now=now)
+    with pytest.raises(VerificationFailed, match="came back with the old system"):
+        judge(scene.job, AGAIN)
+    assert judge(scene.job, FULL).good
+
+
+@pytest.mark.parametrize("now", [None, HOOK])
+def test_a_system_of_which_nothing_is_known_is_not_new_because_it_boots(now: MachineFacts | None) -> None:
+    scene = Scene(before=now, os="Debian")
+    answer = judge(scene.job, AGAIN)
+    assert (answer.system, answer.problems) == (System.UNPROVEN, ())
+    assert "nothing is known of the system before" in answer.why
+
+
+def test_every_system_that_ran_since_a_run_ended_well_is_an_old_one() -> None:
+    scene = Scene()
+    scene.known(OLD, changed(NEW, boot_id="boot-3"))
+    with pytest.raises(VerificationFailed, match="old system"):
+        judge(scene.job, AGAIN)
+    with pytest.raises(VerificationFailed, match="old system"):
+        judge(scene.job, changed(NEW, born=()))
+    assert judge(scene.job, changed(NEW, machine_id="id-third", born=())).good
+
+
 def test_the_old_system_not_yet_rebooted_is_waited_for() -> None:
-    assert judge(Scene().job, changed(OLD, uptime=86401.0)) == Verdict(False, ("the system of before, not rebooted",))
+    assert judge(Scene().job, changed(OLD, uptime=86401.0)).system is System.NOT_REBOOTED
 
 
 def test_the_installer_is_waited_for_and_a_second_one_is_a_failure() -> None:
     scene = Scene()
-    assert judge(scene.job, HOOK) == Verdict(False, ("still in HookOS",))
-    assert judge(scene.job, HOOK) == Verdict(False, ("still in HookOS",))
+    assert judge(scene.job, HOOK).system is System.INSTALLER
+    assert judge(scene.job, HOOK).system is System.INSTALLER
     with pytest.raises(VerificationFailed, match="booted the installer again"):
         judge(scene.job, changed(HOOK, boot_id="boot-hook-2"))
 
 
-def test_who_sat_in_the_installer_before_needs_only_another_boot() -> None:
-    scene = Scene(before=HOOK)
-    assert not judge(scene.job, HOOK).new
-    assert judge(scene.job, changed(OLD, boot_id="x")) == Verdict(True, ())
+STRANGERS = {
+    "another MAC": changed(FULL, macs=("00:21:9b:00:00:01",)),
+    "another serial number": changed(FULL, serial="9XXXXX1"),
+    "a recycled address": changed(OLD, boot_id="s", macs=("00:21:9b:00:00:02",), serial="8AAAAA1", machine_id="s"),
+    "in its installer": changed(HOOK, macs=("00:21:9b:00:00:03",)),
+}
 
 
-def test_who_was_silent_before_is_judged_by_what_was_asked_alone() -> None:
-    scene = Scene(before=None, **ASKED)
-    assert judge(scene.job, FULL) == Verdict(True, ())
-    assert judge(scene.job, changed(OLD, checks=((0, ""),))).problems != ()
-    assert not judge(scene.job, HOOK).new
+@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("look", [judge, _judge_boot])
+def test_another_machine_is_certain_when_it_goes_on_answering(name: str, look: Callable[..., object]) -> None:
+    scene = Scene(**ASKED)
+    look(scene.job, STRANGERS[name])
+    scene.clock.advance(5.0)
+    look(scene.job, STRANGERS[name])
+    assert len([event for event in scene.events if isinstance(event, Notice)]) == 1
+    scene.clock.advance(6.0)
+    with pytest.raises(IdentityError, match=r"the machine at 108.181.38.87 is not anvil: it has .* this server has"):
+        look(scene.job, STRANGERS[name])
+
+
+def test_a_stranger_that_gives_way_to_the_right_machine_is_forgotten() -> None:
+    scene = Scene(**ASKED)
+    assert judge(scene.job, STRANGERS["another MAC"]).system is System.STRANGER
+    scene.clock.advance(60.0)
+    assert judge(scene.job, FULL).good
+    assert judge(scene.job, STRANGERS["another MAC"]).system is System.STRANGER
+
+
+def test_a_machine_that_tells_nothing_of_itself_is_not_proven_to_be_this_one() -> None:
+    scene = Scene(**ASKED)
+    answer = judge(scene.job, changed(FULL, macs=()))
+    assert answer.system is System.UNPROVEN
+    assert "which machine it is" in answer.why
+    assert judge(scene.job, changed(FULL, macs=(), serial=OLD.serial)).good
 
 
 def test_the_boot_that_is_waited_for() -> None:

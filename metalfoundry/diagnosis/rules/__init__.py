@@ -18,7 +18,24 @@ from metalfoundry.diagnosis.rules import (
     render,
     run,
     stray,
+    system,
 )
 
-_MODULES = (render, prepare, boot, ipxe, bootkit, connect, agent, run, boot_action, fail, actions, finish, over, stray)
+_MODULES = (
+    render,
+    prepare,
+    boot,
+    ipxe,
+    bootkit,
+    connect,
+    agent,
+    run,
+    boot_action,
+    fail,
+    actions,
+    finish,
+    system,
+    over,
+    stray,
+)
 RULES: tuple[Rule, ...] = tuple(rule for module in _MODULES for rule in module.RULES)

@@ -8,8 +8,8 @@ from metalfoundry.commands.loglines import ACTION, CONSOLE
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import BAD_MACHINE, FINE, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.outcome import booted, new_system
 from metalfoundry.diagnosis.situation import began, in_state, raw_action, status
+from metalfoundry.diagnosis.verification import booted, judged
 from metalfoundry.model.actions import Action
 from metalfoundry.model.resources import Workflow
 
@@ -49,7 +49,8 @@ def boot_action_running(facts: Facts) -> Iterator[Sign]:
     said = status(workflow, f"at its last action {action.name}")
     machine, gone = facts.machine_facts, _gone(facts)
     if machine is not None:
-        if new_system(facts) is not False and booted(facts) is not False:
+        verdict = judged(facts)
+        if verdict is not None and verdict.good and booted(facts) is not False:
             shown = Evidence("machine", f"{machine.os_name}, up for {machine.uptime or 0:.0f} s")
             yield Sign(
                 Certainty.CERTAIN,

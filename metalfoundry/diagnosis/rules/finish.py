@@ -8,8 +8,8 @@ from metalfoundry.commands.loglines import CONSOLE
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FINE, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.outcome import SLACK_SECONDS, booted, complaints, unchanged
 from metalfoundry.diagnosis.situation import began, ended_ago, in_state, status
+from metalfoundry.diagnosis.verification import SLACK_SECONDS
 from metalfoundry.model.resources import Workflow
 from metalfoundry.model.states import SshAnswer
 
@@ -220,42 +220,6 @@ def unreachable_after_install(facts: Facts) -> Iterator[Sign]:
     )
 
 
-@rule(
-    "old-system",
-    Stage.FINISH,
-    BAD_MACHINE,
-    link="SUCCESS is the agent's word, not the disk's",
-    explains=("boot-action-running", "installed"),
-)
-def old_system(facts: Facts) -> Iterator[Sign]:
-    """Tinkerbell says SUCCESS, and the old system runs."""
-    machine, workflow = facts.machine_facts, done(facts)
-    if machine is None or machine.in_hook or workflow is None:
-        return
-    same, faults = unchanged(facts), complaints(facts)
-    not_booted = booted(facts) is False
-    if not same and not faults and not not_booted:
-        return
-    if not_booted:
-        what = (
-            f"the machine never rebooted: up for {machine.uptime or 0:.0f} s, since before the end of the installation"
-        )
-    elif same:
-        what = "the machine booted the old system: same machine id and host key, nothing new on it"
-    else:
-        what = "the system that came up is not the one that was asked for: " + "; ".join(faults)
-    yield Sign(
-        Certainty.CERTAIN,
-        f"{workflow.name} is {workflow.state}, but {what}",
-        (
-            Evidence("machine", f"{machine.os_name}, boot id {machine.boot_id}, machine id {machine.machine_id}"),
-            status(workflow),
-        ),
-        remedies.ssh(facts, "reboot") if not_booted else remedies.show_template(facts),
-        "" if not_booted else "does DEST_DISK name the disk that boots? Compare it with: lsblk; efibootmgr -v",
-    )
-
-
 RULES = (
     reprovision_loop,
     boots_hook,
@@ -263,5 +227,4 @@ RULES = (
     no_bootloader,
     no_network,
     unreachable_after_install,
-    old_system,
 )

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.diagnosis.findings import FAILED, FINE, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.outcome import SLACK_SECONDS, new_system
 from metalfoundry.diagnosis.situation import ended_ago, in_state, status
+from metalfoundry.diagnosis.verification import SLACK_SECONDS, booted, judged
 
 
 @rule(
@@ -52,14 +52,13 @@ def post_stuck(facts: Facts) -> Iterator[Sign]:
 @rule("installed", Stage.FINISH, FINE, link="two witnesses: the Workflow, and the machine")
 def installed(facts: Facts) -> Iterator[Sign]:
     """Nothing wrong: the Workflow is SUCCESS and the new system runs."""
-    machine, workflow = facts.machine_facts, in_state(facts, "SUCCESS")
-    if machine is None or machine.in_hook or workflow is None or new_system(facts) is False:
+    machine, workflow, verdict = facts.machine_facts, in_state(facts, "SUCCESS"), judged(facts)
+    if machine is None or workflow is None or verdict is None or not verdict.good or booted(facts) is False:
         return
-    proven = new_system(facts) is True
     yield Sign(
-        Certainty.CERTAIN if proven else Certainty.LIKELY,
-        f"nothing wrong: {workflow.name} is SUCCESS, and the machine runs {machine.os_name or 'its own system'}"
-        + ("" if proven else " (nothing proves that it is the new one: give servers.*.verify)"),
+        Certainty.CERTAIN,
+        f"nothing wrong: {workflow.name} is SUCCESS, and the machine runs {machine.os_name or 'its own system'}: "
+        f"{verdict.why}",
         (Evidence("machine", f"{machine.os_name}, up for {machine.uptime or 0:.0f} s"), status(workflow)),
         remedies.ssh(facts, "cat /etc/os-release"),
     )
