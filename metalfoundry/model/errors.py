@@ -3,14 +3,15 @@
     MetalfoundryError                    1  unexpected
     ├── UsageError                       2  the words of the command
     │   └── InventoryError               2  inventory.yaml; carries every fault at once
-    ├── PreflightError                  10  nothing was written
-    │   └── TransportError              10  the way to a host (its code changes with the phase it ends)
+    ├── PreflightError                  10  nothing was changed; once the claim is taken, the code of the phase it ends
+    │   └── TransportError              10  the way to a host
     │       ├── ConnectError                name, route or port does not answer
     │       │   ├── PortClosed              the host is there, and nothing listens on that port
     │       │   ├── AuthError               the host refuses our keys
     │       │   └── HostKeyError            the host's key is unknown or has changed
     │       ├── LinkLost                    the connection was cut; `sent` says whether the command had left
-    │       └── DeadlineExceeded            no answer in time; `sent` as above
+    │       ├── DeadlineExceeded            no answer in time; `sent` as above
+    │       └── ApiAway                     the jump host answers, the API server behind it does not; `sent` as above
     ├── CommandError                    10  a remote command ended with an exit status that means failure
     ├── IdentityError                   11  the machine is not the one the Hardware record describes
     ├── Declined                        12  protected, or a person said no
@@ -96,6 +97,10 @@ class LinkLost(TransportError):
 
 class DeadlineExceeded(TransportError):
     """No answer before the deadline."""
+
+
+class ApiAway(TransportError):
+    """The API server does not answer the jump host: a lost link, one hop further on."""
 
 
 class CommandError(MetalfoundryError):
