@@ -139,6 +139,13 @@ def close(hardware: Hardware, run: str | None) -> list[Operation]:
     return operations
 
 
+def close_expired(hardware: Hardware) -> list[Operation]:
+    """As `close`, under a foreign claim that has run out: refused when its run has renewed it meanwhile."""
+    claim = claim_of(hardware)
+    note = _test(_annotation(WINDOW), hardware.annotations.get(WINDOW))
+    return [note, *close(hardware, claim.run if claim else None)]
+
+
 def release(hardware: Hardware, run: str, note: WindowNote) -> list[Operation]:
     """Close netboot, give the claim back, and put the annotations that it changed back as they were: one patch, so
     that nothing can be opened between the close and the end of the claim.

@@ -12,6 +12,7 @@ from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice, Windo
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.manual import break_claim, settle
+from metalfoundry.runs.prepare import UNRUN
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone
 from metalfoundry.site.proof import Proof
@@ -19,7 +20,6 @@ from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
 
 LONGEST_SECONDS = 24 * 3600.0
-UNRUN = ("", "PREPARING", "PENDING")
 
 
 @dataclass(frozen=True, slots=True)

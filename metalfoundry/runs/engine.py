@@ -22,6 +22,7 @@ class Needed:
 
 
 NEEDED = Needed(True)
+FailedAs = Callable[[J, type[MetalfoundryError], MetalfoundryError], MetalfoundryError]
 
 
 @dataclass
@@ -33,6 +34,7 @@ class Run(Generic[J]):
     clock: Clock
     job: J
     said: str = ""
+    failed_as: FailedAs[J] = lambda job, kind, error: error
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 
     def undo(self, name: str, action: Callable[[], object]) -> None:
@@ -63,6 +65,10 @@ class Phase(Protocol[J]):
     """One step of a run: first it looks, then it acts. Starting again continues where the world stands."""
 
     title: str
+
+    @property
+    def failure(self) -> type[MetalfoundryError]:
+        """What an error of this phase is that has no exit code of its own; Run.failed_as decides which those are."""
 
     def needed(self, run: Run[J]) -> Needed:
         """Look, without writing anything."""
@@ -110,7 +116,10 @@ def _one(run: Run[J], phase: Phase[J]) -> None:
         problem = ""
     except MetalfoundryError as error:
         problem = error.what
-        raise
+        named = run.failed_as(run.job, phase.failure, error)
+        if named is error:
+            raise
+        raise named from error
     except Exception as error:
         problem = repr(error)
         raise

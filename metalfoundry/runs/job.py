@@ -10,17 +10,19 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.diagnosis import redact
 from metalfoundry.model.documents import Document
-from metalfoundry.model.errors import WorkflowFailed
+from metalfoundry.model.errors import GateClosed, MetalfoundryError, WorkflowFailed
 from metalfoundry.model.events import WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone, Survey
 from metalfoundry.site.machine import Machine
+from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site
-from metalfoundry.site.stream import TICK_SECONDS
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
+
+READ_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,8 @@ class Options:
 class Job:
     """One provision under way. Fields are filled in by the phases, in their order.
 
-    `now` is what the machine was when we first looked, `before` the system that is to be replaced: another one only
+    `now` is what the machine was when we first looked (None: it was silent, and `listens` says whether its network
+    answered at all), `before` the system that is to be replaced: another one only
     where a run is taken up (`resumes`) that has rebooted it already.
     """
 
@@ -76,6 +79,7 @@ class Job:
     now: MachineFacts | None = None
     before: MachineFacts | None = None
     silence: str = ""
+    listens: bool = True
     stale: list[str] = field(default_factory=list)
     rebooted_at: float | None = None
     hook_boot_id: str = ""
@@ -123,31 +127,59 @@ class Job:
     def step(self) -> None:
         """Wait for the next thing the watch shows, or a moment of silence, and take it in.
 
-        Netboot that somebody opens after our close is closed again. Raises WorkflowFailed when the Workflow is
-        deleted under us.
+        Netboot that somebody opens after our close is closed again. Raises WorkflowFailed, once, when the Workflow is
+        deleted under us; claim and Hardware are watched over all the same from then on.
         """
-        if self.gone:
-            self.site.clock.wait(TICK_SECONDS, self.site.cancel)
-            return
         self.window.beat()
         if self._watch is None:
             self.follow()
         assert self._watch is not None
         seen = next(self._watch, None)
-        if isinstance(seen, Workflow):
-            self.progress.take(seen)
+        if isinstance(seen, Workflow) and not self.gone:
+            self._take(seen)
         elif isinstance(seen, Hardware):
+            opened = self.window.saw(seen)
             self.window.claim.notice(seen)
-            if self.window.saw(seen) and self.closed:
+            if opened and self.closed:
                 self.site.bus.emit(WindowChanged("opened by somebody else", why="it is closed again"))
-                self.window.close("somebody else opened it")
-        elif isinstance(seen, Gone):
-            self.gone = True
-            raise WorkflowFailed(
-                f"the Workflow {seen.name} was deleted while it was wanted",
-                where=f"namespace {self.site.kubectl.namespace}",
-                next="find out who deletes Workflows here (Flux, a colleague), then run again",
-            )
+                self.close("somebody else opened it")
+        elif isinstance(seen, Gone) and not self.gone:
+            self._deleted()
+
+    def reread(self) -> None:
+        """Read the Workflow now: what the watch shows may have waited for us, as after a sleep. Raises as `step`, and
+        TransportError.
+        """
+        if self.document is None:
+            return
+        seen = self.cluster.workflow(self.document.name, Deadline.after(self.site.clock, READ_SECONDS))
+        if seen is None and not self.gone:
+            self._deleted()
+        elif seen is not None:
+            self._take(seen)
+
+    def close(self, why: str) -> Proof:
+        """Close netboot for good. A jump host or an API server that does not answer is waited for as long as an
+        installation may take, with the guard holding. Raises UnsafeError; ClaimedError when the claim is gone.
+        """
+        proof = self.window.close(why, self.site.inventory.timeouts.install)
+        self.closed = True
+        assert self.window.hardware is not None
+        self.window.claim.refuse_lost(self.window.hardware)
+        return proof
+
+    def _take(self, workflow: Workflow) -> None:
+        self.progress.take(workflow)
+        if workflow.state not in ("", "PREPARING"):
+            self.window.toggled()
+
+    def _deleted(self) -> None:
+        self.gone = True
+        raise WorkflowFailed(
+            f"the Workflow {self.document.name if self.document else ''} was deleted while it was wanted",
+            where=f"namespace {self.site.kubectl.namespace}",
+            next="find out who deletes Workflows here (Flux, a colleague), then run again",
+        )
 
     def stop_following(self) -> None:
         """End the watch and what the timeline still shows as running."""
@@ -156,3 +188,12 @@ class Job:
         if close is not None:
             close()
         self.progress.stop()
+
+
+def failed_as(job: Job, kind: type[MetalfoundryError], error: MetalfoundryError) -> MetalfoundryError:
+    """The error of a phase with the exit code of that phase (`kind`'s), where it would say that nothing was changed:
+    once the claim is taken, that is not true. All others, and refusals at a gate, say what they are.
+    """
+    if not job.window.claim.taken or error.exit_code not in (1, 10) or isinstance(error, GateClosed):
+        return error
+    return kind(error.what, where=error.where, next=error.next, evidence=error.evidence)

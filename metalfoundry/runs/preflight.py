@@ -13,6 +13,7 @@ from metalfoundry.model.errors import (
     ClaimedError,
     HostKeyError,
     IdentityError,
+    PortClosed,
     PreflightError,
     TransportError,
 )
@@ -20,6 +21,7 @@ from metalfoundry.model.events import MachineSeen, Notice, Resumed
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Identity, Job
+from metalfoundry.runs.prepare import refuse_silent
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
 from metalfoundry.transport.clock import Deadline
@@ -31,6 +33,7 @@ class Preflight:
     """Look at everything once, refuse what cannot end well, and let a person confirm with the facts in sight."""
 
     title = "Preflight"
+    failure = PreflightError
 
     def needed(self, run: Run[Job]) -> Needed:
         """Always."""
@@ -57,6 +60,7 @@ class Preflight:
             )
         job.window.claim.refuse_live(job.hardware)
         _take_facts(job, looking or _start_looking(job, deadline))
+        refuse_silent(job)
         job.stale = _stale(job, survey)
         identity = _identity(job)
         run.say(f"{identity.hardware} at {identity.address}: {identity.system}")
@@ -171,7 +175,7 @@ def _take_facts(job: Job, looking: Future[MachineFacts]) -> None:
     except (AuthError, HostKeyError):
         raise
     except TransportError as error:
-        job.silence = str(error)
+        job.silence, job.listens = str(error), isinstance(error, PortClosed)
         job.site.bus.emit(Notice(f"the machine does not answer SSH: {error}", "warning"))
         return
     job.now = seen

@@ -18,7 +18,7 @@ from metalfoundry.runs.engine import Phase, Run, execute
 from metalfoundry.runs.finish import Release, Verify
 from metalfoundry.runs.hooks import Hooks
 from metalfoundry.runs.install import Boot, Close, Install, Open
-from metalfoundry.runs.job import Job, Options
+from metalfoundry.runs.job import Job, Options, failed_as
 from metalfoundry.runs.preflight import Preflight
 from metalfoundry.runs.prepare import Claim, Declare, Quiet
 from metalfoundry.runs.progress import Progress
@@ -83,7 +83,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     why: Diagnosis | None = None
     bus.emit(RunStarted("provision", options.reason))
     try:
-        execute(Run(run, bus, here.clock, job), PHASES)
+        execute(Run(run, bus, here.clock, job, failed_as=failed_as), PHASES)
     except Interrupted as first:
         error = Interrupted(f"interrupted: {job.window.standing()}", next=first.next, signal=first.signal)
     except KeyboardInterrupt as second:

@@ -27,9 +27,9 @@ class Exposure:
     """The state of one server's netboot, as this run knows it.
 
     `proof`: of the last close; None since netboot was last seen open under our claim, or let open. `opened`: it was
-    let open by us, or seen open under our claim, and no close was proven since. `toggling`: a Workflow was applied that
-    makes Tinkerbell open it, and it has not been seen to. `theirs`: another live run holds the server by now, and
-    answers for what is open.
+    let open by us, or seen open under our claim, and no close was proven since. `toggling`: the Workflow that was
+    applied and makes Tinkerbell open it, while it has not been seen done. `theirs`: another live run holds the server
+    by now, and answers for what is open.
     """
 
     def __init__(self, site: Site, server: Server, claim: Claim, guard: Guarding) -> None:
@@ -42,7 +42,7 @@ class Exposure:
         self._shown = False
         self.proof: Proof | None = None
         self.opened = False
-        self.toggling = False
+        self.toggling = ""
         self.theirs = False
 
     @property
@@ -55,7 +55,7 @@ class Exposure:
         """Whether netboot may be open through us: let open, or about to be opened by Tinkerbell, and not proven closed
         since. Exit code 40 is for this alone.
         """
-        return not self.theirs and (self.opened or self.toggling)
+        return not self.theirs and (self.opened or bool(self.toggling))
 
     @property
     def closed(self) -> bool | None:
@@ -89,15 +89,15 @@ class Exposure:
             self._notice(hardware)
         return bool(self._held().open_interfaces())
 
-    def expect_toggle(self) -> None:
+    def expect_toggle(self, workflow: str) -> None:
         """Say, before it is applied, that a Workflow lets Tinkerbell open netboot: from now on it counts as open."""
-        self.toggling = True
+        self.toggling = workflow
         self._let_open()
         self._show_open("Tinkerbell opens it for this Workflow")
 
     def toggled(self) -> None:
         """Take in that Tinkerbell has done what `expect_toggle` said, or never will: it does it once."""
-        self.toggling = False
+        self.toggling = ""
 
     def unsafe(self, problem: str) -> UnsafeError:
         """The error for a window that may be open, with the command that closes it by hand."""

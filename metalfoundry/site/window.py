@@ -176,8 +176,8 @@ class Window(Exposure):
         if self.claim.note is None:
             return
         try:
-            self._outwait_toggle()
             self.close(why)
+            self._outwait_toggle()
         except ClaimedError:
             pass
         except UnsafeError as error:
@@ -199,18 +199,25 @@ class Window(Exposure):
         self.claim.note = claim.note if claim else None
 
     def _outwait_toggle(self) -> None:
-        """Tinkerbell's controller may be at it still when its Workflow is gone: until it must have written, look."""
-        deadline = Deadline.after(self.site.clock, TOGGLE_SECONDS)
-        while self.toggling and not deadline.expired():
-            self.site.clock.wait(AGAIN_SECONDS, Cancel())
-            try:
+        """Take the Workflow away that makes Tinkerbell open netboot, and look until what its controller may be writing
+        at this moment must have come. Raises UnsafeError when the Workflow stays, or what it opened.
+        """
+        if not self.toggling or self._is_theirs(self._held()):
+            return
+        try:
+            deadline = Deadline.after(self.site.clock, WRITE_SECONDS)
+            self._cluster.delete_workflows([self.toggling], deadline, Effect.RESTORE)
+            deadline = Deadline.after(self.site.clock, TOGGLE_SECONDS)
+            while not deadline.expired():
+                self.site.clock.wait(AGAIN_SECONDS, Cancel())
                 self.claim.sighted(self._read_now())
-            except MetalfoundryError as error:  # `close` has more patience
-                self.site.bus.emit(Notice(f"netboot could not be looked at: {error}", "warning"))
-                continue
-            if self._held().open_interfaces():
-                self.close("Tinkerbell opened it for a Workflow that is gone")
-        self.toggling = False
+                if self._held().open_interfaces():
+                    self.close(f"Tinkerbell opened it for {self.toggling}, which is gone")
+        except (UnsafeError, ClaimedError):
+            raise
+        except MetalfoundryError as error:
+            raise self.unsafe(f"Tinkerbell may open it yet for {self.toggling}: {error}") from error
+        self.toggling = ""
 
     def _read_now(self) -> Hardware:
         return self._cluster.hardware(self._server.hardware, Deadline.after(self.site.clock, WRITE_SECONDS)).hardware
@@ -232,10 +239,11 @@ class Window(Exposure):
     def _closing(self, hardware: Hardware) -> list[dict[str, Any]]:
         """Nothing to say where nothing was opened and nothing is open (reading is proof enough), or where it is not
         ours to close."""
-        if self._is_theirs(hardware) or not (self.opened or self.toggling or hardware.open_interfaces()):
+        if self._is_theirs(hardware) or not (self.at_risk or hardware.open_interfaces()):
             return []
-        claim = netboot.claim_of(hardware)
-        return netboot.close(hardware, claim.run if claim else None)
+        if netboot.claim_of(hardware) is None:
+            return netboot.close(hardware, None)
+        return netboot.close(hardware, self.claim.run) if self.claim.ours(hardware) else netboot.close_expired(hardware)
 
     def _proven(self, why: str, seen: Patched) -> Proof:
         now = netboot.stamp(self.site.clock.now().wall)
