@@ -36,6 +36,7 @@ CLOSE_SECONDS = 120.0
 ATTEMPT_SECONDS = 30.0
 GUARD_SURE_SECONDS = 60.0
 TOGGLE_SECONDS = 3.0
+LONGEST_PAUSE = 2.0
 
 
 class Window(Exposure):
@@ -124,7 +125,7 @@ class Window(Exposure):
         """
         deadline = Deadline.after(self.site.clock, CLOSE_SECONDS)
         silence = Deadline.after(self.site.clock, max(patience, CLOSE_SECONDS))
-        problem, told = "not tried", False
+        problem, pause = "not tried", AGAIN_SECONDS
         while True:
             limit = deadline
             try:
@@ -142,10 +143,10 @@ class Window(Exposure):
                 limit = silence if isinstance(error, TransportError) else deadline
             if limit.expired():
                 raise self.unsafe(problem)
-            if not told:
+            if pause == AGAIN_SECONDS:
                 self.site.bus.emit(Notice(f"netboot is not confirmed closed yet: {problem}", "warning"))
-                told = True
-            self.site.clock.wait(AGAIN_SECONDS, Cancel())
+            self.site.clock.wait(pause, Cancel())
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def shut(self, why: str) -> None:
         """Close it if it is `at_risk`. Raises as `close`."""
