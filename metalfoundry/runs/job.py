@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.diagnosis import redact
 from metalfoundry.model.documents import Document
-from metalfoundry.model.errors import GateClosed, MetalfoundryError, WorkflowFailed
+from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportError, WorkflowFailed
 from metalfoundry.model.events import WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
@@ -79,7 +80,7 @@ class Job:
     now: MachineFacts | None = None
     before: MachineFacts | None = None
     silence: str = ""
-    listens: bool = True
+    listens: bool = False
     stale: list[str] = field(default_factory=list)
     rebooted_at: float | None = None
     hook_boot_id: str = ""
@@ -174,7 +175,11 @@ class Job:
             self.window.toggled()
 
     def _deleted(self) -> None:
+        """Say so, once; who has taken the claim away, or over, may have deleted the Workflow as well."""
         self.gone = True
+        deadline = Deadline.after(self.site.clock, READ_SECONDS)
+        with suppress(TransportError):
+            self.window.claim.refuse_lost(self.cluster.hardware(self.server.hardware, deadline).hardware)
         raise WorkflowFailed(
             f"the Workflow {self.document.name if self.document else ''} was deleted while it was wanted",
             where=f"namespace {self.site.kubectl.namespace}",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from metalfoundry.commands import ssh
 from metalfoundry.commands.base import Effect
 from metalfoundry.commands.netboot import claim_of
-from metalfoundry.model.errors import NeverInstalled, PreflightError, WorkflowFailed
+from metalfoundry.model.errors import NeverInstalled, PreflightError, TransportError, WorkflowFailed
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Job
@@ -13,6 +14,7 @@ from metalfoundry.transport.clock import Deadline
 READ_SECONDS = 60.0
 RENDER_SECONDS = 30.0
 IDLE_HOOK_SECONDS = 20.0
+KNOCK_SECONDS = 10.0
 UNRUN = ("", "PREPARING", "PENDING")
 
 
@@ -119,13 +121,26 @@ def refuse_silent(job: Job) -> None:
     A Workflow that toggles lets Tinkerbell open it as soon as it is applied. Who refuses a connection is up, and may
     idle in stock HookOS, which has no sshd; from who answers nothing at all, nothing will come.
     """
-    waits = job.now is not None or job.listens or job.resumes is not None or not job.options.reboot
-    if not waits and job.document is not None and job.document.toggles:
+    waits = job.now is not None or job.resumes is not None or not job.options.reboot
+    if not waits and job.document is not None and job.document.toggles and not _is_up(job):
         raise PreflightError(
             f"{job.server.name} does not answer, so it cannot be rebooted, and its Workflow opens netboot at once",
             where=job.silence,
             next=f"switch it on, or reboot it by hand with: fab provision {job.server.name} --no-reboot",
         )
+
+
+def _is_up(job: Job) -> bool:
+    """Whether its network answers at all; what is behind a jump host only that can tell."""
+    if job.listens or job.machine is None or job.machine.host.via is None:
+        return job.listens
+    host = job.machine.host
+    deadline = Deadline.after(job.site.clock, KNOCK_SECONDS)
+    try:
+        answer = job.site.transport.run(job.site.jump, ssh.knock(host.address, host.port), deadline)
+    except TransportError:
+        return False
+    return ssh.refuses(answer.stderr)
 
 
 def _may_idle_in_hook(job: Job) -> bool:
