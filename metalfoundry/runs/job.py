@@ -139,8 +139,10 @@ class Job:
         if isinstance(seen, Workflow) and not self.gone:
             self._take(seen)
         elif isinstance(seen, Hardware):
-            opened = self.window.saw(seen)
-            self.window.claim.notice(seen)
+            try:
+                self.window.claim.notice(seen)
+            finally:  # what is open under nobody's claim is to be known when the way back begins
+                opened = self.window.saw(seen)
             if opened and self.closed:
                 self.site.bus.emit(WindowChanged("opened by somebody else", why="it is closed again"))
                 self.close("somebody else opened it")
