@@ -5,7 +5,7 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs faults bench clean
+.PHONY: help demo test check format docs faults bench hints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -23,6 +23,9 @@ check: .venv/.dev ## lint, format, types, shell scripts
 	@$(BIN)/mypy
 	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck" >&2; exit 1; }
 	@shellcheck $(SHELL_FILES)
+
+hints: .venv/.dev ## modules and functions that have grown long, for a review
+	@$(BIN)/python -m tests.architecture
 
 format: .venv/.dev ## put imports and layout in order
 	@$(BIN)/ruff check --fix --select I .

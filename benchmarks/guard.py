@@ -28,12 +28,14 @@ from typing import Any, cast
 
 import yaml
 
-from metalfoundry.lab.kube import Kube, find_assets
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from tests.real.kube import Kube
+from tests.realtier import SHARED, assets
 
 SCRIPT = Path(__file__).parent.parent / "metalfoundry" / "commands" / "guard.sh"
 NAMESPACE = "tink-system"
 MERGE = "application/merge-patch+json"
-ASSETS = find_assets()
+ASSETS, CRDS = assets(), SHARED / "data" / "crds" / "v0.21"
 KUBECTL = os.environ.get("METALFOUNDRY_TEST_KUBECTL", str(ASSETS / "kubectl") if ASSETS else "kubectl")
 
 
@@ -153,11 +155,11 @@ def main() -> None:
     named = os.environ.get("METALFOUNDRY_TEST_KUBECONFIG")
     if named:
         measure(Path(named))
-    elif ASSETS is None:
-        print("left out: neither KUBEBUILDER_ASSETS nor METALFOUNDRY_TEST_KUBECONFIG is set", file=sys.stderr)
+    elif ASSETS is None or not CRDS.is_dir():
+        print(f"left out: no KUBEBUILDER_ASSETS or no {CRDS}, and no METALFOUNDRY_TEST_KUBECONFIG", file=sys.stderr)
     else:
         with tempfile.TemporaryDirectory() as folder, Kube(ASSETS, Path(folder)) as kube:
-            kube.apply_crds()
+            kube.apply_crds(CRDS)
             kube.make_namespace(NAMESPACE)
             measure(kube.kubeconfig(Path(folder) / "kubeconfig"))
 

@@ -1,7 +1,7 @@
 """Where the real programs are found: kube-apiserver, etcd, kubectl in two versions.
 
 KUBEBUILDER_ASSETS names a folder with etcd, kube-apiserver and kubectl; without it `../shared/kube` beside the
-repository is looked at. METALFOUNDRY_KUBECTL_120 names Debian's old kubectl.
+repository is looked at. METALFOUNDRY_KUBECTL_120 names Debian's old kubectl. Tinkerbell's CRDs are in `../shared/data`.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.kube import Kube, find_assets
+from tests.real.kube import Kube, find_assets
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 PROGRAMS = ("etcd", "kube-apiserver", "kubectl")
 NO_ASSETS = "no etcd, kube-apiserver and kubectl: set KUBEBUILDER_ASSETS (`setup-envtest use -p path` prints it)"
 NO_OLD_KUBECTL = "no kubectl 1.20: set METALFOUNDRY_KUBECTL_120"
@@ -34,7 +34,7 @@ def assets() -> Path | None:
     named = find_assets()
     if named is not None:
         return named
-    beside = REPOSITORY.parent / "shared" / "kube" / "kube"
+    beside = SHARED / "kube" / "kube"
     if not os.access(beside, os.X_OK):
         return None
     folder = Path(tempfile.gettempdir()) / f"metalfoundry-kube-{os.getuid()}"
@@ -69,6 +69,12 @@ def need_kubectl(version: str) -> Path:
     return _need(kubectl_120(), NO_OLD_KUBECTL) if version == "1.20" else _need(kubectl(), NO_ASSETS)
 
 
+def need_crds(release: str) -> Path:
+    """The folder with the CRDs of Tinkerbell "v0.21" or "v0.25"; without it the test is skipped, or fails."""
+    folder = SHARED / "data" / "crds" / release
+    return _need(folder if folder.is_dir() else None, f"no CRDs of Tinkerbell {release} in {folder}")
+
+
 def _need(path: Path | None, why: str) -> Path:
     if path is None:
         (pytest.fail if required() else pytest.skip)(why)
@@ -79,5 +85,5 @@ def _need(path: Path | None, why: str) -> Path:
 def kube(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kube]:
     """One real API server for the whole session, with Tinkerbell's CRDs and a user "lab" without rights."""
     with Kube(need_assets(), tmp_path_factory.mktemp("kube"), users=["lab"]) as server:
-        server.apply_crds()
+        server.apply_crds(need_crds("v0.21"))
         yield server

@@ -43,7 +43,7 @@ pod_logs() {
     number=0
     while read -r space pod _; do
       number=$((number + 1))
-      later "log$number" k logs -n "$space" "$pod" --all-containers --prefix --timestamps --tail="$TAIL"
+      later "log$number" k logs -n "$space" "pods/$pod" --all-containers --prefix --timestamps --tail="$TAIL"
     done
     wait
     only_ours "$number"
@@ -77,10 +77,10 @@ begin() {
   W=workflows.v1alpha1.tinkerbell.org
   flux_namespace=
   if [ -z "$HARDWARE" ]; then
-    HARDWARE=$(k get "$W" "$WORKFLOW" -n "$NAMESPACE" -o 'jsonpath={.spec.hardwareRef}' </dev/null 2>/dev/null)
+    HARDWARE=$(k get "$W/$WORKFLOW" -n "$NAMESPACE" -o 'jsonpath={.spec.hardwareRef}' </dev/null 2>/dev/null)
   fi
   if [ -n "$HARDWARE" ]; then
-    words=$(k get "$H" "$HARDWARE" -n "$NAMESPACE" -o "jsonpath=$FIELDS" </dev/null 2>/dev/null)
+    words=$(k get "$H/$HARDWARE" -n "$NAMESPACE" -o "jsonpath=$FIELDS" </dev/null 2>/dev/null)
     flux_namespace=$(printf '%s\n' "$words" | sed -n 1p)
     words=$(printf '%s\n' "$words" | sed -n '2,$p')
     NAMES="$NAMES $HARDWARE $words"

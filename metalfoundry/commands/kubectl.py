@@ -15,6 +15,8 @@ from typing import Any
 
 from metalfoundry.commands.base import Command, Effect
 from metalfoundry.commands.script import Outcome, Part, script
+from metalfoundry.model.errors import PreflightError
+from metalfoundry.model.names import is_object_name
 
 FIELD_MANAGER = "metalfoundry"
 HARDWARE = "hardware.v1alpha1.tinkerbell.org"
@@ -90,7 +92,7 @@ class Kubectl:
 
     def get(self, kind: str, name: str) -> Part:
         """One object; empty output when it does not exist."""
-        return Part("object", self.argv("get", kind, name, "-o", "json", "--ignore-not-found"))
+        return Part("object", self.argv("get", one(kind, name), "-o", "json", "--ignore-not-found"))
 
     def rights(self) -> Part:
         """What this user may do in the namespace: one SelfSubjectRulesReview."""
@@ -107,8 +109,7 @@ class Kubectl:
             "patch",
             self.argv(
                 "patch",
-                HARDWARE,
-                name,
+                one(HARDWARE, name),
                 "--type=json",
                 "--patch-file=/dev/stdin",
                 f"--field-manager={FIELD_MANAGER}",
@@ -124,14 +125,30 @@ class Kubectl:
 
     def delete_workflow(self, name: str) -> Part:
         """Remove one Workflow; fine when it is gone already."""
-        return Part("delete", self.argv("delete", WORKFLOWS, name, "--ignore-not-found", "--wait=false"))
+        return Part("delete", self.argv("delete", one(WORKFLOWS, name), "--ignore-not-found", "--wait=false"))
 
     def watch(self, kind: str, name: str = "") -> Command:
         """Follow one object, its deletion included, from its present state on; it need not exist yet. Without a name:
         all of the kind.
         """
-        one = ("--field-selector", f"metadata.name={name}") if name else ()
-        return Command(self.argv("get", kind, *one, "-w", "--output-watch-events", "-o", "json"))
+        chosen = ("--field-selector", f"metadata.name={checked(kind, name)}") if name else ()
+        return Command(self.argv("get", kind, *chosen, "-w", "--output-watch-events", "-o", "json"))
+
+
+def checked(kind: str, name: str) -> str:
+    """`name`, which comes from anywhere, as a word of a command. Raises PreflightError when no object can have it."""
+    if not is_object_name(name):
+        raise PreflightError(
+            f"{name!r} is no name that an object can have",
+            where=kind,
+            next="see who wrote it: a name is lower-case letters, digits, dots and dashes",
+        )
+    return name
+
+
+def one(kind: str, name: str) -> str:
+    """TYPE/NAME: one object in one word, which is never an option. Raises PreflightError as `checked`."""
+    return f"{kind}/{checked(kind, name)}"
 
 
 def read_only(*parts: Part, functions: str = "") -> Command:

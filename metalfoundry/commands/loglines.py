@@ -15,12 +15,19 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
+from urllib.parse import unquote
 
 AGENT, BOOTKIT, ACTION, CONSOLE = "agent", "bootkit", "action", "console"
 SMEE, SERVER, CONTROLLER, WEB = "smee", "server", "controller", "web"
 SOURCES = (AGENT, BOOTKIT, ACTION, CONSOLE, SMEE, SERVER, CONTROLLER, WEB)
 
-_LOGGERS = (("tink-server", SERVER), ("tink-controller", CONTROLLER), ("rufio", CONTROLLER), ("smee", SMEE))
+_LOGGERS = (
+    ("tink-server", SERVER),
+    ("tink-controller", CONTROLLER),
+    ("rufio", CONTROLLER),
+    ("smee", SMEE),
+    ("http", SMEE),  # from v0.23 on one HTTP server answers for Smee, too
+)
 _APPS = (
     (re.compile(r"^(tink-worker|tink-agent)\b"), AGENT),
     (re.compile(r"^(hook-)?bootkit\b"), BOOTKIT),
@@ -104,6 +111,7 @@ def _plain(source: str, raw: str, rest: str, time: datetime | None) -> LogLine:
 
 def _json(source: str, raw: str, fields: dict[str, Any], time: datetime | None) -> LogLine:
     time = moment(fields.get("time") or fields.get("ts")) or time
+    fields = _one_spelling(fields)
     entry = fields.get("logEntry")
     if isinstance(entry, Mapping):
         return _syslog(raw, entry, time)
@@ -117,9 +125,23 @@ def _json(source: str, raw: str, fields: dict[str, Any], time: datetime | None) 
     )
 
 
+def _one_spelling(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields under the names of v0.21: later releases say `syslog` for `logEntry` and `code` for `status`, and a
+    real iPXE asks with the colons of its MAC percent-encoded."""
+    same = dict(fields)
+    if "logEntry" not in same and isinstance(same.get("syslog"), Mapping):
+        same["logEntry"] = same.pop("syslog")
+    if isinstance(same.get("uri"), str):
+        same["uri"] = unquote(same["uri"])
+        if "status" not in same and "code" in same:
+            same["status"] = same.pop("code")
+    return same
+
+
 def _syslog(raw: str, entry: Mapping[str, Any], time: datetime | None) -> LogLine:
     """What a machine sent to a syslog: the app's name tells which part of it spoke; an agent's own JSON is read."""
-    app, text = str(entry.get("app-name") or ""), str(entry.get("msg") or "")
+    app, said = str(entry.get("app-name") or ""), entry.get("msg") or ""
+    text = json.dumps(said) if isinstance(said, Mapping) else str(said)  # some releases have read its JSON already
     host = str(entry.get("host") or "")
     source = next((name for sign, name in _APPS if sign.match(app)), ACTION)
     if text.startswith("{"):

@@ -25,7 +25,7 @@ def hook_agent_log(tail: int = 50) -> Command:
 def follow_pod(kubectl: Kubectl, namespace: str, pod: str, since: float) -> Command:
     """Follow one pod's log, from `since` seconds ago on."""
     words = ("-f", "--all-containers", "--prefix", "--timestamps", f"--since={max(1, int(since))}s", "-n", namespace)
-    return Command((*kubectl.words, "logs", pod, *words))
+    return Command((*kubectl.words, "logs", f"pods/{pod}", *words))
 
 
 def read_pods(text: str) -> tuple[LogLine, ...]:

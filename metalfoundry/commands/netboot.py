@@ -14,12 +14,14 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from metalfoundry.model.names import is_object_name
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
+from metalfoundry.model.states import ClaimPhase
 
 RUN = "metalfoundry.dev/run"
 WINDOW = "metalfoundry.dev/window"
 BROKEN = "metalfoundry.dev/broken"
-BY_HAND = "by hand"
+BY_HAND = ClaimPhase.BY_HAND
 
 Operation = dict[str, Any]
 
@@ -58,6 +60,7 @@ class WindowNote:
         words = {
             key: str(value.get(key) or "") for key in ("holder", "reason", "opened", "expires", "phase", "workflow")
         }
+        words["workflow"] = words["workflow"] if is_object_name(words["workflow"]) else ""
         return cls(**words, before=before if isinstance(before, dict) else {}, machine=_texts(machine))
 
 

@@ -10,7 +10,9 @@ from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.actions import items, mapping, text
+from metalfoundry.model.states import BmcState, GuardState
 
+_PARTS = ("smee", "boots", "rufio", "hook")
 _VERSION = re.compile(r"[:@-]v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?$")
 
 
@@ -61,6 +63,11 @@ class Deployment:
         )
 
     @property
+    def is_part(self) -> bool:
+        """Whether an installation needs it: any part of Tinkerbell, or the web server of HookOS's files."""
+        return self.is_tinkerbell or any(word in f"{self.name} {self.image}" for word in _PARTS)
+
+    @property
     def is_tinkerbell(self) -> bool:
         """Whether its image's version is Tinkerbell's."""
         name = _repository(self.image)
@@ -92,7 +99,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class BmcJob:
-    """A Job or Task of Rufio. `state`: Running, Completed, Failed, or empty; `message` says why it failed."""
+    """A Job or Task of Rufio. `state`: a BmcState, or empty; `message` says why it failed."""
 
     kind: str
     name: str
@@ -107,7 +114,7 @@ class BmcJob:
         meta, spec = mapping(obj.get("metadata")), mapping(obj.get("spec"))
         held = [item for item in items(mapping(obj.get("status")).get("conditions")) if item.get("status") == "True"]
         by_type = {text(item.get("type")): text(item.get("message")) for item in held}
-        state = next((word for word in ("Failed", "Completed", "Running") if word in by_type), "")
+        state = next((word for word in (BmcState.FAILED, BmcState.COMPLETED, BmcState.RUNNING) if word in by_type), "")
         return BmcJob(
             kind=text(obj.get("kind")),
             name=text(meta.get("name")),
@@ -176,11 +183,16 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True)
 class GuardSeen:
-    """A guard on the jump host: the run it holds the window for, the Hardware, and whether it is alive."""
+    """A guard on the jump host: the run it holds the window for, and the Hardware."""
 
     run: str
     hardware: str
-    alive: bool
+    state: GuardState
+
+    @property
+    def alive(self) -> bool:
+        """Whether it will close the window."""
+        return self.state in (GuardState.GUARDING, GuardState.ARMING)
 
 
 def read_containers(listing: str) -> tuple[Container, ...]:

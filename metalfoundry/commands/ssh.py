@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 
 from metalfoundry.commands.base import Command
 from metalfoundry.model.hosts import Host
@@ -38,6 +39,11 @@ def knock(address: str, port: int | None) -> Command:
 def refuses(stderr: str) -> bool:
     """Whether the machine is up, and nothing listens there."""
     return "Connection refused" in stderr
+
+
+def remotely(host: Host, command: Sequence[str]) -> str:
+    """A line to paste that runs `command` on `host`."""
+    return shlex.join((*words(host), shlex.join(command)))
 
 
 def _options(host: Host, any_key: bool) -> list[str]:

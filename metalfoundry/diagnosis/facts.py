@@ -8,7 +8,7 @@ all else stays NotSeen. Logs are cut to this machine and this Workflow by the ga
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeAlias, TypeVar
 
@@ -19,6 +19,7 @@ from metalfoundry.commands.sightings import BmcJob, Deployment, Event, Flux, Gua
 from metalfoundry.model.actions import Action
 from metalfoundry.model.inventory import Timeouts, Verify
 from metalfoundry.model.resources import Hardware, Interface, Template, Workflow
+from metalfoundry.model.states import SshAnswer
 
 T = TypeVar("T")
 
@@ -48,14 +49,15 @@ UNSEEN = NotSeen()
 class Configured:
     """What the operator declared of this server, and how commands for it are spelled.
 
-    `ssh` and `kubectl` are the words before a command's own; `mac` in lower case; `boot_action` the Template's last
-    action where it reboots or kexecs, if anybody knows it; `jump_addresses` those from which our own questions reach
-    Smee, which are no sign of the machine.
+    `ssh`, `jump` (to where kubectl runs) and `kubectl` are the words before a command's own; `mac` in lower case;
+    `boot_action` the Template's last action where it reboots or kexecs, if anybody knows it; `jump_addresses` those
+    from which our own questions reach Smee, which are no sign of the machine.
     """
 
     server: str
     hardware: str
     namespace: str = "tink-system"
+    jump: tuple[str, ...] = ()
     kubectl: tuple[str, ...] = ("kubectl",)
     ssh: tuple[str, ...] = ()
     mac: str | None = None
@@ -68,12 +70,28 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True)
+class Aftermath:
+    """What there is once a failed run has cleaned up; the Facts that hold it are those of the failure.
+
+    `deleted`: the Workflow that somebody deleted while the run wanted it.
+    """
+
+    at: datetime
+    hardware: Fact[Hardware | None] = UNSEEN
+    workflow: Fact[Workflow | None] = UNSEEN
+    claim: Fact[ClaimSeen | None] = UNSEEN
+    guards: Fact[tuple[GuardSeen, ...]] = UNSEEN
+    smee: Fact[Mapping[str, int]] = UNSEEN
+    deleted: Workflow | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """Everything that was gathered. `now` is the jump host's time; `name` is what the operator asked about.
 
     workflow   the one in question; `workflows` all those of the same agent or Hardware, that one included
     smee       HTTP status of Smee's answer by path (commands/smee.py), 0 where a path did not answer
-    ssh        how the machine's sshd took us: ok, denied, key-changed, refused (nothing listens), silent
+    ssh        how the machine's sshd took us
     machine    what the machine says of itself; `before` what it said before a run rebooted it
     logs       by source (commands/loglines.py: agent, bootkit, action, console, smee, server, controller, web)
     started    when this run rebooted the machine, where a run asks; else NotSeen
@@ -93,11 +111,29 @@ class Facts:
     bmc: Fact[tuple[BmcJob, ...]] = UNSEEN
     flux: Fact[Flux | None] = UNSEEN
     smee: Fact[Mapping[str, int]] = UNSEEN
-    ssh: Fact[str] = UNSEEN
+    ssh: Fact[SshAnswer] = UNSEEN
     machine: Fact[Surroundings] = UNSEEN
     before: Fact[MachineFacts] = UNSEEN
     started: Fact[datetime] = UNSEEN
     logs: Mapping[str, Fact[tuple[LogLine, ...]]] = field(default_factory=dict, hash=False)
+    aftermath: Aftermath | None = None
+
+    @property
+    def latest(self) -> Facts:
+        """The same as it stands now: other than these facts only after a failed run."""
+        after = self.aftermath
+        if after is None:
+            return self
+        return replace(
+            self,
+            now=after.at,
+            hardware=after.hardware,
+            workflow=after.workflow,
+            claim=after.claim,
+            guards=after.guards,
+            smee=after.smee,
+            aftermath=None,
+        )
 
     def log(self, source: str) -> tuple[LogLine, ...]:
         """The lines of one source; empty where it was not seen."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -16,6 +16,7 @@ from metalfoundry.diagnosis.facts import Facts
 FINE, NEVER_INSTALLED, FAILED, TIMED_OUT, BAD_MACHINE, ARMED = 0, 30, 31, 32, 33, 40
 
 Release = tuple[int, int, int]
+_NOTHING_WRONG = ("nothing wrong: ", "nothing wrong yet: ")
 
 
 class Certainty(Enum):
@@ -65,8 +66,8 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What a rule's check yields. `remedy` is a command ready to paste; `advice` what to do in words, where a command
-    alone would not do. `exit_code` None means the rule's own."""
+    """What a rule's check yields. `first` is what must be changed before `remedy`, a command ready to paste, helps;
+    `advice` is what comes after it, or says more. `exit_code` None means the rule's own."""
 
     certainty: Certainty
     what: str
@@ -74,11 +75,13 @@ class Sign:
     remedy: str = ""
     advice: str = ""
     exit_code: int | None = None
+    first: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One answer. `numbers` are those of the catalogue in docs/troubleshooting.md; `explains` the ids that it hides.
+    """One answer. `numbers` are those of the catalogue in docs/troubleshooting.md; `explains` the ids that it hides;
+    `first`, `remedy` and `advice` are what to do, in that order.
 
     exit_code: 0 nothing is wrong, 30 never reached the installer, 31 the Workflow failed, 32 it ran out of time, 33 the
     machine is not as asked, 40 netboot is open and nobody holds it.
@@ -95,6 +98,19 @@ class Finding:
     explains: frozenset[str] = frozenset()
     numbers: tuple[int, ...] = ()
     link: str = ""
+    first: str = ""
+
+    @property
+    def reassures(self) -> bool:
+        """Whether it says that nothing is wrong."""
+        return self.exit_code == FINE and self.what.startswith(_NOTHING_WRONG)
+
+    def beside_a_failure(self) -> Finding:
+        """The same without the word that nothing is wrong."""
+        plain = self.what
+        for words in _NOTHING_WRONG:
+            plain = plain.removeprefix(words)
+        return replace(self, what=plain)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -109,6 +125,7 @@ class Finding:
             "stage": self.stage.value,
             "what": self.what,
             "evidence": [item.to_json() for item in self.evidence],
+            "first": self.first,
             "remedy": self.remedy,
             "advice": self.advice,
             "exit_code": self.exit_code,
@@ -180,6 +197,7 @@ class Rule:
             explains=self.explains,
             numbers=self.numbers,
             link=self.link,
+            first=sign.first,
         )
 
 

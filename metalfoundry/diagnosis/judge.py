@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
-from metalfoundry.diagnosis.findings import ARMED, FAILED, FINE, Certainty, Evidence, Finding, Rule, Stage
+from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FAILED, FINE, Certainty, Evidence, Finding, Rule, Stage
 from metalfoundry.diagnosis.rules import RULES
+from metalfoundry.diagnosis.unseen import missed
 from metalfoundry.diagnosis.witnesses import machine_says, tinkerbell_says
 
 _ASIDE = frozenset({Stage.STRAY})
@@ -18,15 +19,31 @@ def judge(facts: Facts, *, all: bool = False, rules: Sequence[Rule] = RULES) -> 
     """Findings, the surest first, then by stage; never empty.
 
     A finding that another one explains is left out unless `all`. A finding may only hide what is no surer than itself.
+    After a failed run windows are judged as they are now, and no finding says that nothing is wrong; beside a certain
+    failure none does, either.
     """
-    version = facts.version
-    found = [finding for rule in rules for finding in rule.findings(facts, version)]
-    if not any(finding.stage not in _ASIDE or finding.id == "no-workflow" for finding in found):
+    version, latest, failed = facts.version, facts.latest, facts.aftermath is not None
+    found = [
+        finding
+        for rule in rules
+        for finding in rule.findings(latest if rule.stage in _ASIDE else facts, version)
+        if not (failed and finding.reassures)
+    ]
+    kept = [finding for finding in found if not _explained(finding, found)]
+    found = _without_comfort(found, kept)
+    if not any(finding.stage not in _ASIDE for finding in found):
         found.append(unknown(facts))
     found.sort(key=lambda finding: finding.order)
-    if all:
-        return tuple(found)
-    return tuple(finding for finding in found if not _explained(finding, found))
+    return tuple(finding for finding in found if all or not _explained(finding, found))
+
+
+def _without_comfort(found: list[Finding], kept: list[Finding]) -> list[Finding]:
+    """No finding that reassures where a certain failure is `kept`; where that is an armed trap alone, it stays as what
+    it reports."""
+    sure = [item for item in kept if item.certainty is Certainty.CERTAIN and item.exit_code != FINE]
+    if any(item.stage not in _ASIDE for item in sure):
+        return [item for item in found if not item.reassures]
+    return [item.beside_a_failure() if item.reassures else item for item in found] if sure else found
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
@@ -38,11 +55,10 @@ def exit_code(findings: Sequence[Finding]) -> int:
 
 def unknown(facts: Facts) -> Finding:
     """No rule fits: what is known, what could not be seen, and where to look next."""
-    workflow = seen(facts.workflow)
-    blind = facts.unseen()
+    workflow, blind = seen(facts.workflow), missed(facts)
     what = f"no known failure fits. {tinkerbell_says(facts)} {machine_says(facts)}"
     if blind:
-        what += " Not seen: " + "; ".join(f"{name} ({reason})" for name, reason in blind.items()) + "."
+        what += f" Not seen: {blind}."
     step = remedies.logs(facts) if isinstance(facts.workflow, Seen) else remedies.kubectl(facts, "get", "workflows")
     evidence = (Evidence(f"Workflow {workflow.name}", f"state {workflow.state or 'not set'}"),) if workflow else ()
     return Finding(
@@ -58,9 +74,11 @@ def unknown(facts: Facts) -> Finding:
 
 
 def _unknown_code(facts: Facts) -> int:
-    workflow = seen(facts.workflow)
-    if workflow is None or workflow.state == "SUCCESS":
-        return FINE if isinstance(facts.workflow, Seen) else FAILED
+    workflow, failed = seen(facts.workflow), facts.aftermath is not None
+    if workflow is not None and workflow.state == "SUCCESS":
+        return BAD_MACHINE if failed else FINE
+    if workflow is None:
+        return FINE if isinstance(facts.workflow, Seen) and not failed else FAILED
     return _ENDS.get(workflow.state, 30)
 
 

@@ -1,4 +1,4 @@
-"""The next command, ready to paste, with the names that the facts hold. kubectl runs on the jump host, fab here."""
+"""The next command, ready to paste where the user sits, with the names that the facts hold."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ from typing import Any
 
 from metalfoundry.commands.kubectl import HARDWARE, TEMPLATES, WORKFLOWS
 from metalfoundry.diagnosis.facts import Facts, seen
+from metalfoundry.model.program import ours
 
 JOBS = "jobs.bmc.tinkerbell.org,tasks.bmc.tinkerbell.org"
 
 
 def kubectl(facts: Facts, *words: str) -> str:
-    """One kubectl call in the site's namespace."""
-    return shlex.join((*facts.configured.kubectl, *words, "-n", facts.configured.namespace))
+    """One kubectl call in the site's namespace, on the jump host."""
+    known = facts.configured
+    call = shlex.join((*known.kubectl, *words, "-n", known.namespace))
+    return shlex.join((*known.jump, call)) if known.jump else call
 
 
 def list_templates(facts: Facts) -> str:
@@ -26,7 +29,7 @@ def list_templates(facts: Facts) -> str:
 def show_template(facts: Facts) -> str:
     """The Template of the Workflow."""
     workflow = seen(facts.workflow)
-    return kubectl(facts, "get", TEMPLATES, workflow.template_ref if workflow else "", "-o", "yaml")
+    return kubectl(facts, "get", f"{TEMPLATES}/{workflow.template_ref if workflow else ''}", "-o", "yaml")
 
 
 def list_hardware(facts: Facts) -> str:
@@ -36,42 +39,36 @@ def list_hardware(facts: Facts) -> str:
 
 def delete_workflows(facts: Facts, *names: str) -> str:
     """Remove Workflows; they can be applied again afterwards."""
-    return kubectl(facts, "delete", WORKFLOWS, *names, "--ignore-not-found", "--wait=false")
+    return kubectl(facts, "delete", *(f"{WORKFLOWS}/{name}" for name in names), "--ignore-not-found", "--wait=false")
 
 
 def patch_workflow(facts: Facts, change: Mapping[str, Any]) -> str:
     """Change a part of the Workflow in question."""
     workflow = seen(facts.workflow)
     name = workflow.name if workflow else facts.name
-    return kubectl(facts, "patch", WORKFLOWS, name, "--type=merge", "-p", json.dumps(change))
+    return kubectl(facts, "patch", f"{WORKFLOWS}/{name}", "--type=merge", "-p", json.dumps(change))
 
 
 def start_anew(facts: Facts) -> str:
-    """Remove the Workflow and provision again."""
-    workflow = seen(facts.workflow)
+    """Remove the Workflow where it is still there, and provision again."""
+    workflow = seen(facts.latest.workflow)
     again = provision(facts)
     return f"{delete_workflows(facts, workflow.name)}\n{again}" if workflow else again
 
 
 def provision(facts: Facts) -> str:
     """Install the server."""
-    return f"fab provision {shlex.quote(facts.configured.server)}"
-
-
-def open_netboot(facts: Facts) -> str:
-    """Open netboot for a while, held by a claim."""
-    return f"fab netboot.open {shlex.quote(facts.configured.server)}"
+    return ours("provision", facts.configured.server)
 
 
 def close_netboot(facts: Facts) -> str:
     """Close netboot and read it back."""
-    return f"fab netboot.close {shlex.quote(facts.configured.server)}"
+    return ours("netboot.close", facts.configured.server)
 
 
 def logs(facts: Facts, source: str = "") -> str:
     """The lines of one source, or of all by time."""
-    words = ["fab", "logs", facts.configured.server, *(["--source", source] if source else [])]
-    return shlex.join(words)
+    return ours("logs", facts.configured.server, *(("--source", source) if source else ()))
 
 
 def ssh(facts: Facts, command: str) -> str:

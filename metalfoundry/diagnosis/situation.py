@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from metalfoundry.commands.loglines import AGENT, SERVER, SMEE, LogLine
 from metalfoundry.commands.netboot import parse_time
@@ -14,6 +14,7 @@ from metalfoundry.model.actions import items, mapping
 from metalfoundry.model.resources import Workflow
 
 SETTLED_SECONDS = 30.0
+_LEAVING = ("stopped agent", "code = canceled")
 DENIED = "does not allow it to pxe"
 
 
@@ -99,10 +100,25 @@ def agent_id(facts: Facts) -> str:
 
 
 def agent_spoke(facts: Facts) -> bool:
-    """Whether an agent of this machine was heard since the Workflow's creation: by its log, or at tink-server."""
+    """Whether an agent of this machine was heard since the Workflow's creation or the run's reboot.
+
+    By its own log, or at tink-server: but a question that an agent had left open before is answered there for as long
+    as a poll may take, with nobody to hear it; and a machine that runs another system has no agent.
+    """
     since = asked_since(facts)
-    lines = (*facts.log(AGENT), *server_lines(facts, facts.mac))
-    return any(since is None or line.time is None or line.time >= since for line in lines)
+    own = (line for line in facts.log(AGENT) if not line.has(*_LEAVING))
+    if any(since is None or line.time is None or line.time >= since for line in own):
+        return True
+    if facts.in_hook is False:
+        return False
+    polled = since + _poll(facts) if since else None
+    return any(polled is None or line.time is None or line.time > polled for line in server_lines(facts, facts.mac))
+
+
+def _poll(facts: Facts) -> timedelta:
+    """For how long tink-server holds an agent's question for work."""
+    version = facts.version
+    return timedelta(minutes=5 if version and version.number < (0, 18, 0) else 1)
 
 
 def server_lines(facts: Facts, agent: str) -> list[LogLine]:

@@ -8,6 +8,7 @@ from typing import Any
 from metalfoundry.diagnosis.facts import Facts, NotSeen, seen
 from metalfoundry.diagnosis.outcome import booted, complaints, new_system, unchanged
 from metalfoundry.model.resources import Workflow
+from metalfoundry.model.states import SshAnswer
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +33,27 @@ def hear(facts: Facts) -> Witnesses:
 
 
 def tinkerbell_says(facts: Facts) -> str:
-    """The Workflow's state in a sentence, and whether netboot is open."""
-    workflow = seen(facts.workflow)
-    if isinstance(facts.workflow, NotSeen):
-        return f"Tinkerbell could not be asked: {facts.workflow.reason}."
+    """The Workflow's state in a sentence, and whether netboot is open: as it is now, and said so where a run that
+    failed had seen something else."""
+    now = facts.latest
+    workflow, netboot = seen(now.workflow), _netboot(now)
+    if isinstance(now.workflow, NotSeen):
+        return f"Tinkerbell could not be asked: {now.workflow.reason}.{_earlier(facts)}"
     if workflow is None:
-        return f"Tinkerbell has no Workflow for {facts.configured.hardware}.{_netboot(facts)}"
-    return f"Tinkerbell says that {workflow.name} {_state(workflow)}.{_netboot(facts)}"
+        return f"Tinkerbell has no Workflow for {facts.configured.hardware}.{_earlier(facts)}{netboot}"
+    return f"Tinkerbell says that {workflow.name} {_state(workflow)}.{netboot}"
+
+
+def _earlier(facts: Facts) -> str:
+    """What a failed run had seen of a Workflow that is not there any more."""
+    after, workflow = facts.aftermath, seen(facts.workflow)
+    if after is None:
+        return ""
+    if after.deleted is not None:
+        return (
+            f" {after.deleted.name} was deleted during the run; it was last seen as one that {_state(after.deleted)}."
+        )
+    return f" When the run failed, {workflow.name} was one that {_state(workflow)}." if workflow else ""
 
 
 def machine_says(facts: Facts) -> str:
@@ -49,16 +64,20 @@ def machine_says(facts: Facts) -> str:
         system = f"the installer ({name})" if machine.in_hook else name
         up = f", up for {machine.uptime:.0f} s" if machine.uptime is not None else ""
         return f"The machine says that it is {system}{up}{_identity(facts)}."
-    how = {
-        "silent": "does not answer",
-        "refused": "is on the network, and no sshd listens",
-        "denied": "answers, and refuses our key",
-        "key-changed": "answers with another host key than known_hosts has",
-    }.get(seen(facts.ssh) or "")
-    if how:
-        return f"The machine {how}."
+    ssh = seen(facts.ssh)
+    if ssh in _SSH:
+        return f"The machine {_SSH[ssh]}."
     reason = facts.machine.reason if isinstance(facts.machine, NotSeen) else "it said nothing"
     return f"The machine was not heard: {reason}."
+
+
+_SSH = {
+    SshAnswer.SILENT: "does not answer",
+    SshAnswer.REFUSED: "is on the network, and no sshd listens",
+    SshAnswer.DENIED: "answers, and refuses our key",
+    SshAnswer.KEY_CHANGED: "answers with another host key than known_hosts has",
+    SshAnswer.SLOW: "answers SSH, and was too slow to say what it is",
+}
 
 
 def _state(workflow: Workflow) -> str:

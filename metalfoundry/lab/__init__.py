@@ -7,6 +7,6 @@
             report = foundry.provision("colo-server-01")
 
 `Lab` is the whole (world.py), scenarios.py names what may go wrong in it, process.py keeps one in the background.
-The lab knows the model's words and nothing else of this package: it can be wrong about us, but cannot agree with us
-by sharing code. It needs the extra `metalfoundry[lab]`.
+The lab imports nothing else of this package: it can be wrong about us, but cannot agree with us by sharing code. It
+needs the extra `metalfoundry[lab]`.
 """

@@ -6,7 +6,7 @@ import re
 
 from metalfoundry.lab.kinds import Kind
 from metalfoundry.lab.refusals import BadRequest, InvalidObject
-from metalfoundry.lab.schema import schema_of
+from metalfoundry.lab.schema import RELEASES, schema_of
 from metalfoundry.lab.store import Conflict, Invalid, Object, StoreError
 
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
@@ -20,8 +20,8 @@ _NUMBERS = ("generation", "deletionGracePeriodSeconds")
 _SYSTEM = ("generation", "creationTimestamp", "uid")
 
 
-def admit(kind: Kind, obj: Object, name: str, current: Object | None = None) -> Object:
-    """`obj` as it may be stored over `current` (None: created).
+def admit(kind: Kind, obj: Object, name: str, current: Object | None = None, *, release: str = RELEASES[0]) -> Object:
+    """`obj` as it may be stored over `current` (None: created), by the fields of that release of Tinkerbell.
 
     Raises BadRequest for another name, Conflict for an old resourceVersion, Invalid for what breaks a rule.
     """
@@ -36,7 +36,7 @@ def admit(kind: Kind, obj: Object, name: str, current: Object | None = None) -> 
         raise InvalidObject(obj["kind"], name, [f'{wrong}: Invalid value: "{obj[wrong]}": must be {must}'])
     if current is not None and meta.get("namespace") not in (None, "", current["metadata"].get("namespace")):
         raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
-    schema = schema_of(kind.group, kind.kind)
+    schema = schema_of(kind.group, kind.kind, release)
     faults = _metadata_faults(kind, meta)
     if schema is not None:
         obj, _ = schema.tidy(obj)

@@ -8,12 +8,11 @@ IMAGE = "ghcr.io/tinkerbell/tinkerbell:v0.21.0"
 _LABELS = {"app": "tinkerbell"}
 
 
-def pod(name: str, node: str = "") -> Object:
-    """The pod whose log is the control plane's; on a `node` it is a real API server's."""
-    placed = {"nodeName": node, "automountServiceAccountToken": False} if node else {}
+def pod(name: str) -> Object:
+    """The pod whose log is the control plane's."""
     return {
         "metadata": {"name": name, "labels": _LABELS},
-        "spec": {"containers": [{"name": "tinkerbell", "image": IMAGE}], **placed},
+        "spec": {"containers": [{"name": "tinkerbell", "image": IMAGE}]},
         "status": {"phase": "Running"},
     }
 

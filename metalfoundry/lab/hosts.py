@@ -165,36 +165,33 @@ class Listener:
                 host.connection.abort()
 
 
-class JumpHost:
-    """The embedded jump host. Tests read `log`, and spoil the way to it with `wire` (see wire.py), `cut_links`.
+class Jump:
+    """A jump host: `port` is where it is reached, through a `wire` (see wire.py) that tests may spoil.
 
-    `refused`: user names whose keys are not taken. `routes`: (address, port) as said by the client to the
-    (address, port) where it is in the lab.
+    `routes`: (address, port) as said by the client to the (address, port) where it is in the lab. `log` is what was
+    run, `accepted` how many connections there were; `refused`: user names whose keys are not taken.
     """
 
     def __init__(self, loop: LoopThread, home: Path, env: Mapping[str, str], client: asyncssh.SSHKey) -> None:
+        self.routes: dict[tuple[str, int], tuple[str, int]] = {}
         self.log: list[str] = []
         self.refused: set[str] = set()
-        self.routes: dict[tuple[str, int], tuple[str, int]] = {}
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
-        self._loop = loop
-        self._place = Place(env, home, self.log.append)
-        self._client = client.public_data
-        self._listener: Listener | None = None
         self.wire = Wire(("127.0.0.1", 0))
+        self._loop, self._home, self._env, self._client = loop, home, env, client
 
     def start(self) -> None:
         """Listen."""
-        self._listener = Listener(self._loop)
-        self._listener.open(self._host, self.host_key)
-        self.wire = Wire(("127.0.0.1", self._listener.port))
+        self.wire = Wire(("127.0.0.1", self._listen()))
         self._loop.call(self.wire.open())
 
     def stop(self) -> None:
-        """End, with every command that still runs."""
+        """End, with every connection."""
         self._loop.call(self.wire.close())
-        if self._listener is not None:
-            self._listener.release()
+
+    def _listen(self) -> int:
+        """Start the server; its port, to which the wire leads."""
+        raise NotImplementedError
 
     @property
     def port(self) -> int:
@@ -204,7 +201,16 @@ class JumpHost:
     @property
     def accepted(self) -> int:
         """How many connections there were."""
-        return self._listener.accepted if self._listener else 0
+        return self.wire.accepted
+
+    @property
+    def delay(self) -> float:
+        """Seconds that the way to it takes, in each direction."""
+        return self.wire.delay
+
+    @delay.setter
+    def delay(self, seconds: float) -> None:
+        self.wire.delay = seconds
 
     def cut_links(self) -> int:
         """Cut every connection; commands live on. Returns how many there were."""
@@ -218,22 +224,31 @@ class JumpHost:
         """The end of the silence."""
         self._loop.call(_soon(self.wire.thaw))
 
-    @property
-    def delay(self) -> float:
-        """Seconds that the way to it takes, in each direction."""
-        return self.wire.delay
 
-    @delay.setter
-    def delay(self, seconds: float) -> None:
-        self.wire.delay = seconds
+class JumpHost(Jump):
+    """The embedded jump host."""
+
+    _listener: Listener | None = None
+
+    def stop(self) -> None:
+        """End, with every command that still runs."""
+        super().stop()
+        if self._listener is not None:
+            self._listener.release()
+
+    def _listen(self) -> int:
+        self._listener = Listener(self._loop)
+        self._listener.open(self._host, self.host_key)
+        return self._listener.port
 
     def _host(self, children: Children) -> SshHost:
-        host = SshHost(lambda user: self._place, self._key, children)
+        place = Place(self._env, self._home, self.log.append)
+        host = SshHost(lambda user: place, self._key, children)
         host.routes = lambda address, port: self.routes.get((address, port), (address, port))
         return host
 
     def _key(self, user: str) -> bytes | None:
-        return None if user in self.refused else self._client
+        return None if user in self.refused else self._client.public_data
 
 
 async def _soon(action: Callable[[], T]) -> T:

@@ -1,8 +1,8 @@
-"""JSON patch and JSON merge patch as kube-apiserver applies them.
+"""JSON patch (without `move` and `copy`) and JSON merge patch as kube-apiserver applies them.
 
-kube-apiserver is looser than RFC 6902: `replace` and `copy` of an absent key succeed, `test` with null passes on an
+kube-apiserver is looser than RFC 6902: `replace` of an absent key succeeds, `test` with null passes on an
 absent key, an index may count from the end, the first part of a path is skipped whatever it is. It is strict where
-a parent is absent, where `remove` or `move` finds nothing, and where an index is out of range.
+a parent is absent, where `remove` finds nothing, and where an index is out of range.
 """
 
 from __future__ import annotations
@@ -140,30 +140,6 @@ def _remove(document: Any, path: str, operation: dict[str, Any]) -> Any:
     return document
 
 
-def _move(document: Any, path: str, operation: dict[str, Any]) -> Any:
-    node, key = _parent(document, _source(operation))
-    value = _get(node, key)
-    _drop(node, key)
-    node, key = _parent(document, path)
-    _put(node, key, value)
-    return document
-
-
-def _copy(document: Any, path: str, operation: dict[str, Any]) -> Any:
-    node, key = _parent(document, _source(operation))
-    value = copy.deepcopy(_get(node, key))
-    node, key = _parent(document, path)
-    _put(node, key, value)
-    return document
-
-
-def _source(operation: dict[str, Any]) -> str:
-    source = operation.get("from")
-    if not isinstance(source, str):
-        raise BarePatch("no from")
-    return source
-
-
 def _test(document: Any, path: str, operation: dict[str, Any]) -> Any:
     if path == "":
         seen = document
@@ -179,7 +155,5 @@ _VERBS: dict[str, Callable[[Any, str, dict[str, Any]], Any]] = {
     "add": _add,
     "replace": _replace,
     "remove": _remove,
-    "move": _move,
-    "copy": _copy,
     "test": _test,
 }

@@ -98,7 +98,7 @@ class Machine:
         self._open_control()
         self._thread.start()
         first = "hook" if self.scenario.in_hook else "old"
-        self.wait(lambda: self.state == first, 10)
+        self.wait(lambda: self.state == first)
 
     def stop(self) -> None:
         """End, whatever it does."""
@@ -135,7 +135,7 @@ class Machine:
         """From now on `reboot` fails on the system of the disk."""
         (self.files() / ".no-reboot").touch()
 
-    def wait(self, condition: Callable[[], bool], seconds: float = 10.0) -> bool:
+    def wait(self, condition: Callable[[], bool], seconds: float = 60.0) -> bool:
         """Block until `condition` holds after some change of state, at most real `seconds`; say whether it does."""
         with self._changed:
             return self._changed.wait_for(condition, seconds)

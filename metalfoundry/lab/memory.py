@@ -86,8 +86,8 @@ class MemoryStore:
         with self._changed:
             return self._all(need(kind))
 
-    def create(self, kind: str, obj: Object, *, whole: bool = True, dry: bool = False) -> Object:
-        """Store a new object and return it; raises AlreadyExists, Invalid. With `dry` only say what would be."""
+    def create(self, kind: str, obj: Object, *, whole: bool = True) -> Object:
+        """Store a new object and return it; raises AlreadyExists, Invalid."""
         known = need(kind)
         with self._changed:
             obj = copy.deepcopy(obj)
@@ -100,7 +100,7 @@ class MemoryStore:
             if known.status and not whole:
                 obj.pop("status", None)
             obj = admit(known, {"apiVersion": known.api_version, "kind": known.kind, **obj}, str(meta.get("name")))
-            return obj if dry else self._keep(known, "ADDED", obj)
+            return self._keep(known, "ADDED", obj)
 
     def replace(self, kind: str, obj: Object, *, whole: bool = True) -> Object:
         """Store a changed object; raises NotFound, Invalid, and Conflict when its resourceVersion is not the newest."""
@@ -110,11 +110,11 @@ class MemoryStore:
         """Apply a JSON patch as kube-apiserver does; raises NotFound, Invalid."""
         return self.change(kind, name, lambda current: _object(apply_patch(current, operations)), whole=whole)
 
-    def merge(self, kind: str, name: str, patch: Object, *, whole: bool = True, dry: bool = False) -> Object:
+    def merge(self, kind: str, name: str, patch: Object, *, whole: bool = True) -> Object:
         """Apply a JSON merge patch; raises NotFound, Invalid, Conflict."""
-        return self.change(kind, name, lambda current: _object(merge_patch(current, patch)), whole=whole, dry=dry)
+        return self.change(kind, name, lambda current: _object(merge_patch(current, patch)), whole=whole)
 
-    def change(self, kind: str, name: str, change: Change, *, whole: bool = True, dry: bool = False) -> Object:
+    def change(self, kind: str, name: str, change: Change, *, whole: bool = True) -> Object:
         """Store what `change` makes of a copy of the object, in one step; raises NotFound, Invalid, Conflict."""
         known = need(kind)
         with self._changed:
@@ -126,7 +126,7 @@ class MemoryStore:
                 return copy.deepcopy(current)
             if _desired(wanted) != _desired(current):
                 wanted["metadata"]["generation"] = current["metadata"].get("generation", 1) + 1
-            return wanted if dry else self._keep(known, "MODIFIED", wanted)
+            return self._keep(known, "MODIFIED", wanted)
 
     def delete(self, kind: str, name: str) -> Object:
         """Remove the object and return its last form; raises NotFound."""

@@ -1,4 +1,4 @@
-"""The lab's time, and the error that the lab raises."""
+"""The lab's time, and the errors that the lab raises."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from datetime import UTC, datetime
 
 class LabError(RuntimeError):
     """The lab cannot be set up or run; the text says what is missing or wrong."""
+
+
+class UnknownForm(Exception):
+    """Something was said that the lab does not know; nobody is to take its gap for the real one's answer."""
 
 
 class Pace:

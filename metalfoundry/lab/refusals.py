@@ -18,7 +18,7 @@ class Forbidden(StoreError):
 
 
 class InvalidObject(Invalid):
-    """An object that breaks its schema; `causes` holds one `field: what` for each fault."""
+    """An object that breaks its schema."""
 
     def __init__(self, kind: str, name: str, causes: list[str]) -> None:
         super().__init__(f'The {kind} "{name}" is invalid: ' + _joined(causes))

@@ -1,8 +1,4 @@
-"""From Template and hardware map to the tasks of a Workflow's status, as tink-controller 0.21 renders them.
-
-Of Go's template language the lab knows what Tinkerbell's Templates use: `.key`, `.Hardware.path`, `index X N`,
-`formatPartition X N`, parentheses. Anything else ends in an error that says so.
-"""
+"""From Template and hardware map to the tasks of a Workflow's status, as tink-controller 0.21 renders them."""
 
 from __future__ import annotations
 
@@ -14,8 +10,9 @@ from typing import Any
 
 import yaml
 
-_FIELD = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
-_TOKEN = re.compile(r'\(|\)|"[^"]*"|[^\s()]+')
+from metalfoundry.lab.gotemplate import Template, Unfilled
+from metalfoundry.lab.pace import UnknownForm
+
 _IMAGE = re.compile(
     r"[a-z0-9]+([._:-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
 )
@@ -55,50 +52,18 @@ def template_values(spec: Mapping[str, Any], hardware: Mapping[str, Any]) -> dic
 
 
 def _fill(workflow: str, data: str, values: Mapping[str, Any]) -> str:
-    def put(match: re.Match[str]) -> str:
-        tokens = _TOKEN.findall(match[1])
-        found, rest = _expression(tokens, values)
-        if rest or found is None:
-            raise KeyError(match[1].lstrip("."))
-        return str(found)
-
-    out, last = [], 0
-    for match in _FIELD.finditer(data):
-        try:
-            filled = put(match)
-        except (KeyError, IndexError, TypeError) as error:
-            where = data[: match.start(1)]
-            spot = f"{where.count(chr(10)) + 1}:{match.start(1) - (where.rfind(chr(10)) + 1)}"
-            key = error.args[0] if isinstance(error, KeyError) else match[1]
-            raise RenderError(
-                f"failed to parse template with ID {workflow}: err: template: workflow-template:{spot}: "
-                f'executing "workflow-template" at <{match[1]}>: map has no entry for key "{key}"'
-            ) from error
-        out += [data[last : match.start()], filled]
-        last = match.end()
-    return "".join([*out, data[last:]])
-
-
-def _expression(tokens: list[str], values: Mapping[str, Any]) -> tuple[Any, list[str]]:
-    """Value of the expression at the head of `tokens`, and what follows it."""
-    if not tokens:
-        return None, []
-    head, rest = tokens[0], tokens[1:]
-    if head in ("index", "formatPartition"):
-        first, rest = _expression(rest, values)
-        second, rest = _expression(rest, values)
-        return (first[second] if head == "index" else _partition(str(first), second)), rest
-    if head == "(":
-        found, rest = _expression(rest, values)
-        if rest[:1] != [")"]:
-            raise KeyError(" ".join(tokens))
-        return found, rest[1:]
-    if head.startswith("."):
-        found = values
-        for key in filter(None, head.split(".")):
-            found = found[key]
-        return found, rest
-    return (int(head) if head.isdigit() else head.strip('"')), rest
+    broken = f"failed to parse template with ID {workflow}: err: template: workflow-template:"
+    try:
+        return Template(data, {"formatPartition": _partition}, strict=True).render(dict(values))
+    except UnknownForm as error:
+        raise RenderError(f"{broken} the lab does not know {error}") from error
+    except Unfilled as error:
+        before = data[: error.at]
+        spot = f"{before.count(chr(10)) + 1}:{error.at - (before.rfind(chr(10)) + 1)}"
+        raise RenderError(
+            f'{broken}{spot}: executing "workflow-template" at <{error.expression}>: '
+            f'map has no entry for key "{error.key}"'
+        ) from error
 
 
 def _partition(device: str, number: int) -> str:

@@ -93,21 +93,14 @@ class Smee:
 
 
 def auto_ipxe(mac: str, facility: str = "") -> str:
-    """The script that boots HookOS, as Smee 0.21 writes it."""
+    """A script that boots HookOS, with the kernel's words that Smee 0.21 gives it."""
     return f"""#!ipxe
-
-echo Loading the Tinkerbell Hook iPXE script...
-
-set arch x86_64
-set download-url http://10.77.0.2:7173
 set kernel-params facility={facility} syslog_host=10.77.0.2 grpc_authority=10.77.0.2:42113 tinkerbell_tls=false \
-tinkerbell_insecure_tls=false worker_id={mac} hw_addr={mac} \
-modules=loop,squashfs,sd-mod,usb-storage intel_iommu=on iommu=pt initrd=initramfs-${{arch}} console=tty0 \
-console=ttyS1,115200 tink_worker_image=ghcr.io/tinkerbell/tink-agent:v0.21.0
-
-kernel ${{download-url}}/vmlinuz-${{arch}} ${{kernel-params}} || goto kernel-error
-initrd ${{download-url}}/initramfs-${{arch}} || goto initrd-error
-boot || goto boot-error
+tinkerbell_insecure_tls=false worker_id={mac} hw_addr={mac} console=tty0 console=ttyS1,115200 \
+tink_worker_image=ghcr.io/tinkerbell/tink-agent:v0.21.0
+kernel http://10.77.0.2:7173/vmlinuz-x86_64 ${{kernel-params}}
+initrd http://10.77.0.2:7173/initramfs-x86_64
+boot
 """
 
 

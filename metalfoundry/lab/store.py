@@ -1,6 +1,6 @@
 """What the lab needs of a cluster: a few verbs of the Kubernetes API on the objects of one namespace.
 
-Two implementations: memory.py (embedded) and http.py (a real kube-apiserver). Objects are plain dicts as
+memory.py is the embedded one; the tests have another for a real kube-apiserver. Objects are plain dicts as
 `kubectl get -o json` shows them; a caller may keep and change what it is given.
 """
 
@@ -15,10 +15,11 @@ Objects = list[Object]
 
 
 class StoreError(Exception):
-    """The store refused. `reason` and `code` are kube-apiserver's words."""
+    """The store refused. `reason` and `code` are kube-apiserver's; `causes` holds one `field: what` for each fault."""
 
     reason = "InternalError"
     code = 500
+    causes: tuple[str, ...] = ()
 
 
 class NotFound(StoreError):

@@ -16,6 +16,7 @@ class Wire:
     def __init__(self, target: tuple[str, int]) -> None:
         self.delay = 0.0
         self.port = 0
+        self.accepted = 0  # lines that came through, over its whole life
         self._target = target
         self._server: asyncio.Server | None = None
         self._pairs: set[tuple[asyncio.StreamWriter, asyncio.StreamWriter]] = set()
@@ -62,6 +63,7 @@ class Wire:
             if isinstance(error, OSError):
                 return
             raise
+        self.accepted += 1
         pair = (writer, far_writer)
         self._pairs.add(pair)
         here = asyncio.create_task(self._pass(reader, far_writer))

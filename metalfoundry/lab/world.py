@@ -17,9 +17,8 @@ import yaml
 from metalfoundry.lab import cluster, rack
 from metalfoundry.lab.controller import Controller
 from metalfoundry.lab.door import Door
-from metalfoundry.lab.hosts import JumpHost
+from metalfoundry.lab.hosts import Jump, JumpHost
 from metalfoundry.lab.journal import Journal
-from metalfoundry.lab.kubelet import Kubelet
 from metalfoundry.lab.loop import LoopThread
 from metalfoundry.lab.machine import Machine, World
 from metalfoundry.lab.memory import MemoryStore
@@ -27,7 +26,6 @@ from metalfoundry.lab.pace import LabError, Pace
 from metalfoundry.lab.processes import Marked
 from metalfoundry.lab.scenarios import Scenario, scenario
 from metalfoundry.lab.smee import Smee
-from metalfoundry.lab.sshd import SshdJump
 from metalfoundry.lab.store import AlreadyExists, Store
 from metalfoundry.lab.tinkserver import TinkServer
 
@@ -39,12 +37,15 @@ SERVERS = ("colo-server-01", "anvil")
 class Lab:
     """A small world in `folder`, from `start` to `stop` (or as a context manager).
 
-    `scenario` is every server's; `each` names another for some. `speed` makes machine time pass faster. With
-    `store` and `kubectl` (and `kubeconfig`) the cluster is a real one; its `namespace` must hold no objects of the
-    same names, and `kubelet` makes `kubectl logs` real there, too. With `real_sshd` the jump host is OpenSSH's.
-    `new_smee_paths` makes Smee answer as from 0.22 on; `patience` is tink-server's (tinkserver.py). Tests find
-    everything in the attributes: `store`, `jump`, `smee`, `journal`, `processes` (of the jump host), `door` (None with
-    a real cluster), `machine(name)`, `inventory` (the file's path).
+    `scenario` is every server's; `each` names another for some. `speed` makes machine time pass faster.
+    `new_smee_paths` makes Smee answer as from 0.22 on; `patience` is tink-server's (tinkserver.py).
+
+    Parts of one's own: with `store` and `kubectl` (a program, on the jump host's PATH) the cluster is another one,
+    whose `namespace` must hold no objects of the same names; `jump` makes another jump host (hosts.Jump);
+    `environment` is added to the jump host's; `log` is given each line of the control plane's log.
+
+    Tests find everything in the attributes: `store`, `jump`, `smee`, `journal`, `processes` (of the jump host),
+    `door` (None with another cluster), `machine(name)`, `inventory` (the file's path).
     """
 
     def __init__(
@@ -56,16 +57,16 @@ class Lab:
         *,
         each: Mapping[str, str | Scenario] | None = None,
         store: Store | None = None,
-        kubectl: str | None = None,
-        kubeconfig: str | None = None,
-        real_sshd: bool = False,
+        kubectl: Path | None = None,
+        jump: type[Jump] = JumpHost,
+        environment: Mapping[str, str] | None = None,
+        log: Callable[[str], None] | None = None,
         namespace: str = NAMESPACE,
         new_smee_paths: bool = False,
         patience: float = 3.0,
-        kubelet: bool = False,
     ) -> None:
         if (store is None) != (kubectl is None):
-            raise LabError("a real cluster needs both `store` and `kubectl`")
+            raise LabError("another cluster needs both `store` and `kubectl`")
         self._stories = {name: _story((each or {}).get(name, scenario)) for name in servers}
         self.folder = folder.resolve()
         self.pace = Pace(speed)
@@ -74,19 +75,19 @@ class Lab:
         embedded = MemoryStore(namespace)
         self.door = Door(embedded) if store is None else None
         self.store: Store = embedded if store is None else store
+        self._log, self._kubectl = log, kubectl
         self.journal = Journal(namespace, self._keep_log)
         self.server = TinkServer(self.store, self.pace, self.journal, patience)
         self.controller = Controller(self.store, self.pace, self.journal)
         self.smee = Smee(self.store, self.journal, new_paths=new_smee_paths)
-        self.kubelet = Kubelet(f"{namespace}-node") if kubelet and store is not None else None
         self.client = asyncssh.generate_private_key("ssh-ed25519")
         self.mark = f"METALFOUNDRY_LAB={uuid.uuid4()}"
         self.processes = Marked(self.mark)
         self.machines: dict[str, Machine] = {}
         self._loop = LoopThread()
-        self._kubectl, self._kubeconfig, self._real_sshd = kubectl, kubeconfig, real_sshd
         self._undo: list[Callable[[], None]] = []
-        self.jump: JumpHost | SshdJump = self._make_jump()
+        home = self.folder / "home"
+        self.jump = jump(self._loop, home, self._environment(home) | dict(environment or {}), self.client)
 
     def start(self) -> Lab:
         """Build it and write the inventory; all is up when this returns. Raises LabError."""
@@ -103,8 +104,6 @@ class Lab:
         if self.door is not None:
             self._up(self.door.start, self.door.stop)
             self.door.install(self.folder / "bin")
-        if self.kubelet is not None:
-            self._up(self.kubelet.start, self.kubelet.stop)
         self._fill_cluster()
         for part in (self.server, self.controller, self.smee, self.jump):
             self._up(part.start, part.stop)
@@ -115,8 +114,7 @@ class Lab:
             self.machines[name] = machine
             self.server.shadow[machine.metal.mac] = story.shadow
             self._up(machine.start, machine.stop)
-            if isinstance(self.jump, JumpHost):
-                self.jump.routes[machine.metal.ip, 22] = ("127.0.0.1", machine.port)
+            self.jump.routes[machine.metal.ip, 22] = ("127.0.0.1", machine.port)
         self._write_files()
         for name, story in self._stories.items():
             if story.begun:
@@ -170,26 +168,23 @@ class Lab:
     def _keep_log(self, line: str) -> None:
         if self.door is not None:
             self.door.store.append_log(POD, line)
-        if self.kubelet is not None:
-            self.kubelet.logs.append(POD, line)
+        if self._log is not None:
+            self._log(line)
 
     def _up(self, start: Callable[[], object], stop: Callable[[], None]) -> None:
         start()
         self._undo.append(stop)
 
-    def _make_jump(self) -> JumpHost | SshdJump:
-        home = self.folder / "home"
-        env = {
-            "PATH": os.pathsep.join((str(self.folder / "bin"), os.environ.get("PATH", os.defpath))),
+    def _environment(self, home: Path) -> dict[str, str]:
+        name, value = self.mark.split("=", 1)
+        path = os.pathsep.join((str(self.folder / "bin"), os.environ.get("PATH", os.defpath)))
+        return {
+            "PATH": path,
             "HOME": str(home),
             "TMPDIR": str(self.folder / "tmp"),
             "USER": getpass.getuser(),
-            **dict([self.mark.split("=", 1)]),
+            name: value,
         }
-        if self._kubeconfig is not None:
-            env["KUBECONFIG"] = self._kubeconfig
-        make = SshdJump if self._real_sshd else JumpHost
-        return make(self._loop, home, env, self.client)
 
     def _fill_folder(self) -> None:
         for name in ("home", "tmp", "machines", "bin"):
@@ -201,7 +196,7 @@ class Lab:
         key.write_bytes(self.client.export_private_key())
         (self.folder / "id_ed25519.pub").write_text(_public(self.client) + "\n")
         if self._kubectl is not None:
-            (self.folder / "bin" / "kubectl").symlink_to(Path(self._kubectl).resolve())
+            (self.folder / "bin" / "kubectl").symlink_to(self._kubectl.resolve())
 
     def _fill_cluster(self) -> None:
         for place, (name, story) in enumerate(self._stories.items()):
@@ -210,11 +205,8 @@ class Lab:
             self._create("templates", rack.template(story))
             if story.finished_before:
                 self._create("workflows", rack.finished_workflow(metal, story))
-        if self.kubelet is not None:
-            self._create("nodes", self.kubelet.node)
-            self._create("serviceaccounts", {"metadata": {"name": "default"}})
-        if self.door is not None or self.kubelet is not None:
-            self._create("pods", cluster.pod(POD, self.kubelet.name if self.kubelet else ""))
+        if self.door is not None:
+            self._create("pods", cluster.pod(POD))
             self._create("deployments", cluster.deployment())
 
     def _create(self, kind: str, obj: dict[str, object]) -> None:

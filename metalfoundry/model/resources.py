@@ -13,6 +13,7 @@ from typing import Any
 from metalfoundry.model import templates
 from metalfoundry.model.actions import Action, actions_of, boot_action, items, mapping, text
 from metalfoundry.model.errors import PreflightError
+from metalfoundry.model.names import is_address
 from metalfoundry.model.objects import Meta, Object
 from metalfoundry.model.workflows import Condition, Current, Workflow
 
@@ -125,10 +126,11 @@ class Template(Object):
 def _interface(index: int, item: Mapping[str, Any]) -> Interface:
     dhcp, netboot = mapping(item.get("dhcp")), item.get("netboot")
     allowed = mapping(netboot)
+    address = text(mapping(dhcp.get("ip")).get("address"))
     return Interface(
         index=index,
         mac=text(dhcp.get("mac")).lower(),
-        address=text(mapping(dhcp.get("ip")).get("address")) or None,
+        address=address if is_address(address) else None,
         hostname=text(dhcp.get("hostname")) or None,
         has_netboot=isinstance(netboot, Mapping),
         allow_pxe=_flag(allowed.get("allowPXE")),

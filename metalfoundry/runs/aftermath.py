@@ -1,18 +1,20 @@
 """Why a run failed: the same diagnosis as `fab troubleshoot` gives, on the world as it was when it failed.
 
-The undo has run before: netboot is closed, the Workflow may be gone, and Smee denies. What it changed is judged by what
-the run itself had seen last, and what was written after the failure is left out.
+The undo has run before: netboot is closed, the Workflow may be gone, and Smee denies. So the cause is judged by what
+the run itself had seen last, without what was written after the failure; what is shown of the cluster is what is there
+now.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from metalfoundry.commands.loglines import LogLine
+from metalfoundry.commands.loglines import ACTION, AGENT, BOOTKIT, CONSOLE, LogLine
 from metalfoundry.commands.netboot import claim_of
-from metalfoundry.diagnosis.facts import Fact, Facts, NotSeen, Seen, seen
+from metalfoundry.diagnosis.facts import Aftermath, Fact, Facts, NotSeen, Seen, seen
+from metalfoundry.diagnosis.findings import Certainty
 from metalfoundry.model.errors import NeverInstalled, VerificationFailed, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.events import Notice, PhaseEnded, Record
 from metalfoundry.model.inventory import Timeouts
@@ -21,8 +23,11 @@ from metalfoundry.runs.job import Job
 from metalfoundry.runs.troubleshoot import Diagnosis, gathered, judged
 
 SECONDS = 10.0
+PAUSES = (0.5, 1.0, 1.5, 2.0)  # a line that names the cause may reach its log seconds after the end
 _SLACK = timedelta(seconds=0.1)  # the way of an answer
+_THEIR_OWN = (ACTION, BOOTKIT, CONSOLE)  # what no undo of ours changes
 _EXPLAINED = (NeverInstalled, VerificationFailed, WorkflowFailed, WorkflowTimedOut)
+_RUN = "this run"
 
 
 @dataclass
@@ -41,48 +46,76 @@ class LastSeen:
             self.at, self.hardware, self.workflow = record.time, self.job.window.hardware, self.job.workflow
 
 
-def diagnosis(last: LastSeen, error: Exception) -> Diagnosis | None:
-    """Why the run ended with `error`, from one exec more on the jump host and on the machine, within SECONDS.
+def diagnosis(last: LastSeen, error: Exception, look: Callable[[], Facts] | None = None) -> Diagnosis | None:
+    """Why the run ended with `error`, from one exec more on the jump host and on the machine, within SECONDS; again
+    after each of PAUSES as long as nothing certain is found. `look` gathers the facts.
 
     None where the error says it all, or where nothing could be read any more: then a Notice says so.
     """
     job, site = last.job, last.job.site
     if not isinstance(error, _EXPLAINED) or last.at is None:
         return None
+    look = look or (lambda: gathered(site, job.server.name, SECONDS))
     begun = site.clock.now().mono
+    found: Diagnosis | None = None
+    deleted = job.gone and isinstance(error, WorkflowFailed)
     try:
-        facts = _as_it_was(gathered(site, job.server.name, SECONDS), last, site.clock.now().wall)
-        return judged(facts, site.clock.now().mono - begun)
+        for pause in (*PAUSES, None):
+            facts = as_it_was(look(), last, site.clock.now().wall, deleted)
+            found = judged(facts, site.clock.now().mono - begun)
+            if pause is None or found.findings[0].certainty is Certainty.CERTAIN:
+                break
+            if site.cancel.is_set() or site.clock.now().mono - begun + pause > sum(PAUSES):
+                break
+            site.clock.wait(pause, site.cancel)
     except KeyboardInterrupt as interrupt:
         error.__cause__ = interrupt  # as for any interrupt: nothing else is to be begun
-        return None
     except Exception as problem:  # noqa: BLE001 - a diagnosis that fails must not hide the error that it is about
-        site.bus.emit(Notice(f"no diagnosis: {problem}", "warning"))
-        return None
+        if found is None:
+            site.bus.emit(Notice(f"no diagnosis: {problem}", "warning"))
+    return found
 
 
-def _as_it_was(facts: Facts, last: LastSeen, now: datetime) -> Facts:
+def as_it_was(facts: Facts, last: LastSeen, now: datetime, deleted: bool = False) -> Facts:
+    """`facts`, gathered at `now`, set back to the failure; what they said of the cluster becomes their aftermath.
+
+    `deleted`: somebody deleted the Workflow before the run failed, and because of that it did.
+    """
     assert last.at is not None
     job, hardware = last.job, last.hardware or seen(facts.hardware)
-    since = now - last.at
-    workflow = last.workflow or seen(facts.workflow)
-    others = [item for item in seen(facts.workflows) or () if workflow is None or item.name != workflow.name]
-    moment = facts.now - since
+    known = last.workflow or seen(facts.workflow)
+    workflow = None if deleted else known
+    every = seen(facts.workflows) or ()
+    others = [item for item in every if known is None or item.name != known.name]
+    kept = next(
+        (item for item in every if known is not None and (item.name, item.uid) == (known.name, known.uid)), None
+    )
+    moment = facts.now - (now - last.at)
     started = job.rebooted_at
-    run = "this run"
     return replace(
         facts,
         now=moment,
         configured=replace(facts.configured, timeouts=_spent(facts.configured.timeouts)),
-        hardware=Seen(hardware, run, moment),
-        claim=Seen(claim_of(hardware) if hardware else None, run, moment),
-        workflow=Seen(workflow, run, moment),
-        workflows=Seen((*([workflow] if workflow else []), *others), run, moment),
-        smee=NotSeen("netboot was closed before Smee could be asked", run),
-        guards=NotSeen("the guard was this run's own", run),
-        before=Seen(job.before, run, moment) if job.before else NotSeen(job.silence or "it was not heard before", run),
-        started=Seen(moment - timedelta(seconds=_mono_age(last, started)), run) if started else facts.started,
-        logs=_until(facts.logs, moment + _SLACK),
+        hardware=Seen(hardware, _RUN, moment),
+        claim=Seen(claim_of(hardware) if hardware else None, _RUN, moment),
+        workflow=Seen(workflow, _RUN, moment),
+        workflows=Seen((*([workflow] if workflow else []), *others), _RUN, moment),
+        smee=NotSeen("netboot was closed before Smee could be asked", _RUN),
+        guards=NotSeen("the guard was this run's own", _RUN),
+        before=Seen(job.before, _RUN, moment)
+        if job.before
+        else NotSeen(job.silence or "it was not heard before", _RUN),
+        started=Seen(moment - timedelta(seconds=_mono_age(last, started)), _RUN) if started else facts.started,
+        logs=_until(facts.logs, moment + _SLACK, (*_THEIR_OWN, AGENT) if kept else _THEIR_OWN),
+        aftermath=Aftermath(
+            at=facts.now,
+            hardware=facts.hardware,
+            workflow=Seen(kept, "kubectl get", facts.now) if isinstance(facts.workflows, Seen) else facts.workflow,
+            claim=facts.claim,
+            guards=facts.guards,
+            smee=facts.smee,
+            deleted=known if deleted else None,
+        ),
     )
 
 
@@ -98,10 +131,13 @@ def _mono_age(last: LastSeen, started: float) -> float:
     return max(0.0, clock.mono - started - (clock.wall - last.at).total_seconds())
 
 
-def _until(logs: Mapping[str, Fact[tuple[LogLine, ...]]], end: datetime) -> dict[str, Fact[tuple[LogLine, ...]]]:
+def _until(
+    logs: Mapping[str, Fact[tuple[LogLine, ...]]], end: datetime, whole: tuple[str, ...]
+) -> dict[str, Fact[tuple[LogLine, ...]]]:
+    """The lines up to `end`, and all of those sources that are to be kept `whole`."""
     kept: dict[str, Fact[tuple[LogLine, ...]]] = {}
     for source, fact in logs.items():
-        if isinstance(fact, Seen):
+        if isinstance(fact, Seen) and source not in whole:
             lines = tuple(line for line in fact.value if line.time is None or line.time <= end)
             kept[source] = replace(fact, value=lines)
         else:

@@ -11,6 +11,7 @@ from metalfoundry.model.errors import ClaimedError, PreflightError, WorkflowFail
 from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice, WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.model.states import ClaimState, WindowState
 from metalfoundry.runs.manual import break_claim, settle
 from metalfoundry.runs.prepare import UNRUN
 from metalfoundry.runs.progress import Progress
@@ -45,7 +46,7 @@ def attach(site: Site, server: Server) -> Followed:
     """
     claim = _claim(site, server)
     here = site.on(site.bus.scoped(run=claim.run, server=server.name))
-    here.bus.emit(ClaimChanged("followed", claim.note.holder))
+    here.bus.emit(ClaimChanged(ClaimState.FOLLOWED, claim.note.holder))
     following = _Following(here, claim, Progress(here.bus, here.clock))
     deadline = Deadline.after(site.clock, LONGEST_SECONDS)
     try:
@@ -94,7 +95,9 @@ class _Following:
         if bool(seen.open_interfaces()) != self.window:
             self.window = not self.window
             self.site.bus.emit(
-                WindowChanged("open", expires=expires) if self.window else WindowChanged("closed", "so it is seen")
+                WindowChanged(WindowState.OPEN, expires=expires)
+                if self.window
+                else WindowChanged(WindowState.CLOSED, "so it is seen")
             )
         elif expires and expires != self.claim.note.expires:
             self.site.bus.emit(LeaseExtended(expires))

@@ -18,12 +18,12 @@ from metalfoundry.commands.smee import read_answers
 from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.model.states import GuardState
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.gathering import ClusterLook, MachineLook
 from metalfoundry.site.site import Site
 
 T = TypeVar("T")
-_GUARDING = ("guarding", "arming")
 _MARGIN = timedelta(seconds=60)
 _FROM_PODS = (ACTION, CONSOLE, SMEE, SERVER, CONTROLLER, WEB)
 
@@ -48,11 +48,11 @@ def facts_of(site: Site, name: str, server: Server, cluster: ClusterLook, machin
     return replace(facts, logs=_logs(facts, others, cluster, machine))
 
 
-def concerned(workflows: Iterable[Workflow], hardware: Hardware | None, server: str) -> list[Workflow]:
-    """All Workflows that the same agent would be served: by its id, or made for the same Hardware."""
+def concerned(workflows: Iterable[Workflow], hardware: Hardware | None, name: str) -> list[Workflow]:
+    """All Workflows that the same agent would be served: by its id, or made for the Hardware of that `name`."""
     known = [hardware.agent_id or "", *(item.mac for item in hardware.interfaces)] if hardware else []
     agents = {agent.lower() for agent in known if agent}
-    return [item for item in workflows if (item.agent_id or "").lower() in agents or item.hardware_ref == server]
+    return [item for item in workflows if (item.agent_id or "").lower() in agents or item.hardware_ref == name]
 
 
 def in_question(workflows: Sequence[Workflow], name: str) -> Workflow | None:
@@ -67,6 +67,7 @@ def _configured(site: Site, server: Server, cluster: ClusterLook, in_hook: bool)
         server=server.name,
         hardware=server.hardware,
         namespace=known.namespace,
+        jump=ssh.words(known.jump),
         kubectl=known.kubectl,
         ssh=_ssh(site, server, cluster, in_hook),
         mac=server.mac,
@@ -127,8 +128,13 @@ def _guards(cluster: ClusterLook) -> Fact[tuple[GuardSeen, ...]]:
         return NotSeen(reason, "guard.sh")
     found = read_guards(outcome.stdout if outcome else "")
     return _seen(
-        tuple(GuardSeen(item.run, item.hardware, item.state in _GUARDING) for item in found), cluster, "guard.sh"
+        tuple(GuardSeen(item.run, item.hardware, _guard_state(item.state)) for item in found), cluster, "guard.sh"
     )
+
+
+def _guard_state(text: str) -> GuardState:
+    """What we do not know counts as dead: nobody should rely on it."""
+    return GuardState(text) if text in set(GuardState) else GuardState.DEAD
 
 
 def _flux(facts: Facts, cluster: ClusterLook) -> Fact[Flux | None]:

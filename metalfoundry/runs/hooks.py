@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from metalfoundry.model.errors import DeadlineExceeded, PreflightError
 from metalfoundry.model.events import HookEnded, HookStarted, Notice, PhaseEnded, Record, WindowChanged
+from metalfoundry.model.states import WindowState
 from metalfoundry.runs.job import Identity
 from metalfoundry.runs.report import Report
 from metalfoundry.site.site import Site
@@ -39,7 +40,7 @@ class Hooks:
         if record.run != self.run:
             return
         match record.event:
-            case WindowChanged(state="open"):
+            case WindowChanged(state=WindowState.OPEN):
                 self._beside("opened", {})
             case PhaseEnded(title="Install", error=""):
                 self._beside("installed", {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import NeverInstalled, TransportError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.events import MachineSeen, Notice
+from metalfoundry.model.states import ClaimPhase
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Job
 from metalfoundry.site.machine import Watcher
@@ -194,7 +195,7 @@ def _ran_meanwhile(job: Job) -> bool:
 
 def _has_rebooted(job: Job) -> bool:
     """Whether a run that is taken up got to its reboot, and the machine is on its way: silent, or never seen since."""
-    return job.resumes is not None and job.resumes.note.phase == "Boot" and job.now is None
+    return job.resumes is not None and job.resumes.note.phase == ClaimPhase.BOOT and job.now is None
 
 
 def _never(job: Job, last: MachineFacts | TransportError | None) -> NeverInstalled:

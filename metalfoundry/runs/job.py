@@ -15,6 +15,7 @@ from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportEr
 from metalfoundry.model.events import WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.model.states import WindowState
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone, Survey
 from metalfoundry.site.machine import Machine
@@ -144,7 +145,7 @@ class Job:
             finally:  # what is open under nobody's claim is to be known when the way back begins
                 opened = self.window.saw(seen)
             if opened and self.closed:
-                self.site.bus.emit(WindowChanged("opened by somebody else", why="it is closed again"))
+                self.site.bus.emit(WindowChanged(WindowState.OPENED_BY_OTHER, why="it is closed again"))
                 self.close("somebody else opened it")
         elif isinstance(seen, Gone) and not self.gone:
             self._deleted()

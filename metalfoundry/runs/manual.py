@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from metalfoundry.commands import guard, netboot
 from metalfoundry.commands.base import Effect
 from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
@@ -9,6 +11,7 @@ from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import ClaimedError, PreflightError
 from metalfoundry.model.events import ClaimChanged
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.states import ClaimState
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.machine import Machine
@@ -64,7 +67,9 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
         raise ClaimedError(
             f"{server.name} is held by {claim.run}" if claim else f"nobody holds {server.name}",
             where=f"Hardware {server.hardware}",
-            next=f"fab netboot.break {server.name} --run {claim.run}" if claim else "nothing is to be done",
+            next=f"fab netboot.break {server.name} --run {shlex.quote(claim.run)}"
+            if claim
+            else "nothing is to be done",
         )
     window = Window(here, server, run)
     window.adopt(seen, claim)
@@ -77,7 +82,7 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
         raise ClaimedError(
             f"the claim on {server.name} could not be broken", where=f"Hardware {server.hardware}", next="look again"
         )
-    here.bus.emit(ClaimChanged("broken", claim.note.holder))
+    here.bus.emit(ClaimChanged(ClaimState.BROKEN, claim.note.holder))
     return settle(site, server, run) or proof
 
 

@@ -12,6 +12,7 @@ from metalfoundry.commands.base import Effect, hide
 from metalfoundry.commands.script import Part
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
+from metalfoundry.model.states import ClaimPhase
 from metalfoundry.runs.engine import Run, execute
 from metalfoundry.runs.job import Identity, Job, Options
 from metalfoundry.runs.preflight import Preflight
@@ -73,7 +74,9 @@ def _steps(job: Job) -> Iterator[Step]:
     if not job.in_hook:
         yield step(
             "Open",
-            kubectl.patch(name, netboot.open_(job.hardware, job.run, job.window.mac, replace(note, phase="Boot"))),
+            kubectl.patch(
+                name, netboot.open_(job.hardware, job.run, job.window.mac, replace(note, phase=ClaimPhase.BOOT))
+            ),
         )
         opened = _opened(job)
         if job.options.reboot:

@@ -17,6 +17,7 @@ from metalfoundry.model.events import (
     Resumed,
     WindowChanged,
 )
+from metalfoundry.model.states import WindowState
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 
@@ -121,7 +122,7 @@ class Recorder:
         elif isinstance(event, Resumed):
             self.resumes = event.earlier
         elif isinstance(event, WindowChanged):
-            self.opened = self.opened or event.state.startswith("open")
+            self.opened = self.opened or event.state != WindowState.CLOSED
 
     def report(self, error: Exception | None, proof: Proof | None, seconds: float) -> Report:
         """The report of a run that has ended with `error`, or well."""

@@ -11,7 +11,7 @@ from typing import Any
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import claim_of, stamp
-from metalfoundry.diagnosis.facts import Facts, Seen, seen
+from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import Finding
 from metalfoundry.diagnosis.judge import exit_code, judge
 from metalfoundry.diagnosis.witnesses import Witnesses, hear
@@ -43,14 +43,16 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """The schema of docs/troubleshoot-json.md, version 1."""
-        workflow = seen(self.facts.workflow)
+        after = self.facts.aftermath
+        workflow = seen(self.facts.workflow) or (after.deleted if after else None)
+        gone = after is not None and absent(after.workflow)
         return {
             "schema": SCHEMA,
             "name": self.name,
             "server": self.server,
             "hardware": self.facts.configured.hardware,
             "workflow": workflow.name if workflow else None,
-            "state": workflow.state if workflow else None,
+            "state": ("DELETED" if gone else workflow.state) if workflow else None,
             "version": str(self.facts.version) if self.facts.version else None,
             "at": stamp(self.facts.now),
             "exit_code": self.exit_code,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -15,6 +16,7 @@ from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
+from metalfoundry.model.states import ClaimState
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Cancel, Deadline, Instant
@@ -79,7 +81,7 @@ class Claim:
                 self.taken = True
                 self.sighted(seen.hardware)
                 self._beat_next(self.lease / 3)
-                state = "taken over" if previous else "taken"
+                state = ClaimState.TAKEN_OVER if previous else ClaimState.TAKEN
                 self._site.bus.emit(ClaimChanged(state, previous.note.holder if previous else self._site.holder))
                 return
             self.note = None
@@ -172,7 +174,7 @@ class Claim:
             if not self.ours(seen.hardware):
                 self.note = None
                 self.sighted(seen.hardware)
-                self._site.bus.emit(ClaimChanged("given back", self._site.holder))
+                self._site.bus.emit(ClaimChanged(ClaimState.GIVEN_BACK, self._site.holder))
                 return seen.hardware
             self.sighted(seen.hardware)
             refused += self._was_refused(seen.applied)
@@ -236,7 +238,7 @@ class Claim:
         seen = netboot.claim_of(hardware)
         if seen is None or seen.run != self.run:
             if self.lost is None:
-                self._site.bus.emit(ClaimChanged("lost", seen.note.holder if seen else "nobody"))
+                self._site.bus.emit(ClaimChanged(ClaimState.LOST, seen.note.holder if seen else "nobody"))
             how = f"lost to {seen.run} of {seen.note.holder}" if seen else netboot.broken(hardware) or "removed"
             self.lost = ClaimedError(
                 f"the claim on {self._server.name} was {how}",
@@ -270,5 +272,5 @@ def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
         f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "
         f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
         where=f"annotation {netboot.RUN}",
-        next=step if own else f"wait, or: fab netboot.break {server} --run {seen.run}",
+        next=step if own else f"wait, or: fab netboot.break {server} --run {shlex.quote(seen.run)}",
     )

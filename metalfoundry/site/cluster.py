@@ -205,20 +205,19 @@ class Cluster:
         return Workflow.of(found[0]) if found else None
 
     def watch(self, workflow: str, hardware: str, deadline: Deadline) -> Iterator[Workflow | Gone | Hardware | None]:
-        """Follow one Workflow and one Hardware from their present state on; None in silence.
+        """Follow one Workflow (none for "") and one Hardware from their present state on; None in silence.
 
         A link that is down only makes it silent; see stream.py.
         """
-        streams = [
-            lambda: stream(self._site, WORKFLOWS, workflow, deadline),
-            lambda: stream(self._site, HARDWARE, hardware, deadline),
-        ]
+        streams = [lambda: stream(self._site, HARDWARE, hardware, deadline)]
+        if workflow:
+            streams.append(lambda: stream(self._site, WORKFLOWS, workflow, deadline))
         for arrived in self._site.merge(streams, TICK_SECONDS):
             if arrived is None or arrived[1] is None:
                 yield None
                 continue
             index, (event, item) = arrived[0], arrived[1]
-            if index == 1:
+            if index == 0:
                 if event != "DELETED":
                     yield Hardware.of(item)
             else:

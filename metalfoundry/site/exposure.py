@@ -6,7 +6,6 @@ Every reading of the Hardware comes by here, so that no two places disagree on i
 from __future__ import annotations
 
 import json
-import shlex
 
 from metalfoundry.commands import netboot, ssh
 from metalfoundry.commands.kubectl import HARDWARE
@@ -14,6 +13,7 @@ from metalfoundry.model.errors import MetalfoundryError, UnsafeError
 from metalfoundry.model.events import WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
+from metalfoundry.model.states import WindowState
 from metalfoundry.site.claim import Claim, elapsed
 from metalfoundry.site.guarding import Guarding
 from metalfoundry.site.proof import Proof
@@ -124,7 +124,7 @@ class Exposure:
         patch = json.dumps(netboot.close_by_hand(self.hardware))
         words = [*self.site.kubectl.words, "patch", HARDWARE, self._server.hardware]
         words += ["-n", self.site.kubectl.namespace, "--type=json", "-p", patch]
-        return shlex.join([*ssh.words(self.site.jump), shlex.join(words)])
+        return ssh.remotely(self.site.jump, words)
 
     def _read(self, hardware: Hardware) -> None:
         """Take in what was read at our request."""
@@ -144,12 +144,12 @@ class Exposure:
     def _show_open(self, why: str, proof: str = "") -> None:
         if not self._shown:
             expires = self.claim.note.expires if self.claim.note else ""
-            self.site.bus.emit(WindowChanged("open", why=why, proof=proof, expires=expires))
+            self.site.bus.emit(WindowChanged(WindowState.OPEN, why=why, proof=proof, expires=expires))
         self._shown = True
 
     def _shut(self, why: str, proof: Proof, words: str) -> None:
         self.proof, self.opened, self._shown = proof, False, False
-        self.site.bus.emit(WindowChanged("closed", why=why, proof=words))
+        self.site.bus.emit(WindowChanged(WindowState.CLOSED, why=why, proof=words))
 
     def _allowed(self) -> bool:
         """Whether the server's own interface may netboot, as last read."""

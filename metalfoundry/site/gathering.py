@@ -29,6 +29,7 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Template, Workflow
+from metalfoundry.model.states import SshAnswer
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
@@ -74,11 +75,11 @@ class ClusterLook:
 class MachineLook:
     """What the machine gave, by part; `seen` None where it did not answer, and `reason` says why.
 
-    `ssh`: ok, denied, key-changed, refused or silent. `ahead` as in ClusterLook.
+    `ssh` None: it was not asked. `ahead` as in ClusterLook.
     """
 
     outcomes: Mapping[str, Outcome] = field(hash=False)
-    ssh: str = ""
+    ssh: SshAnswer | None = None
     reason: str = ""
     seen: Surroundings | None = None
     at: datetime | None = None
@@ -108,20 +109,20 @@ def look_at_machine(site: Site, server: Server, address: str | None, deadline: D
     try:
         host = replace(server.host(site.inventory.site, address), host_key=HostKeyPolicy.LEARN)
     except MetalfoundryError as error:
-        return MachineLook({}, "", error.what)
+        return MachineLook({}, None, error.what)
     try:
         outcomes = _ask(site, host, gather.machine(server.verify.marker or ""), deadline)
     except TransportError as error:
         return MachineLook({}, _how(error), error.what)
     facts = read_facts(outcomes["facts"].stdout) if "facts" in outcomes else None
     if facts is None or not facts.boot_id:
-        return MachineLook(outcomes, "ok", "it answers SSH, and tells no boot id")
+        return MachineLook(outcomes, SshAnswer.OK, "it answers SSH, and tells no boot id")
     key = site.transport.presented(host)
     facts = replace(facts, host_key=key.fingerprint if key else "")
     changed = not facts.in_hook and _changed(host, key)
     at, ahead = _clock(site, outcomes)
     seen = gather.read_surroundings(outcomes, Surroundings(facts))
-    return MachineLook(outcomes, "key-changed" if changed else "ok", "", seen, at, ahead)
+    return MachineLook(outcomes, SshAnswer.KEY_CHANGED if changed else SshAnswer.OK, "", seen, at, ahead)
 
 
 def _ask(site: Site, host: Host, command: Command, deadline: Deadline) -> dict[str, Outcome]:
@@ -135,12 +136,14 @@ def _ask(site: Site, host: Host, command: Command, deadline: Deadline) -> dict[s
     return read_script(result.stdout)
 
 
-def _how(error: TransportError) -> str:
+def _how(error: TransportError) -> SshAnswer:
     if isinstance(error, AuthError):
-        return "denied"
+        return SshAnswer.DENIED
     if isinstance(error, HostKeyError):
-        return "key-changed"
-    return "refused" if isinstance(error, PortClosed) else "silent"
+        return SshAnswer.KEY_CHANGED
+    if isinstance(error, DeadlineExceeded) and error.sent:
+        return SshAnswer.SLOW
+    return SshAnswer.REFUSED if isinstance(error, PortClosed) else SshAnswer.SILENT
 
 
 def _changed(host: Host, key: ServerKey | None) -> bool:

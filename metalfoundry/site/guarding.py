@@ -10,6 +10,7 @@ from metalfoundry.commands.script import Part
 from metalfoundry.model.errors import PreflightError, TransportError
 from metalfoundry.model.events import GuardChanged
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.states import GuardChange
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
 
@@ -46,7 +47,7 @@ class Guarding:
         self.shut = words.get("shut", "")
         if not alive.ok:
             raise self._not_armed(f"{alive.stderr}\n{alive.stdout}".strip(), alive.exit_status)
-        self._site.bus.emit(GuardChanged("armed", f"pid {words.get('pid', '?')} on {self._site.jump.name}"))
+        self._site.bus.emit(GuardChanged(GuardChange.ARMED, f"pid {words.get('pid', '?')} on {self._site.jump.name}"))
 
     def arming(self, workflow: str, boot_action: str | None, lease: float) -> Part:
         """The part that starts it: for a claim on a window that may be open already, so that both are one exec.
@@ -77,7 +78,7 @@ class Guarding:
         """Its end was asked for together with the release of the claim, without which it ends by itself."""
         if self.armed:
             self.armed = False
-            self._site.bus.emit(GuardChanged("disarmed"))
+            self._site.bus.emit(GuardChanged(GuardChange.DISARMED))
 
     def _start(self, part: Part, deadline: Deadline) -> None:
         try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Protocol, TypeVar
 
+from metalfoundry.commands import ssh
 from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.model.events import Bus
 from metalfoundry.model.hosts import Host
@@ -101,6 +102,10 @@ class Site:
     def kubectl(self) -> Kubectl:
         """kubectl as it is spelt here."""
         return Kubectl(self.inventory.site.kubectl, self.inventory.site.namespace)
+
+    def kubectl_hint(self, verb: str, *words: str) -> str:
+        """A kubectl call in the site's namespace, as a person pastes it here: it runs on the jump host."""
+        return ssh.remotely(self.jump, self.kubectl.argv(verb, *words))
 
 
 def _user() -> str:

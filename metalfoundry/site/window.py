@@ -14,6 +14,7 @@ so and names the command that closes it by hand.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,6 +25,7 @@ from metalfoundry.model.errors import ClaimedError, MetalfoundryError, Preflight
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
+from metalfoundry.model.states import ClaimPhase, WindowState
 from metalfoundry.site.claim import AGAIN_SECONDS, LEASE_SECONDS, REFUSALS, WRITE_SECONDS, Claim, elapsed
 from metalfoundry.site.cluster import Cluster, Patched
 from metalfoundry.site.exposure import Exposure
@@ -48,7 +50,7 @@ class Window(Exposure):
         server: Server,
         run: str,
         reason: str = "",
-        phase: str = "Claim",
+        phase: str = ClaimPhase.CLAIM,
         lease: float = LEASE_SECONDS,
     ) -> None:
         """`lease`: seconds for which claim and guard hold without a word from us."""
@@ -85,7 +87,7 @@ class Window(Exposure):
         self._let_open()
         refused = 0
         while refused < REFUSALS:
-            operations = netboot.open_(self._held(), self.claim.run, self.mac, self.claim.entered("Boot"))
+            operations = netboot.open_(self._held(), self.claim.run, self.mac, self.claim.entered(ClaimPhase.BOOT))
             seen = self._patch(operations, deadline, Effect.WRITE)
             self.claim.refuse_lost(seen.hardware)
             if self._allowed():
@@ -112,7 +114,7 @@ class Window(Exposure):
             self._refuse_shut()
         if not self._allowed():
             self._refuse_shut(ask=True)
-            self.site.bus.emit(WindowChanged("closed by somebody else", why="it is opened again"))
+            self.site.bus.emit(WindowChanged(WindowState.CLOSED_BY_OTHER, why="it is opened again"))
             self._shown = False
             self.open()
 
@@ -187,7 +189,7 @@ class Window(Exposure):
             raise MetalfoundryError(
                 f"the claim on {self._server.name} could not be given back; it expires at {self.claim.note.expires}",
                 where=error.where,
-                next=f"fab netboot.break {self._server.name} --run {self.claim.run}",
+                next=f"fab netboot.break {self._server.name} --run {shlex.quote(self.claim.run)}",
                 evidence=error.what,
             ) from error
         if self.claim.lost is None:

@@ -6,18 +6,19 @@ import sys
 
 from metalfoundry.model.errors import Declined
 from metalfoundry.runs.job import Identity
+from metalfoundry.ui.plain import say
 
 
 def confirm(identity: Identity) -> None:
     """Show the facts and have the server's name typed. Raises Declined for another answer, or without a terminal."""
-    print(described(identity), file=sys.stderr)
+    say(described(identity), file=sys.stderr)
     if not sys.stdin.isatty():
         raise Declined(
             f"{identity.server} would be wiped, and nobody is here to confirm it",
             where="stdin is no terminal",
             next=f"fab provision {identity.server} --yes",
         )
-    print(f"This wipes {identity.server}. Type its name to go on: ", end="", file=sys.stderr, flush=True)
+    say(f"This wipes {identity.server}. Type its name to go on: ", end="", file=sys.stderr, flush=True)
     answer = sys.stdin.readline().strip()
     if answer != identity.server:
         raise Declined(f"{identity.server} was not confirmed", next="nothing was changed")

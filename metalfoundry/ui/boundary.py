@@ -13,6 +13,7 @@ from types import FrameType
 from invoke.exceptions import Exit
 
 from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryError, Terminated
+from metalfoundry.ui.plain import say
 
 DEBUG = "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints"
 
@@ -52,18 +53,18 @@ def boundary() -> Iterator[None]:
 
 def tell(error: Exception) -> None:
     """What, where, evidence, what now: on stderr."""
-    print(described(error), file=sys.stderr)
+    say(described(error), file=sys.stderr)
     if os.environ.get("METALFOUNDRY_DEBUG"):
-        traceback.print_exception(error)
+        say("".join(traceback.format_exception(error)), file=sys.stderr, end="")
 
 
 def described(error: Exception) -> str:
     """The message as lines of text."""
     if not isinstance(error, MetalfoundryError):
         return f"error: unexpected: {error!r}\n  now:   {DEBUG}"
-    lines = [f"error: {error.what}"]
+    lines = ["error: " + error.what.replace("\n", "\n       ")]
     if error.where:
-        lines.append(f"  where: {error.where}")
+        lines.append("  where: " + error.where.replace("\n", "\n         "))
     if isinstance(error, InventoryError) and error.faults:
         lines += [f"  fault: {fault}" for fault in error.faults]
     elif error.evidence:

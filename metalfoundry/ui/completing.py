@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from metalfoundry.ui.plain import say
+
 FILES = ":files"  # said instead of words: let the shell complete a path
 NAMES = "names"
 KINDS = {"shell": ("bash", "zsh", "fish")}
@@ -90,4 +92,4 @@ def _inventory(words: Sequence[str]) -> Path:
 
 
 if __name__ == "__main__":
-    print("\n".join(candidates(sys.argv[1], sys.argv[2:])))
+    say("\n".join(candidates(sys.argv[1], sys.argv[2:])))

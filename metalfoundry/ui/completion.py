@@ -14,6 +14,7 @@ from invoke.context import Context
 from metalfoundry.model.errors import UsageError
 from metalfoundry.ui.boundary import boundary
 from metalfoundry.ui.completing import FILES, KINDS, NAMES
+from metalfoundry.ui.plain import say
 
 PROGRAMS = "fab metalfoundry"
 FILE_FLAGS = ("inventory", "workflow", "html", "bundle", "events", "dir")
@@ -75,7 +76,7 @@ def completion(c: Context, shell: str = "") -> None:
     with boundary():
         from metalfoundry.fab import ns
 
-        print(script(shell or Path(os.environ.get("SHELL", "")).name, ns), end="")
+        say(script(shell or Path(os.environ.get("SHELL", "")).name, ns), end="")
 
 
 def script(shell: str, tasks: Collection) -> str:

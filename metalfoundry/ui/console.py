@@ -8,7 +8,6 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import TextIO
 
-from rich.console import Console
 from rich.text import Text
 
 from metalfoundry.model.events import (
@@ -25,6 +24,8 @@ from metalfoundry.model.events import (
     Record,
     WindowChanged,
 )
+from metalfoundry.ui.paper import Paper
+from metalfoundry.ui.plain import inline
 
 STYLES = {"ok": "green", "bad": "bold red", "window": "yellow", "dim": "dim", "warning": "yellow"}
 
@@ -33,7 +34,7 @@ class Lines:
     """A sink: one line for a phase, an action, a change of the window; `time server what`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._console = Console(file=stream or sys.stdout, highlight=False, soft_wrap=True)
+        self._console = Paper(stream or sys.stdout, soft_wrap=True)
 
     def __call__(self, record: Record) -> None:
         """Print what is worth a line."""
@@ -69,7 +70,7 @@ def text_of(record: Record) -> Text | None:
     style, words = line
     text = Text(f"{record.time.astimezone():%H:%M:%S} ", style=STYLES["dim"])
     text.append(f"{record.server:<16} " if record.server else "", style="bold")
-    text.append(words, style=STYLES.get(style, ""))
+    text.append(inline(words), style=STYLES.get(style, ""))
     return text
 
 

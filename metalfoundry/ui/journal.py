@@ -18,6 +18,7 @@ from typing import Any, TextIO
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Record
+from metalfoundry.ui.plain import json_text, say
 
 EVENTS, REPORT, LOGS = "events.jsonl", "report.json", "logs"
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-(?P<server>.+)-[0-9a-f]{8}")
@@ -39,7 +40,7 @@ class EventLines:
 
     def __call__(self, record: Record) -> None:
         """Write one line."""
-        self._stream.write(json.dumps(record.to_json(), ensure_ascii=False) + "\n")
+        self._stream.write(json_text(record.to_json()) + "\n")
         self._stream.flush()
 
 
@@ -67,7 +68,7 @@ class EventFile:
 
     def _give_up(self, error: OSError) -> None:
         if self._lines is not None:
-            print(f"warning: no more events are written to {self._name}: {error.strerror}", file=sys.stderr)
+            say(f"warning: no more events are written to {self._name}: {error.strerror}", file=sys.stderr)
         self._lines = None
 
 
@@ -94,7 +95,7 @@ class Journal:
             return None
         try:
             folder = self._folder(run)
-            text = json.dumps(report, indent=2, ensure_ascii=False)
+            text = json_text(report, indent=2)
             (folder / f"{REPORT}.new").write_text(text + "\n", encoding="utf-8")
             (folder / f"{REPORT}.new").replace(folder / REPORT)
         except OSError as error:
@@ -137,7 +138,7 @@ class Journal:
         if self._given_up:
             return
         self._given_up = True
-        print(f"warning: this run is not recorded under {self._base}: {error.strerror}", file=sys.stderr)
+        say(f"warning: this run is not recorded under {self._base}: {error.strerror}", file=sys.stderr)
 
 
 @dataclass(frozen=True, slots=True)

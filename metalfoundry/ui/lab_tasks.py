@@ -14,17 +14,16 @@ from invoke.context import Context
         "scenario": "how the machines behave (default: installs; `list` names all)",
         "speed": "how many times quicker than life (default: 1)",
         "dir": "where the lab keeps its files (default: .lab)",
-        "real": "with OpenSSH, kube-apiserver and etcd (KUBEBUILDER_ASSETS) instead of the embedded stand-ins",
     },
 )
-def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab", real: bool = False) -> None:
+def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab") -> None:
     """Start the embedded lab in the background.
 
     Example: fab lab.up --scenario reboot-last
     """
     from metalfoundry.ui import laboratory
 
-    laboratory.up(scenario, speed, dir, real)
+    laboratory.up(scenario, speed, dir)
 
 
 @task(name="down", auto_shortflags=False, help={"dir": "where the lab keeps its files (default: .lab)"})

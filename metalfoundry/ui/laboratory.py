@@ -6,26 +6,27 @@ from pathlib import Path
 
 from metalfoundry.model.errors import MetalfoundryError, UsageError
 from metalfoundry.ui.boundary import boundary
+from metalfoundry.ui.plain import say
 
 
-def up(scenario: str, speed: str, folder: str, real: bool) -> None:
+def up(scenario: str, speed: str, folder: str) -> None:
     """Start the lab in the background and say how to use it."""
     with boundary():
         from metalfoundry.lab import process, scenarios
         from metalfoundry.lab.pace import LabError
 
         if scenario == "list":
-            print("\n".join(sorted(scenarios.SCENARIOS)))
+            say("\n".join(sorted(scenarios.SCENARIOS)))
             return
         if scenario not in scenarios.SCENARIOS:
             raise UsageError(
                 f"there is no scenario {scenario}", next=f"one of: {', '.join(sorted(scenarios.SCENARIOS))}"
             )
         try:
-            inventory = process.up(Path(folder), scenario, _speed(speed), real=real)
+            inventory = process.up(Path(folder), scenario, _speed(speed))
         except LabError as error:
             raise MetalfoundryError(str(error), where=folder, next=f"look into {folder}/lab.log") from error
-        print(f"the lab is up ({scenario}); use it with:\n  fab provision colo-server-01 --inventory {inventory}")
+        say(f"the lab is up ({scenario}); use it with:\n  fab provision colo-server-01 --inventory {inventory}")
 
 
 def down(folder: str) -> None:
@@ -34,7 +35,7 @@ def down(folder: str) -> None:
         from metalfoundry.lab import process
 
         process.down(Path(folder))
-        print("the lab is down")
+        say("the lab is down")
 
 
 def _speed(text: str) -> float:

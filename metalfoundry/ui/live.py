@@ -17,6 +17,7 @@ from metalfoundry.transport.clock import Clock, SystemClock
 from metalfoundry.ui.board import Board
 from metalfoundry.ui.console import Lines, text_of
 from metalfoundry.ui.history import History, NoHistory
+from metalfoundry.ui.paper import Paper
 from metalfoundry.ui.screen import Above, Screen
 
 __all__ = ["Lines", "Live", "View", "view_for"]
@@ -50,7 +51,7 @@ class View(Protocol):
 
 def view_for(stream: TextIO, history: History | None = None) -> View:
     """Rows on a terminal that can move its cursor, plain lines elsewhere (pipe, file, TERM=dumb)."""
-    console = Console(file=stream, highlight=False)
+    console = Paper(stream)
     if stream.isatty() and not console.is_dumb_terminal:
         return Live(console, history or NoHistory())
     return Lines(stream)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -18,6 +17,7 @@ from metalfoundry.ui.asking import confirm, described
 from metalfoundry.ui.boundary import tell
 from metalfoundry.ui.journal import Journal, home, kept
 from metalfoundry.ui.live import View
+from metalfoundry.ui.plain import json_text, say
 from metalfoundry.ui.troubleshooting import kept_logs, tell_diagnosis
 
 UNSAFE, PART_FAILED = 40, 50
@@ -49,7 +49,7 @@ def provision(
         if report.interrupted:
             break
     if json:
-        print(jsonlib.dumps(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
+        say(json_text(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
     return _exit_code(reports)
 
 
@@ -63,9 +63,9 @@ def _tell(report: Report, folder: Path | None, json: bool) -> None:
         tell(report.error)
         tell_diagnosis(report.diagnosis)
         if folder is not None:
-            print(f"  kept:  {folder}", file=sys.stderr)
+            say(f"  kept:  {folder}", file=sys.stderr)
     elif not json:
-        print(f"{report.server} is provisioned, netboot is closed; {report.seconds:.1f} s")
+        say(f"{report.server} is provisioned, netboot is closed; {report.seconds:.1f} s")
 
 
 def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bool) -> int:
@@ -73,14 +73,14 @@ def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bo
     plans = [foundry.plan(server.name, options) for server in servers]
     if json:
         shown = [one.to_json() for one in plans]
-        print(jsonlib.dumps(shown[0] if len(shown) == 1 else {"servers": shown}, indent=2))
+        say(json_text(shown[0] if len(shown) == 1 else {"servers": shown}, indent=2))
         return 0
     for one in plans:
-        print(described(one.identity))
-        print(f"  ends with {one.boot_action or 'SUCCESS'}\n")
+        say(described(one.identity))
+        say(f"  ends with {one.boot_action or 'SUCCESS'}\n")
         for step in one.steps:
-            print(f"[{step.phase}] on {step.host} ({step.effect}):\n{step.command}\n")
-    print("Nothing was changed.", file=sys.stderr)
+            say(f"[{step.phase}] on {step.host} ({step.effect}):\n{step.command}\n")
+    say("Nothing was changed.", file=sys.stderr)
     return 0
 
 

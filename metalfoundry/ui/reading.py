@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from contextlib import closing
 
@@ -15,6 +14,8 @@ from metalfoundry.model.durations import seconds
 from metalfoundry.model.errors import UsageError
 from metalfoundry.runs.logs import Ask
 from metalfoundry.site.logs import TELLER
+from metalfoundry.ui.paper import Paper
+from metalfoundry.ui.plain import json_text, say
 from metalfoundry.ui.words import finish
 
 _COLOURS = {"agent": "cyan", "bootkit": "cyan", "action": "green", "smee": "magenta", "server": "blue"}
@@ -25,7 +26,7 @@ def show(foundry: Foundry, name: str, *, source: str, since: str, tail: int, fol
     """Print the lines; with `follow` until an interrupt."""
     default = _HOOK_TAIL if source == "hook" else _DEFAULT_TAIL
     ask = Ask(source, _seconds(since) if since else None, tail or default)
-    out = Console(highlight=False, soft_wrap=True)
+    out = Paper(soft_wrap=True)
     if follow:
         try:
             with closing(foundry.follow_logs(name, ask)) as lines:  # type: ignore[type-var]
@@ -39,18 +40,18 @@ def show(foundry: Foundry, name: str, *, source: str, since: str, tail: int, fol
     for line in log.lines:
         _print(out, line, json)
     for where, how in log.read.items():
-        print(f"{where}: {how}", file=sys.stderr)
+        say(f"{where}: {how}", file=sys.stderr)
     for where, why in log.unseen.items():
-        print(f"{where}: not seen: {why}", file=sys.stderr)
+        say(f"{where}: not seen: {why}", file=sys.stderr)
 
 
 def _print(out: Console, line: LogLine, json: bool) -> None:
     if line.source == TELLER:
-        print(f"-- {line.text}", file=sys.stderr, flush=True)
+        say(f"-- {line.text}", file=sys.stderr, flush=True)
         return
     if json:
         at = line.time.isoformat(timespec="milliseconds") if line.time else None
-        print(jsonlib.dumps({"time": at, "source": line.source, "text": line.text, "raw": line.raw}), flush=True)
+        say(json_text({"time": at, "source": line.source, "text": line.text, "raw": line.raw}), flush=True)
         return
     at = f"{line.time.astimezone():%H:%M:%S.%f}"[:-3] if line.time else " " * 12
     text = Text(f"{at} ", style="dim")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,8 @@ from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.ui.boundary import boundary
+from metalfoundry.ui.paper import Paper
+from metalfoundry.ui.plain import json_text, say
 from metalfoundry.ui.words import print_help, words
 
 if TYPE_CHECKING:
@@ -42,15 +43,13 @@ def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
 
         parts = recorded(home(), run)
         if json:
-            print(jsonlib.dumps(parts[-1].report, indent=2, ensure_ascii=False))
+            say(json_text(parts[-1].report, indent=2))
         elif html:
             _write(html, parts)
         else:
-            from rich.console import Console
-
             from metalfoundry.ui.report_text import show
 
-            show(parts, Console(highlight=False))
+            show(parts, Paper())
 
 
 def _write(path: str, parts: Sequence[Part]) -> None:
@@ -58,10 +57,10 @@ def _write(path: str, parts: Sequence[Part]) -> None:
 
     text = page(parts)
     if path == "-":
-        print(text)
+        say(text)
         return
     try:
         Path(path).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}", next="name another file, or -") from error
-    print(f"wrote {path}", file=sys.stderr)
+    say(f"wrote {path}", file=sys.stderr)

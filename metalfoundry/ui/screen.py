@@ -14,6 +14,8 @@ from typing import TextIO
 from rich.console import Console
 from rich.text import Text
 
+from metalfoundry.ui.paper import shown
+
 # A terminal that knows this mode shows a frame when it is whole; others pass over it.
 BEGIN, END = "\x1b[?2026h", "\x1b[?2026l"
 
@@ -41,7 +43,7 @@ class Screen:
         It is cut to the terminal's height, unless it is the last one and wanted `whole`: then it may scroll.
         """
         with self._lock:
-            self._lines = list(lines)
+            self._lines = [shown(line) for line in lines]
             if not self._hidden:
                 self._show("", whole)
 
@@ -56,7 +58,7 @@ class Screen:
 
     def say_text(self, text: Text, indent: int = 0) -> None:
         """Put rich text above the region, wrapped at its words; what wraps is indented."""
-        first, *rest = text.wrap(self._console, max(20, self.size[0] - indent))
+        first, *rest = shown(text).wrap(self._console, max(20, self.size[0] - indent))
         said = [first, *(Text(" " * indent).append_text(line) for line in rest)]
         for line in said:
             line.rstrip()

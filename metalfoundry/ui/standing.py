@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json as jsonlib
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +18,8 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.runs.status import Row
 from metalfoundry.transport.clock import SystemClock
 from metalfoundry.ui.journal import KeptRun, home, latest
-from metalfoundry.ui.looking import table_of
+from metalfoundry.ui.paper import Paper, table_of
+from metalfoundry.ui.plain import inline, json_text, say
 from metalfoundry.ui.screen import Screen
 
 SPANS = ((86400 * 2, 86400, "d"), (7200, 3600, "h"), (120, 60, "min"), (0, 1, "s"))
@@ -37,14 +37,14 @@ def status(foundry: Foundry, servers: Sequence[Server], *, watch: bool, probe: b
     rows = foundry.status(servers, probe=probe)
     last = latest(home(), {row.server for row in rows})
     if json:
-        print(jsonlib.dumps({"servers": [_json(row, last) for row in rows]}, indent=2))
+        say(json_text({"servers": [_json(row, last) for row in rows]}, indent=2))
     else:
-        Console().print(_table(rows, last, SystemClock().now().wall))
+        Paper().print(_table(rows, last, SystemClock().now().wall))
 
 
 def _watch(foundry: Foundry, servers: Sequence[Server], probe: bool, json: bool) -> None:
     """On a terminal the table, repainted in place; elsewhere one line for each row that is new; JSON lines likewise."""
-    console = Console()
+    console = Paper()
     screen = Screen(console) if console.is_terminal and not json else None
     known: list[Row] = []
     try:
@@ -54,7 +54,7 @@ def _watch(foundry: Foundry, servers: Sequence[Server], probe: bool, json: bool)
             if screen is not None:
                 screen.paint(_lines(_table(rows, last, now), screen.size[0], console))
             for row in [] if screen else [row for row in rows if row not in known]:
-                print(jsonlib.dumps(_json(row, last)) if json else _line(row, now), flush=True)
+                say(json_text(_json(row, last)) if json else _line(row, now), flush=True)
             known = rows
     finally:
         if screen is not None:
@@ -90,14 +90,14 @@ def _table(rows: Sequence[Row], last: Mapping[str, KeptRun], now: datetime) -> T
 
 
 def _lines(table: Table, width: int, console: Console) -> list[Text]:
-    paper = io.StringIO()
-    Console(file=paper, width=width, force_terminal=True, no_color=console.no_color, highlight=False).print(table)
-    return list(Text.from_ansi(paper.getvalue()).split())
+    written = io.StringIO()
+    Paper(written, width=width, force_terminal=True, no_color=console.no_color).print(table)
+    return list(Text.from_ansi(written.getvalue()).split())
 
 
 def _line(row: Row, now: datetime) -> str:
     words = [f"netboot {_netboot(row, now)}", row.workflow, row.state, row.action, row.machine]
-    return f"{now.astimezone():%H:%M:%S} {row.server:<16} {'  '.join(word for word in words if word)}"
+    return inline(f"{now.astimezone():%H:%M:%S} {row.server:<16} {'  '.join(word for word in words if word)}")
 
 
 def _netboot(row: Row, now: datetime) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-
-from rich.console import Console
 
 from metalfoundry.foundry import Foundry
 from metalfoundry.model import durations
@@ -17,7 +14,8 @@ from metalfoundry.runs.attach import Followed
 from metalfoundry.transport.clock import SystemClock
 from metalfoundry.ui import journal
 from metalfoundry.ui.live import View
-from metalfoundry.ui.looking import table_of
+from metalfoundry.ui.paper import Paper, table_of
+from metalfoundry.ui.plain import json_text, say
 
 TAKEN, FAILED, TIMED_OUT = 20, 31, 32
 
@@ -27,7 +25,7 @@ def attach(foundry: Foundry, servers: Sequence[Server], view: View, json: bool) 
     if len(servers) != 1:
         raise UsageError("one server at a time can be followed", next=f"fab attach {servers[0].name}")
     seen = foundry.attach(servers[0].name)
-    view.after(lambda: print(jsonlib.dumps(asdict(seen), indent=2) if json else _ended(seen)))
+    view.after(lambda: say(json_text(asdict(seen), indent=2) if json else _ended(seen)))
     return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0 if seen.ended else TAKEN)
 
 
@@ -44,10 +42,10 @@ def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: 
         if ask and not _agreed(f"This ends the run on {server.name}. Type its name to go on: ", server.name):
             raise Declined(f"{server.name} was not confirmed", next="fab cancel NAME --yes")
         proof = foundry.cancel(server.name, reason)
-        print(f"{server.name}: the run is cancelled, netboot is closed ({proof.hardware})")
+        say(f"{server.name}: the run is cancelled, netboot is closed ({proof.hardware})")
         if reboot:
             foundry.reboot(server.name)
-            print(f"{server.name}: reboots into whatever its disk holds")
+            say(f"{server.name}: reboots into whatever its disk holds")
 
 
 def runs(json: bool) -> None:
@@ -65,16 +63,16 @@ def runs(json: bool) -> None:
         for run in kept
     ]
     if json:
-        print(jsonlib.dumps({"runs": rows}, indent=2))
+        say(json_text({"runs": rows}, indent=2))
         return
     if not rows:
-        print(f"no runs are recorded under {journal.home()}")
+        say(f"no runs are recorded under {journal.home()}")
         return
     table = table_of("run", "server", "verdict", "seconds")
     for row in rows:
         seconds = f"{row['seconds']:.0f}" if row["seconds"] is not None else ""
         table.add_row(str(row["run"]), str(row["server"]), str(row["verdict"]), seconds)
-    Console().print(table)
+    Paper().print(table)
 
 
 def clean(older: str) -> None:
@@ -85,11 +83,11 @@ def clean(older: str) -> None:
     except ValueError:
         raise UsageError(f"{older!r} is no span of time", next="fab runs.clean --older 30d") from None
     gone = journal.clean(journal.home(), seconds, SystemClock().now().wall)
-    print(f"removed {len(gone)} runs")
+    say(f"removed {len(gone)} runs")
 
 
 def _agreed(question: str, name: str) -> bool:
     if not sys.stdin.isatty():
         return False
-    print(question, end="", file=sys.stderr, flush=True)
+    say(question, end="", file=sys.stderr, flush=True)
     return sys.stdin.readline().strip() == name

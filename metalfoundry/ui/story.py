@@ -29,6 +29,7 @@ from metalfoundry.model.events import (
     WindowChanged,
     WorkflowChanged,
 )
+from metalfoundry.model.states import WindowState
 
 RUNNING, DONE, SKIPPED, FAILED, LEFT = "running", "done", "skipped", "failed", "left"
 
@@ -164,7 +165,7 @@ class Story:
 
     def _window(self, record: Record, event: WindowChanged) -> None:
         self.changes.append(record)
-        opens = event.state.startswith("open")
+        opens = event.state != WindowState.CLOSED
         self.netboot = "open" if opens else "closed"
         self.expires = event.expires if opens else ""
         running = self._running(self.windows, "netboot open")

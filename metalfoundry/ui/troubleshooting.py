@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.facts import seen
 from metalfoundry.diagnosis.findings import Finding
+from metalfoundry.diagnosis.unseen import not_seen
 from metalfoundry.foundry import Foundry
 from metalfoundry.runs.bundle import write_bundle
 from metalfoundry.runs.troubleshoot import Diagnosis, worst
+from metalfoundry.ui.paper import Paper
+from metalfoundry.ui.plain import inline, json_text, say
 
 _STYLES = {0: "green", 40: "bold red"}
 _EVIDENCE_LINES = 8
@@ -33,11 +34,11 @@ def troubleshoot(foundry: Foundry, name: str, *, all: bool, bundle: str, json: b
     if json:
         shown = [one.to_json() for one in found]
         single = len(shown) == 1 and name != "all"
-        print(jsonlib.dumps(shown[0] if single else {"servers": shown}, indent=2))
+        say(json_text(shown[0] if single else {"servers": shown}, indent=2))
     else:
         _show(found)
     if bundle:
-        print(
+        say(
             f"wrote {bundle}: facts, logs and findings; secrets are taken out, look into it all the same",
             file=sys.stderr,
         )
@@ -47,7 +48,7 @@ def troubleshoot(foundry: Foundry, name: str, *, all: bool, bundle: str, json: b
 def tell_diagnosis(one: Diagnosis | None) -> None:
     """On stderr, under the error of the run that it explains."""
     if one is not None:
-        Console(file=sys.stderr, highlight=False, soft_wrap=True).print(diagnosis_text(one))
+        Paper(sys.stderr, soft_wrap=True).print(diagnosis_text(one))
 
 
 def kept_logs(one: Diagnosis | None) -> dict[str, str]:
@@ -58,7 +59,7 @@ def kept_logs(one: Diagnosis | None) -> dict[str, str]:
 
 
 def _show(found: Sequence[Diagnosis]) -> None:
-    console = Console(highlight=False, soft_wrap=True)
+    console = Paper(soft_wrap=True)
     if not found:
         console.print("nothing is wrong: every Workflow has finished well, and no window is stray")
     for place, one in enumerate(found):
@@ -75,10 +76,9 @@ def diagnosis_text(one: Diagnosis) -> Text:
     for finding in one.findings:
         text.append("\n")
         text.append_text(finding_text(finding))
-    unseen = one.facts.unseen()
+    unseen = not_seen(one.facts, one.findings)
     if unseen:
-        text.append("\n  not seen: ", style="dim")
-        text.append("; ".join(f"{name} ({why})" for name, why in unseen.items()) + "\n", style="dim")
+        text.append(f"\n  not seen: {unseen}\n", style="dim")
     text.rstrip()
     return text
 
@@ -87,15 +87,19 @@ def finding_text(finding: Finding) -> Text:
     """What, how sure, the proof, the next command."""
     text = Text()
     mark = "✓" if finding.exit_code == 0 else "✗"
-    text.append(f"{mark} {finding.what}", style=_STYLES.get(finding.exit_code, "bold yellow"))
+    text.append(f"{mark} {inline(finding.what)}", style=_STYLES.get(finding.exit_code, "bold yellow"))
     text.append(f"  [{finding.certainty.value}; {finding.id}]\n", style="dim")
     for item in finding.evidence:
         at = f" {item.time.astimezone():%H:%M:%S}" if item.time else ""
         text.append(f"    {item.source}{at}: ", style="dim")
         text.append("\n      ".join(item.line.splitlines()[:_EVIDENCE_LINES]) + "\n")
+    if finding.first:
+        text.append("    first: ", style="dim")
+        text.append(f"{finding.first}\n")
     if finding.remedy:
-        text.append("    now: ", style="dim")
-        text.append("\n         ".join(finding.remedy.splitlines()) + "\n", style="bold")
+        label = "    then: " if finding.first else "    now: "
+        text.append(label, style="dim")
+        text.append(f"\n{' ' * len(label)}".join(finding.remedy.splitlines()) + "\n", style="bold")
     if finding.advice:
         text.append(f"    {finding.advice}\n")
     return text

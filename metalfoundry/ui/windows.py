@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import json as jsonlib
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from rich.console import Console
+from rich.text import Text
 
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import Declined, UsageError
 from metalfoundry.model.inventory import Server
-from metalfoundry.ui.looking import table_of
+from metalfoundry.ui.paper import Paper, table_of
+from metalfoundry.ui.plain import json_text, say
 
 UNSAFE = 40
 
@@ -26,15 +26,15 @@ def open_netboot(foundry: Foundry, servers: Sequence[Server], reason: str, secon
         if ask:
             _typed(server.name)
         run = foundry.open_netboot(server.name, reason, seconds)
-        print(f"{server.name}: netboot is open, run {run}; its next boot installs it again")
-        print(f"close it with: fab netboot.close {server.name}", file=sys.stderr)
+        say(f"{server.name}: netboot is open, run {run}; its next boot installs it again")
+        say(f"close it with: fab netboot.close {server.name}", file=sys.stderr)
 
 
 def close_netboot(foundry: Foundry, servers: Sequence[Server]) -> None:
     """Close windows by hand."""
     for server in servers:
         proof = foundry.close_netboot(server.name)
-        print(f"{server.name}: netboot is closed ({proof.hardware})")
+        say(f"{server.name}: netboot is closed ({proof.hardware})")
 
 
 def audit(foundry: Foundry, close: bool, json: bool) -> int:
@@ -42,20 +42,20 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
     windows = foundry.audit(close)
     trapped = any(window.trap for window in windows)
     if json:
-        print(jsonlib.dumps({"windows": [window.to_json() for window in windows], "trap": trapped}, indent=2))
+        say(json_text({"windows": [window.to_json() for window in windows], "trap": trapped}, indent=2))
         return UNSAFE if trapped else 0
     if not windows:
-        print("no window is open")
+        say("no window is open")
         return 0
     table = table_of("hardware", "kind", "claim", "since", "until", "guard", "run", "reason")
     for window in windows:
         age = f"{window.age / 60:.0f} min" if window.age is not None else ""
-        kind = f"[bold red]{window.kind}[/]" if window.trap else window.kind
+        kind = Text(window.kind, style="bold red" if window.trap else "")
         until, run = window.until, window.run
         table.add_row(window.hardware, kind, window.holder, age, until, window.guard, run, window.reason)
-    Console().print(table)
+    Paper().print(table)
     if trapped:
-        print("the next boot of these wipes them; close them with: fab netboot.audit --close", file=sys.stderr)
+        say("the next boot of these wipes them; close them with: fab netboot.audit --close", file=sys.stderr)
     return UNSAFE if trapped else 0
 
 
@@ -66,27 +66,27 @@ def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: s
             "one server and its run id are wanted", next="fab netboot.break NAME --run ID; see: fab status"
         )
     proof = foundry.break_claim(servers[0].name, run, reason)
-    print(f"{servers[0].name}: the claim of {run} is broken, netboot is closed ({proof.hardware})")
+    say(f"{servers[0].name}: the claim of {run} is broken, netboot is closed ({proof.hardware})")
 
 
 def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
     """List guards, print a log, or remove remains."""
     if log:
-        print(foundry.guard_log(log), end="")
+        say(foundry.guard_log(log), end="")
         return
     if reap:
         reaped = foundry.reap_guards()
-        print(jsonlib.dumps({"reaped": reaped}) if json else f"removed the remains of {len(reaped)} guards")
+        say(json_text({"reaped": reaped}) if json else f"removed the remains of {len(reaped)} guards")
         return
     found = foundry.guards()
     if json:
-        print(jsonlib.dumps({"guards": [asdict(guard) for guard in found]}, indent=2))
+        say(json_text({"guards": [asdict(guard) for guard in found]}, indent=2))
         return
     table = table_of("run", "hardware", "state", "pid", "until", "last word")
     for guard in found:
         until = f"{datetime.fromtimestamp(guard.expires, UTC):%Y-%m-%dT%H:%M:%SZ}" if guard.expires else ""
         table.add_row(guard.run, guard.hardware, guard.state, guard.pid, until, guard.log)
-    Console().print(table if found else "no guards")
+    Paper().print(table if found else "no guards")
 
 
 def sweeper(foundry: Foundry, chosen: Sequence[str], json: bool) -> int:
@@ -95,13 +95,13 @@ def sweeper(foundry: Foundry, chosen: Sequence[str], json: bool) -> int:
         raise UsageError(f"--{' and --'.join(chosen)} do not go together", next="choose one of them")
     match chosen:
         case ["print"]:
-            print(foundry.sweeper_manifests(), end="")
+            say(foundry.sweeper_manifests(), end="")
         case ["install"]:
             foundry.install_sweeper()
-            print("the sweeper is installed")
+            say("the sweeper is installed")
         case ["remove"]:
             foundry.remove_sweeper()
-            print("the sweeper is removed")
+            say("the sweeper is removed")
         case _:
             _sweeper_status(foundry, json)
     return 0
@@ -110,14 +110,14 @@ def sweeper(foundry: Foundry, chosen: Sequence[str], json: bool) -> int:
 def _sweeper_status(foundry: Foundry, json: bool) -> None:
     seen = foundry.sweeper_status()
     if json:
-        print(jsonlib.dumps({"installed": seen is not None} | (asdict(seen) if seen else {}), indent=2))
+        say(json_text({"installed": seen is not None} | (asdict(seen) if seen else {}), indent=2))
     elif seen is None:
-        print("the sweeper is not installed: fab netboot.sweeper --install")
+        say("the sweeper is not installed: fab netboot.sweeper --install")
     else:
         state = "suspended" if seen.suspended else f"runs at {seen.schedule}"
-        print(f"the sweeper {state}, image {seen.image}; last run {seen.last_started or 'never'}")
+        say(f"the sweeper {state}, image {seen.image}; last run {seen.last_started or 'never'}")
         if not seen.current:
-            print("it carries another version of the script: fab netboot.sweeper --install", file=sys.stderr)
+            say("it carries another version of the script: fab netboot.sweeper --install", file=sys.stderr)
 
 
 def _typed(name: str) -> None:
@@ -125,6 +125,6 @@ def _typed(name: str) -> None:
         raise Declined(
             f"the next boot would wipe {name}, and nobody is here to confirm it", next=f"fab netboot.open {name} --yes"
         )
-    print(f"The next boot of {name} will wipe it. Type its name to go on: ", end="", file=sys.stderr, flush=True)
+    say(f"The next boot of {name} will wipe it. Type its name to go on: ", end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != name:
         raise Declined(f"{name} was not confirmed", next="nothing was changed")

@@ -17,6 +17,7 @@ from invoke.tasks import Task
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.ui.boundary import boundary
+from metalfoundry.ui.plain import say
 
 if TYPE_CHECKING:
     from metalfoundry.foundry import Foundry
@@ -81,7 +82,7 @@ def watching(json: bool, events: str) -> View:
     from metalfoundry.transport.clock import SystemClock
 
     stream = sys.stderr if json or events == "-" else sys.stdout
-    print(
+    say(
         f"{SystemClock().now().wall.astimezone():%H:%M:%S} opening the site …",
         file=stream,
         end="\r" if stream.isatty() else "\n",
@@ -129,9 +130,9 @@ def check_names(c: Context, command: str, name: str, task: Any) -> None:
 
 def print_help(command: str, task: Task[Any], takes: str = "NAME[,NAME…]") -> None:
     """Usage, what it does, and its flags; `takes` is what stands after the command."""
-    print(f"Usage: fab {command} {takes} [--options]\n\n{cleandoc(task.__doc__ or '')}\n\nOptions:")
+    say(f"Usage: fab {command} {takes} [--options]\n\n{cleandoc(task.__doc__ or '')}\n\nOptions:")
     for flags, text in ParserContext(command, args=task.get_arguments()).help_tuples():
-        print(f"  {flags:<28} {text or ''}")
+        say(f"  {flags:<28} {text or ''}")
 
 
 def finish(exit_code: int) -> NoReturn:

@@ -21,7 +21,7 @@ def run(command: Command, shell: str = "sh", path: Path | None = None, env: dict
         pytest.skip(f"no {shell} here")
     environment = {"PATH": str(path) if path else os.environ["PATH"], **(env or {})}
     words = [found, "sh", "-s"] if shell == "busybox" else [found, "-s"]
-    done = subprocess.run(words, input=command.stdin, capture_output=True, text=True, env=environment, timeout=30)
+    done = subprocess.run(words, input=command.stdin, capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return done.stdout

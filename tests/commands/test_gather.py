@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,8 +29,8 @@ case "$*" in
 *" logs "*tinkerbell-0*) cat "$LOG"; exit 0 ;;
 *" logs "*) echo 'Error from server (Forbidden): pods "x" is forbidden: User "u" cannot get resource "pods/log"' >&2
   exit 1 ;;
-*"hardware.v1alpha1.tinkerbell.org anvil"*) printf 'flux-system\n%s 10.0.0.9 ' "@MAC@" ;;
-*"workflows.v1alpha1.tinkerbell.org anvil-ubuntu"*) printf anvil ;;
+*"hardware.v1alpha1.tinkerbell.org/anvil"*) printf 'flux-system\n%s 10.0.0.9 ' "@MAC@" ;;
+*"workflows.v1alpha1.tinkerbell.org/anvil-ubuntu"*) printf anvil ;;
 *"hardware.v1alpha1"*) echo '{"kind": "List", "items": []}' ;;
 *"pods.v1. -n tink"*) printf '%s\n' "$ITS_PODS" ;;
 *"pods.v1. --all-namespaces"*) printf '%s\n' "$ALL_PODS" ;;
@@ -102,7 +103,7 @@ def test_only_lines_about_the_machine_travel(jump: Jump) -> None:
     found = jump.read(Wanted(hardware="anvil"))
     assert found["logs"].stdout.splitlines() == mine
     (line,) = [line for line in jump.said if " logs " in line]
-    assert line.endswith(f"logs -n tink tinkerbell-0 --all-containers --prefix --timestamps --tail={gather.TAIL}")
+    assert line.endswith(f"logs -n tink pods/tinkerbell-0 --all-containers --prefix --timestamps --tail={gather.TAIL}")
 
 
 def test_a_workflow_leads_to_its_hardware(jump: Jump) -> None:
@@ -130,7 +131,7 @@ def test_tinkerbell_may_run_in_another_namespace(jump: Jump) -> None:
     }
     (jump.folder / "log").write_text(f"{MAC}\n")
     assert jump.read(Wanted(hardware="anvil"))["logs"].stdout == f"{MAC}\n"
-    assert [line for line in jump.said if "logs -n tinkerbell tinkerbell-0" in line]
+    assert [line for line in jump.said if "logs -n tinkerbell pods/tinkerbell-0" in line]
     jump.env["ALL_PODS"] = ""
     assert gather.why_not(jump.read(Wanted(hardware="anvil"))["logs"]) == "no pod of Tinkerbell is to be seen"
 
@@ -178,7 +179,10 @@ def machine(folder: Path, shell: str = "sh", os_id: str = "hookos", **programs: 
         path.write_text(text)
         path.chmod(0o755)
     env = {"PATH": f"{folder}:/usr/bin:/bin", "SAID": str(folder / "said"), "OUTER": str(folder / "outer"), "OS": os_id}
-    return read_script(run(gather.machine(), shell, env=env))
+    command = gather.machine()
+    # A busybox that is a system of its own takes its own cat before that of PATH; a function comes before both.
+    command = replace(command, stdin=f'cat() {{ "{folder}/cat" "$@"; }}\n{command.stdin}')
+    return read_script(run(command, shell, env=env))
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -220,3 +224,12 @@ def test_any_other_system_is_left_alone(tmp_path: Path) -> None:
     found = machine(tmp_path, os_id="debian", cat=other, nerdctl=NERDCTL)
     assert gather.why_not(found["agent"]) == "this machine is not in the installer"
     assert not (tmp_path / "said").exists()
+
+
+def test_a_hardware_ref_is_never_an_option(jump: Jump) -> None:
+    program = jump.folder / "kubectl"
+    program.write_text(KUBECTL.replace("printf anvil ;;", "printf -- --kubeconfig=/x ;;"))
+    jump.read(Wanted(workflow="anvil-ubuntu"))
+    asked = [word for line in jump.said for word in line.split()]
+    assert "hardware.v1alpha1.tinkerbell.org/--kubeconfig=/x" in asked
+    assert "--kubeconfig=/x" not in asked

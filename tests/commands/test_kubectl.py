@@ -20,11 +20,11 @@ def test_what_is_said() -> None:
     kinds = f"{HARDWARE},templates.v1alpha1.tinkerbell.org,{WORKFLOWS}"
     assert K3S.survey().argv == (*START, "get", kinds, "-o", "json", *END)
     assert K3S.get(said.HARDWARE, "anvil").argv == (
-        *START, "get", HARDWARE, "anvil", "-o", "json", "--ignore-not-found", *END,
+        *START, "get", f"{HARDWARE}/anvil", "-o", "json", "--ignore-not-found", *END,
     )  # fmt: skip
     patch = K3S.patch("anvil", [{"op": "test", "path": "/a", "value": None}])
     assert patch.argv == (
-        *START, "patch", HARDWARE, "anvil", "--type=json", "--patch-file=/dev/stdin",
+        *START, "patch", f"{HARDWARE}/anvil", "--type=json", "--patch-file=/dev/stdin",
         "--field-manager=metalfoundry", "-o", "name", *END,
     )  # fmt: skip
     assert json.loads(patch.stdin) == [{"op": "test", "path": "/a", "value": None}]
@@ -32,7 +32,7 @@ def test_what_is_said() -> None:
     assert applied.argv == (*START, "apply", "-f", "-", "--field-manager=metalfoundry", "-o", "name", *END)
     assert applied.stdin == "kind: Workflow\n"
     assert K3S.delete_workflow("old").argv == (
-        *START, "delete", WORKFLOWS, "old", "--ignore-not-found", "--wait=false", *END,
+        *START, "delete", f"{WORKFLOWS}/old", "--ignore-not-found", "--wait=false", *END,
     )  # fmt: skip
     watch = K3S.watch(said.WORKFLOWS, "new")
     assert watch.effect is Effect.READ

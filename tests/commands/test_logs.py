@@ -21,7 +21,7 @@ def test_the_missions_own_command() -> None:
 def test_a_pod_is_followed_without_a_terminal() -> None:
     command = follow_pod(Kubectl(("sudo", "k3s", "kubectl"), "tink"), "other", "smee-1", 61.7)
     assert command.line == (
-        "sudo k3s kubectl logs smee-1 -f --all-containers --prefix --timestamps --since=61s -n other"
+        "sudo k3s kubectl logs pods/smee-1 -f --all-containers --prefix --timestamps --since=61s -n other"
     )
 
 

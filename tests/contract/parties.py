@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.lab.door import Door
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.memory import MemoryStore
 from metalfoundry.lab.store import Object, Store
 from tests.contract.table import NAMESPACE
+from tests.real.kube import Kube
 
 KINDS = ("hardware", "templates", "workflows", "serviceaccounts", "pods", "deployments")
 _OWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink")
@@ -49,7 +49,7 @@ class Party:
         done = subprocess.run(
             [str(self.program), *argv], input=stdin, capture_output=True, text=True, env=self.environment, timeout=60
         )
-        return Answer(done.returncode, scrubbed(done.stdout), _plain(done.stderr), self.objects())
+        return Answer(done.returncode, scrubbed(done.stdout), _faults_in_order(_plain(done.stderr)), self.objects())
 
     def start(self, argv: Sequence[str]) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -106,6 +106,13 @@ def scrubbed(text: str) -> Any:
         except ValueError:
             pass
     return _plain(text)
+
+
+def _faults_in_order(text: str) -> str:
+    """Several faults of one object, a line each, in one order: the API server tells them in any."""
+    lines = text.split("\n")
+    faults = sorted(line for line in lines if line.startswith("* "))
+    return "\n".join(faults.pop(0) if line.startswith("* ") else line for line in lines)
 
 
 def _plain(text: str) -> str:

@@ -48,7 +48,7 @@ def ops(*operations: tuple[str, str] | tuple[str, str, Any]) -> str:
 
 MANAGER = "--field-manager=metalfoundry"
 APPLY = f"apply -n NS -f - {MANAGER}"
-PATCH = f"patch {HW} one -n NS --type=json --patch-file=/dev/stdin {MANAGER}"
+PATCH = f"patch {HW}/one -n NS --type=json --patch-file=/dev/stdin {MANAGER}"
 MERGE = "patch hw one -n NS --type merge --patch-file=/dev/stdin"
 NOTES = "/metadata/annotations"
 RUN = "/metadata/annotations/metalfoundry.dev~1run"
@@ -80,6 +80,10 @@ def path(words: str, form: str) -> Say:
     return Say((*shlex.split(words.replace("NS", NAMESPACE)), "-o", f"jsonpath={form}"))
 
 
+def template(words: str, form: str) -> Say:
+    return Say((*shlex.split(words.replace("NS", NAMESPACE)), "-o", f"go-template={form}"))
+
+
 SCENES: dict[str, list[Say]] = {
     "read": [
         Say(f"get {HW} -n NS"),
@@ -91,18 +95,21 @@ SCENES: dict[str, list[Say]] = {
         Say(f"get -n NS -o json {HW} one"),
         Say(f"-n NS get {HW} one -o json --ignore-not-found"),
         Say(f"get {HW} nope -o json --ignore-not-found -n NS"),
+        Say(f"get {HW}/one -o json --ignore-not-found -n NS"),
+        Say(f"get {HW}/nope -o json --ignore-not-found -n NS"),
+        Say(f"get {HW}/--kubeconfig=/x -o json --ignore-not-found -n NS"),
+        Say(f"get {HW}/nope -n NS -o json"),
         Say(f"get {HW} nope -n NS -o json"),
         Say(f"get {HW} one nope -n NS -o json"),
         Say(f"get {HW} one two -n NS -o name"),
         Say("get hw/one wf/wf hardware/nope -n NS -o name"),
+        Say(f"get {HW}/one -n NS -o json --ignore-not-found"),
+        Say(f"get {HW}/nope -n NS -o json --ignore-not-found"),
         Say(f"get {HW},{WF} wf -n NS -o name"),
         Say(f"get {HW} -n NS --field-selector metadata.name=two -o name"),
-        Say(f"get {HW} -n NS -l rack=a -o name"),
-        Say(f"get {HW} -n NS -l rack=b -o name"),
         Say("get hardware -n NS"),
         Say("get hw,tpl,wf -n NS"),
         Say("get wf -n NS -o wide"),
-        Say("get workflow wf -n NS --no-headers"),
         Say("get workflows.tinkerbell.org -n NS -oname"),
         Say("get hardware -n elsewhere"),
         Say("get hardware -n elsewhere -o json"),
@@ -112,15 +119,9 @@ SCENES: dict[str, list[Say]] = {
         Say("get pods,deployments,events -n NS -o name"),
         Say(f"get {HW} one -n NS -o yaml", old=False),
         Say("get --raw /readyz"),
-        Say(f"get --raw /apis/tinkerbell.org/v1alpha1/namespaces/{NAMESPACE}/hardware/nope"),
-        Say(f"get --raw /apis/tinkerbell.org/v1alpha1/namespaces/{NAMESPACE}/workflows/wf"),
-        Say(f"get --raw /apis/tinkerbell.org/v1alpha1/namespaces/{NAMESPACE}/hardware"),
-        Say(f"get --raw /api/v1/namespaces/{NAMESPACE}/pods"),
-        Say("get --raw /nowhere"),
         Say("auth can-i patch hardware.tinkerbell.org -n NS"),
         Say("logs nope -n NS"),
-        Say("logs deploy/nope -n NS"),
-        Say("logs -l app=nope -n NS", old=False),
+        Say("logs pods/nope -n NS"),
     ],
     "jsonpath": [
         Say(f"{APPLY} -o name", hardware("one", disks=[{"device": "/dev/sda"}, {"device": "/dev/<b>"}])),
@@ -128,18 +129,32 @@ SCENES: dict[str, list[Say]] = {
         path(f"get {HW} one -n NS", "{.metadata.name}"),
         path(f"get {HW} one -n NS", '{.metadata.name}{"\\n"}{.spec.interfaces[0].dhcp.mac}{"\\t"}|'),
         path(f"get {HW} one -n NS", "{.metadata.annotations.kept}{.metadata.annotations.metalfoundry\\.dev/run}"),
-        path(f"get {HW} one -n NS", "{.metadata.annotations['kept']}"),
         path(f"get {HW} one -n NS", "{.spec.interfaces[0].netboot}{.spec.nope.deeper}"),
         path(f"get {HW} one -n NS", "{.spec.interfaces[0]}"),
         path(f"get {HW} one -n NS", "{.spec.interfaces[0].disableDhcp} {.metadata.generation}"),
         path(f"get {HW} one -n NS", "{.spec.disks[*].device} {.spec.disks[-1:].device}".replace("-1:", "-1")),
-        path(f"get {HW} one -n NS", '{.spec.disks[?(@.device=="/dev/sda")].device}'),
         path(f"get {HW} one -n NS", "{.spec.disks}"),
         path(f"get {HW} -n NS", '{range .items[*]}{.metadata.name} {.spec.interfaces[0].dhcp.mac}{"\\n"}{end}'),
         path(f"get {HW} -n NS", "{.items[*].metadata.name}"),
         path(f"get {HW} nope -n NS --ignore-not-found", "{.metadata.name}"),
         path(f"get {HW} nope -n NS", "{.metadata.name}"),
         path(f"get {HW} one -n NS", "{.metadata.name"),
+    ],
+    "go-template": [
+        Say(f"{APPLY} -o name", hardware("one", disks=[{"device": "/dev/sda"}, {"device": "/dev/<b>"}])),
+        Say(f"{APPLY} -o name", hardware("two")),
+        Say(f"{APPLY} -o name", WORKFLOW),
+        template(f"get {HW}/one {WF}/wf {WF}/nope -n NS --ignore-not-found", "{{range .items}}{{.kind}} {{end}}"),
+        template(f"get {HW},{WF} -n NS", '{{range .items}}{{.kind}}/{{.metadata.name}}{{"\\n"}}{{end}}'),
+        template(f"get {HW} one -n NS", '{{with .metadata.annotations}}{{with index . "kept"}}{{.}}{{end}}{{end}}'),
+        template(f"get {HW} one -n NS", '{{with .metadata.annotations}}{{printf "%q" (index . "kept")}}{{end}}'),
+        template(f"get {HW} one -n NS", '{{if eq .metadata.name "one"}}yes{{else}}no{{end}}{{.metadata.generation}}'),
+        template(
+            f"get {HW} one -n NS", "{{range .spec.disks}}\n  {{- .device -}}  \n{{end}}{{with .nope}}x{{else}}-{{end}}"
+        ),
+        template(f"get {HW} one -n NS", '{{printf "%q" "a\\tü\\u00a0\\u0007\\"b\\\\"}}{{.nope}}'),
+        template(f"get {HW} one -n NS", '{{index (index .spec.disks 1) "device"}}'),
+        template(f"get {HW}/nope -n NS --ignore-not-found", "{{.metadata.name}}"),
     ],
     "window": [
         Say(f"{APPLY} -o name", hardware("one", disks=[{"device": "/dev/sda"}])),
@@ -175,6 +190,14 @@ SCENES: dict[str, list[Say]] = {
         ),
         Say(f"{PATCH} -o name", ops(("remove", "/spec"))),
     ],
+    "one in a word": [
+        Say(f"{APPLY} -o name", hardware("one")),
+        Say(f"patch {HW}/one -n NS --type=json --patch-file=/dev/stdin {MANAGER} -o name", ops(("add", NETBOOT, {}))),
+        Say(f"patch {HW}/nope -n NS --type=json --patch-file=/dev/stdin {MANAGER} -o name", ops(("add", NETBOOT, {}))),
+        Say(f"delete {HW}/one --ignore-not-found --wait=false -n NS"),
+        Say(f"delete {HW}/one --ignore-not-found --wait=false -n NS"),
+        Say(f"delete {HW}/one --wait=false -n NS"),
+    ],
     "merge": [
         Say(f"{APPLY} -o name", hardware("one")),
         Say(("patch", HW, "one", "-n", NAMESPACE, "--type=merge", "-p", '{"spec": {"userData": "x"}}')),
@@ -193,8 +216,6 @@ SCENES: dict[str, list[Say]] = {
         Say(APPLY, WORKFLOW),
         Say(APPLY, WORKFLOW),
         Say(APPLY, WORKFLOW.replace('"a": "b"', '"c": "d"')),
-        Say(f"{APPLY} --dry-run=server", WORKFLOW),
-        Say(f"{APPLY} --dry-run=server -o name", hardware("new")),
         Say(f"{APPLY} -o json", WORKFLOW),
         Say(APPLY, hardware("one")),
         Say(APPLY, hardware("one")),

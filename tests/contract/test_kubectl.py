@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.lab.door import Door
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.memory import MemoryStore
 from tests.contract.parties import Party, real, scrub, standin
 from tests.contract.table import APPLY, HW, NAMESPACE, NETBOOT, PATCH, REVIEW, SCENES, WF, Say, hardware, ops
+from tests.real.kube import Kube
 from tests.realtier import need_kubectl
 
 pytestmark = pytest.mark.real
@@ -68,7 +68,7 @@ def test_scene(scene: str, version: str, cluster: Party, lab: Party) -> None:
 
 WATCHES = {
     "events-json": "--field-selector metadata.name=one -w --output-watch-events -o json",
-    "events-path": "--field-selector metadata.name=one --watch-only --output-watch-events "
+    "events-path": "--field-selector metadata.name=one -w --output-watch-events "
     """-o 'jsonpath={.type} {.object.metadata.name} {.object.spec.interfaces[0].netboot.allowPXE}{"\\n"}'""",
     "name": "-w -o name",
 }
@@ -105,7 +105,7 @@ def _watched(party: Party, argv: list[str]) -> list[object]:
         party.store.patch("hardware", "one", json.loads(ops(("add", f"{NETBOOT}/allowPXE", True))))
         party.store.delete("hardware", "one")
         with seen:
-            assert seen.wait_for(lambda: len(_real(lines)) >= (3 if "--field-selector" in argv else 4), 10), lines
+            assert seen.wait_for(lambda: len(_real(lines)) >= (3 if "--field-selector" in argv else 4), 60), lines
     finally:
         process.terminate()
         process.wait()

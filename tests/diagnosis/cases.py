@@ -24,6 +24,7 @@ from metalfoundry.commands.smee import paths
 from metalfoundry.diagnosis.facts import Configured, Facts, NotSeen, Seen, split
 from metalfoundry.model.inventory import Timeouts, Verify
 from metalfoundry.model.resources import Hardware, Template, Workflow
+from metalfoundry.model.states import BmcState, ClaimPhase, GuardState, SshAnswer
 
 HERE = Path(__file__).parent
 RECORDED = HERE.parents[2] / "shared" / "data" / "recorded"
@@ -79,7 +80,12 @@ def facts(said: Mapping[str, Any]) -> Facts:
         workflow=Seen(workflow),
         workflows=Seen((*((workflow,) if workflow else ()), *listed)),
         claim=Seen(_claim(said.get("claim", {} if said.get("open") else None), now)),
-        guards=Seen(tuple(GuardSeen(*item) for item in said.get("guards", [["run-1", "colo-server-01", True]]))),
+        guards=Seen(
+            tuple(
+                GuardSeen(run, hardware, GuardState(state))
+                for run, hardware, state in said.get("guards", [["run-1", "colo-server-01", "guarding"]])
+            )
+        ),
         events=Seen(
             tuple(Event("Warning", item[0], item[1], "Workflow/w", stamp(now)) for item in said.get("events", []))
         ),
@@ -87,7 +93,7 @@ def facts(said: Mapping[str, Any]) -> Facts:
         bmc=Seen(tuple(_job(item, now) for item in said.get("bmc", []))),
         flux=Seen(Flux("tinkerbell", "flux-system", said["flux"]["suspended"]) if "flux" in said else None),
         smee=Seen(dict.fromkeys(paths(MAC), said["smee"])) if "smee" in said else NotSeen("no site.smee"),
-        ssh=Seen(said.get("ssh", "ok" if "machine" in said else "silent")),
+        ssh=Seen(SshAnswer(said.get("ssh", "ok" if "machine" in said else "silent"))),
         machine=Seen(_machine(said["machine"])) if "machine" in said else NotSeen("SSH is silent"),
         before=Seen(_machine(said["before"]).facts) if "before" in said else NotSeen("no run asks"),
         started=Seen(now - timedelta(seconds=said["started"])) if "started" in said else NotSeen("no run asks"),
@@ -202,12 +208,15 @@ def _claim(given: Mapping[str, Any] | None, now: datetime) -> ClaimSeen | None:
     if given is None:
         return None
     expires = stamp(now + timedelta(seconds=given.get("left", 600)))
-    return ClaimSeen("run-1", WindowNote("kevin@laptop", "provision", stamp(now), expires, given.get("phase", "open")))
+    return ClaimSeen(
+        "run-1",
+        WindowNote("kevin@laptop", "provision", stamp(now), expires, ClaimPhase(given.get("phase", ClaimPhase.BOOT))),
+    )
 
 
 def _job(given: list[Any], now: datetime) -> BmcJob:
     kind, name, state, message = given
-    return BmcJob(kind, name, "bmc-1", stamp(now - timedelta(seconds=90)), state, message)
+    return BmcJob(kind, name, "bmc-1", stamp(now - timedelta(seconds=90)), BmcState(state), message)
 
 
 def _machine(given: Mapping[str, Any] | str) -> Surroundings:

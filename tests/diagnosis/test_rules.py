@@ -9,7 +9,7 @@ import pytest
 
 from metalfoundry.commands.loglines import SOURCES
 from metalfoundry.diagnosis.facts import FIELDS, Facts
-from metalfoundry.diagnosis.findings import Finding, Stage
+from metalfoundry.diagnosis.findings import Certainty, Finding, Stage
 from metalfoundry.diagnosis.judge import exit_code, judge
 from metalfoundry.diagnosis.rules import RULES
 from metalfoundry.diagnosis.witnesses import hear
@@ -18,6 +18,7 @@ from tests.diagnosis.cases import Case, load, without
 CASES = load()
 FIRES = [case for case in CASES if case.fires]
 NEAR = [case for case in CASES if not case.fires]
+REPEATS = {"map-key-missing", "no-bmc", "toggle-stuck", "customboot-empty", "wrong-agent-id", "workflow-replaced"}
 
 
 def ids(findings: tuple[Finding, ...]) -> list[str]:
@@ -35,6 +36,7 @@ def test_its_finding_comes_first_with_its_line_and_its_remedy(case: Case) -> Non
     assert case.said.get("exit", first.exit_code) == exit_code(found)
     assert case.said.get("says", "") in first.what
     assert case.said.get("remedy", "") in first.remedy
+    assert case.said.get("first", "") in first.first
     assert any(case.said.get("line", "") in item.line for item in first.evidence)
 
 
@@ -42,6 +44,23 @@ def test_its_finding_comes_first_with_its_line_and_its_remedy(case: Case) -> Non
 def test_no_other_rule_is_as_sure(case: Case) -> None:
     found = judge(case.facts)
     assert [item.id for item in found if item.certainty is found[0].certainty] == [case.rule]
+
+
+@pytest.mark.parametrize("case", FIRES, ids=lambda case: case.id)
+def test_a_command_that_would_repeat_the_failure_comes_after_what_must_be_changed(case: Case) -> None:
+    first = judge(case.facts)[0]
+    for words in ("first ", "First "):
+        assert not first.advice.startswith(words), first.advice
+    if "fab provision" in first.remedy and case.rule in REPEATS:
+        assert first.first, first.what
+
+
+@pytest.mark.parametrize("case", FIRES, ids=lambda case: case.id)
+def test_beside_a_certain_failure_no_finding_says_that_nothing_is_wrong(case: Case) -> None:
+    for everything in (False, True):
+        found = judge(case.facts, all=everything)
+        if found[0].certainty is Certainty.CERTAIN and found[0].exit_code:
+            assert not [item.what for item in found if "nothing wrong" in item.what]
 
 
 @pytest.mark.parametrize("case", NEAR, ids=lambda case: case.id)
@@ -94,18 +113,19 @@ def test_with_nothing_seen_at_all_the_answer_says_so() -> None:
     case = FIRES[0].facts
     found = judge(Facts(name=case.name, now=case.now, configured=case.configured))
     assert ids(found) == ["unknown"]
-    assert "workflow (not looked at)" in found[0].what
+    assert "Not seen: the Workflow, the Hardware, " in found[0].what
+    assert "Smee's log" in found[0].what and "(not looked at)" in found[0].what
     assert exit_code(found) == 31
 
 
 def test_the_schema_of_a_finding() -> None:
     found = judge(FIRES[0].facts)[0].to_json()
     assert list(found) == [
-        *("id", "certainty", "stage", "what", "evidence", "remedy", "advice", "exit_code", "numbers", "link"),
+        *("id", "certainty", "stage", "what", "evidence", "first", "remedy", "advice", "exit_code", "numbers", "link"),
     ]
     assert list(found["evidence"][0]) == ["source", "time", "line", "raw"]
 
 
 def test_fields_lists_every_fact() -> None:
-    others = {"name", "now", "configured", "logs"}
+    others = {"name", "now", "configured", "logs", "aftermath"}
     assert {item.name for item in fields(Facts)} == set(FIELDS) | others

@@ -6,8 +6,9 @@ import os
 import re
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 
@@ -27,6 +28,15 @@ class Fault(Enum):
     CUT = "cut"  # it takes effect, and the link is down from then on
     INTERRUPT = "interrupt"  # it takes effect, and Ctrl-C comes before the reply
     KILL = "kill"  # it takes effect, and the client is killed by SIGKILL
+    DOWN = "down"  # it takes effect, and the jump host goes down with all that runs on it
+    API = "api"  # from it on the API server is away for the client, for AWAY_SECONDS of the client's clock
+    CLAIM = "claim"  # it takes effect, and somebody removes the claim
+
+
+AWAY_SECONDS = 30.0
+NO_API = """\
+kubectl() { echo 'The connection to the server 127.0.0.1:6443 was refused - did you specify the right host?' >&2; false; }
+"""
 
 
 class Hasty:
@@ -56,14 +66,25 @@ class Spoiled:
     first of a name: FACTS, asked beside the numbered ones; LOOK and VERIFY, at a machine that is awaited;
     WATCH_WORKFLOW and WATCH_HARDWARE, from their first event on.
 
-    `said` has the labels of the numbered commands, `struck` says whether the fault has come.
+    `said` has the labels of the numbered commands, with the phase before them, `struck` says whether the fault has
+    come. `meddle` does what DOWN and CLAIM do beside the client; `phase` tells where the run is.
     """
 
     FACTS, LOOK, VERIFY, WATCH_WORKFLOW, WATCH_HARDWARE = "facts", "look", "verify", "watch-workflow", "watch-hardware"
     WAITING = (LOOK, VERIFY, WATCH_WORKFLOW, WATCH_HARDWARE)
 
-    def __init__(self, inner: Transport, clock: Hasty, fault: Fault | None, at: int | str) -> None:
+    def __init__(
+        self,
+        inner: Transport,
+        clock: Hasty,
+        fault: Fault | None,
+        at: int | str,
+        meddle: Callable[[], None] = lambda: None,
+        phase: Callable[[], str] = lambda: "",
+    ) -> None:
         self._inner, self._clock = inner, clock
+        self._meddle, self._phase = meddle, phase
+        self._away_until = 0.0
         self._fault, self._at = fault, at
         self._own = threading.get_ident()
         self._down = False
@@ -79,28 +100,43 @@ class Spoiled:
         if self._down:
             raise self._unreachable(deadline)
         if threading.get_ident() == self._own:
-            self.said.append(label(command))
+            self.said.append(f"{self._phase()}: {label(command)}".removeprefix(": "))
             here: int | str = len(self.said)
         else:
             here = self._beside(host)
         if not self._strikes(here):
-            return self._inner.run(host, command, deadline)
+            return self._inner.run(host, self._as_sent(host, command), deadline)
+        if self._fault is Fault.API:
+            self._away_until = self._clock.now().mono + AWAY_SECONDS
+            return self._inner.run(host, self._as_sent(host, command), deadline)
         if self._fault is Fault.BEFORE:
             raise LinkLost("the link is cut, says the test", where=host.name, sent=False)
         if self._fault is Fault.HANG:
             self._clock.advance(deadline.remaining())
             raise DeadlineExceeded("no answer, says the test", where=host.name, sent=True)
+        if self._fault is Fault.CLAIM:
+            result = self._inner.run(host, command, deadline)
+            self._meddle()
+            return result
         with suppress(TransportError):  # as of a machine that is down
             self._inner.run(host, command, deadline)
         raise self._after(host)
+
+    def _as_sent(self, host: Host, command: Command) -> Command:
+        """While the API server is away, with a kubectl that says so; it is away for the jump host alone."""
+        if host.via or self._clock.now().mono >= self._away_until:
+            return command
+        return replace(command, stdin=NO_API + command.stdin) if command.stdin else Command(("false",))
 
     def _after(self, host: Host) -> LinkLost:
         if self._fault is Fault.INTERRUPT:
             raise KeyboardInterrupt
         if self._fault is Fault.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self._fault is Fault.CUT:
+        if self._fault in (Fault.CUT, Fault.DOWN):
             self._cut()
+        if self._fault is Fault.DOWN:
+            self._meddle()
         return LinkLost("the reply is lost, says the test", where=host.name, sent=True)
 
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
@@ -109,7 +145,7 @@ class Spoiled:
         strikes = self._strikes(self.WATCH_WORKFLOW if "workflows." in command.line else self.WATCH_HARDWARE)
         if strikes and self._fault is Fault.BEFORE:
             raise LinkLost("the link is cut, says the test", where=host.name, sent=False)
-        for line in self._inner.follow(host, command, deadline, tick / 2):
+        for line in self._inner.follow(host, self._as_sent(host, command), deadline, tick / 2):
             if line is None:
                 self._clock.advance(2 * tick)  # nothing happens: let the hours pass
             if self._down:

@@ -1,4 +1,4 @@
-"""A client that SIGKILL ends after its n-th remote command: `python -m tests.faults.victim INVENTORY N`."""
+"""A client that SIGKILL ends after a remote command: `python -m tests.faults.victim INVENTORY NAME STORY AT RESUME`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import sys
 from pathlib import Path
 
 from tests.faults.spoil import Fault
-from tests.faults.table import Case, provision
+from tests.faults.table import Case, Story, play
 
 if __name__ == "__main__":
-    row = provision(Path(sys.argv[1]), Case(int(at) if (at := sys.argv[2]).isdigit() else at, Fault.KILL))
+    inventory, name, story, at, resume = sys.argv[1:]
+    case = Case(Story(story), int(at) if at.isdigit() else at, Fault.KILL)
+    row = play(Path(inventory), case, name, resume=bool(resume))
     sys.exit(f"ended with {row.code} before it was killed: {row.said}")

@@ -18,7 +18,7 @@ SCRIPT = (ROOM / "guard.sh").read_text()
 RUN = "20260102T030405Z-anvil-7f3a9c"
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 15.0) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, f"never: {what}"

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.lab.kube import Kube
 from tests.guard.harness import ROOM, Client, client, until
+from tests.real.kube import Kube
 from tests.realtier import need_kubectl
 
 pytestmark = pytest.mark.real

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import asyncssh
 
 from metalfoundry.lab.world import Lab
+from tests.waiting import until
+
+__all__ = ["Answer", "on_jump", "on_machine", "options", "until"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ async def _run(
 
 
 async def _on(connection: asyncssh.SSHClientConnection, line: str, stdin: str) -> Answer:
-    done = await asyncio.wait_for(connection.run(line, input=stdin), 10)
+    done = await asyncio.wait_for(connection.run(line, input=stdin), 60)
     return Answer(-1 if done.exit_status is None else done.exit_status, str(done.stdout), str(done.stderr))
 
 
@@ -59,11 +60,3 @@ def options(lab: Lab, user: str, check_key: bool = True) -> asyncssh.SSHClientCo
         config=None,
         agent_path=None,
     )
-
-
-def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    """Wait until `condition` holds; fail after `seconds`."""
-    ends = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < ends, "it did not happen"
-        time.sleep(0.005)

@@ -208,11 +208,11 @@ def test_the_api_server_is_away(lab: Lab) -> None:
 
 
 def test_the_jump_host_refuses_the_key(lab: Lab) -> None:
-    lab.jump.refused.add(getpass.getuser())  # type: ignore[union-attr]
+    lab.jump.refused.add(getpass.getuser())
     try:
         error = refused(lab)
     finally:
-        lab.jump.refused.clear()  # type: ignore[union-attr]
+        lab.jump.refused.clear()
     assert isinstance(error, errors.AuthError)
     assert "id_ed25519" in described(error)
 

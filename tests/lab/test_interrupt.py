@@ -15,6 +15,7 @@ import pytest
 
 from metalfoundry.lab.world import Lab
 from tests.lab.bench import NAME, PROGRAM, hardware, is_open, kept, start, workflow
+from tests.waiting import PATIENCE
 
 
 class Watched:
@@ -37,13 +38,13 @@ class Watched:
 
     def until(self, words: str) -> None:
         with self._came:
-            assert self._came.wait_for(lambda: any(words in line for line in self.lines), 30), self.lines
+            assert self._came.wait_for(lambda: any(words in line for line in self.lines), PATIENCE), self.lines
 
     def ended(self, within: float) -> tuple[int, str]:
         begun = time.monotonic()
-        status = self.process.wait(30)
+        status = self.process.wait(PATIENCE)
         assert time.monotonic() - begun < within
-        self._reader.join(5)
+        self._reader.join(PATIENCE)
         return status, "".join(self.lines)
 
 
@@ -65,7 +66,7 @@ def test_the_first_takes_everything_back_and_says_so(lab: Lab, number: int, code
     run.until("Boot")
     run.until("netboot is open")
     os.kill(run.process.pid, number)
-    status, said = run.ended(within=15)
+    status, said = run.ended(within=40)
     assert status == code, said
     assert "netboot is closed, the guard disarmed, the claim given back" in said
     assert not is_open(lab)
@@ -81,7 +82,7 @@ def test_before_anything_was_written_it_just_ends(lab: Lab) -> None:
     run = Watched(lab)
     run.until("Preflight")
     run.process.send_signal(signal.SIGINT)
-    status, said = run.ended(within=10)
+    status, said = run.ended(within=30)
     assert (status, "nothing was changed" in said) == (130, True), said
     assert hardware(lab) == before
 
@@ -98,7 +99,7 @@ def test_the_second_leaves_at_once_with_the_command_that_closes(lab: Lab, more: 
         with suppress(ProcessLookupError):
             run.process.send_signal(signal.SIGINT)
         time.sleep(0.01)
-    status, said = run.ended(within=3)
+    status, said = run.ended(within=20)
     assert status == 40, said
     assert f"netboot of {NAME} is not confirmed closed: left at a second interrupt" in said
     assert "a guard on the jump host still holds it" in said
@@ -120,5 +121,5 @@ def test_a_signal_that_was_ignored_stays_ignored(lab: Lab) -> None:
     time.sleep(0.3)
     assert run.poll() is None
     run.send_signal(signal.SIGTERM)
-    assert run.wait(20) == 143
+    assert run.wait(PATIENCE) == 143
     run.stdout.close()

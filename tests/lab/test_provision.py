@@ -44,6 +44,9 @@ BAD: dict[str, tuple[type[Exception], int, str, str]] = {
     "wrong-host-key": (HostKeyError, 10, "Preflight", "the host key has changed"),
 }
 SCENARIOS = [name for name in ALL if name not in BEGUN]  # the others have begun already: test_troubleshoot.py
+SHORT = {name: {"netboot": "3s"} for name in ("dead", "wrong-agent-id", "agent-silent")}
+SHORT |= {"mute-ssh": {"boot": "3s"}} | {name: {"verify": "2s"} for name in ("cloud-init-fails", "no-marker")}
+"""Who ends by a timeout is given a short one; everybody else has all the time that a busy computer may need."""
 KEPT = {name for name, (_, code, _, _) in BAD.items() if code in (31, 32, 33)}
 
 
@@ -57,10 +60,9 @@ class Rack:
 
 
 def provision(lab: Lab, name: str) -> Ran:
-    """With an inventory of its own: whoever ends by a timeout is given a short one."""
+    """With an inventory of its own."""
     known = yaml.safe_load(lab.inventory.read_text())
-    if name in BAD:
-        known["timeouts"].update({"netboot": "3s", "boot": "3s", "verify": "2s"})
+    known["timeouts"].update(SHORT.get(name, {}))
     mine = lab.folder / f"inventory-{name}.yaml"
     mine.write_text(yaml.safe_dump(known))
     ran = Ran()

@@ -58,7 +58,7 @@ def killed_in(lab: Lab, phase: str) -> subprocess.Popen[str]:
         if f"  {phase} …" in line:
             process.kill()
             break
-    process.communicate(timeout=30)
+    process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, phase
     return process
 
@@ -199,7 +199,7 @@ class Watched:
 
     def __enter__(self) -> Watched:
         self.thread.start()
-        assert self.there.wait(30)
+        assert self.there.wait(60)
         return self
 
     def __exit__(self, *_: object) -> None:

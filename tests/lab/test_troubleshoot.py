@@ -21,7 +21,7 @@ from metalfoundry.model.events import CommandStarted
 from metalfoundry.runs.troubleshoot import Diagnosis
 from tests.lab.bench import NAME, Ran, call, is_open, tune, workflow
 
-PATIENCE = 40.0
+PATIENCE = 90.0
 AGENT_LOG = "nerdctl -n services.linuxkit exec hook-docker docker logs tink-worker --tail=50"
 
 
@@ -203,10 +203,10 @@ def test_it_costs_one_command_and_one_handshake_a_host(tmp_path: Path) -> None:
         machine = lab.machine(NAME)
         assert machine.wait(lambda: machine.state == "hook")
         ran = Ran()
-        before = (lab.jump.accepted, machine.accepted)  # type: ignore[union-attr]
+        before = (lab.jump.accepted, machine.accepted)
         with Foundry.load(lab.inventory, sinks=[ran]) as foundry:
             assert isinstance(foundry.troubleshoot(NAME).facts.machine, Seen)
-        after = (lab.jump.accepted, machine.accepted)  # type: ignore[union-attr]
+        after = (lab.jump.accepted, machine.accepted)
         assert len(ran.each(CommandStarted)) == 2
         assert {event.effect for event in ran.each(CommandStarted)} == {"read"}  # type: ignore[attr-defined]
         assert (after[0] - before[0], after[1] - before[1]) == (1, 1)
@@ -230,4 +230,4 @@ def test_a_dead_machine_costs_its_deadline_and_no_more(tmp_path: Path) -> None:
             seen = foundry.troubleshoot(NAME)
             took = time.monotonic() - begun
         assert seen.facts.ssh == Seen("silent", "ssh")
-        assert 2.5 < took < 6.0
+        assert 2.5 < took < 15.0  # the limit of one look, and not that of the whole

@@ -18,7 +18,7 @@ from metalfoundry.foundry import Foundry
 from metalfoundry.lab.memory import MemoryStore
 from metalfoundry.lab.store import NotFound, Object
 from metalfoundry.lab.world import Lab
-from metalfoundry.model.events import Notice, PhaseStarted, Record, WindowChanged
+from metalfoundry.model.events import Notice, PhaseStarted, Record, Sink, WindowChanged
 from metalfoundry.model.inventory import load
 from metalfoundry.runs.provision import new_job
 from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow
@@ -26,7 +26,7 @@ from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, pro
 AFTER_THE_CLAIM = ["Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 
 
-def at(phase: str, deed: Callable[[], object]) -> Callable[[Record], None]:
+def at(phase: str, deed: Callable[[], object]) -> Sink:
     """A sink that does something once, when the phase begins."""
     done: list[object] = []
 

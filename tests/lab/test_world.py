@@ -13,7 +13,8 @@ import yaml
 
 from metalfoundry.lab.hosts import MAX_SESSIONS, JumpHost
 from metalfoundry.lab.pace import LabError
-from metalfoundry.lab.process import down, stories, up
+from metalfoundry.lab.process import down, up
+from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.lab.world import Lab
 from metalfoundry.model.inventory import load
 from tests.lab.client import on_jump, on_machine, options, until
@@ -56,7 +57,7 @@ def test_the_control_planes_log_is_kubectl_logs(lab: Lab) -> None:
     lab.machine(NAME).reboot()
     machine = lab.machine(NAME)
     assert machine.wait(lambda: len(machine.boots) == 2)
-    seen = on_jump(lab, "kubectl -n tink-system logs deployment/tinkerbell")
+    seen = on_jump(lab, "kubectl -n tink-system logs tinkerbell-0")
     assert "does not allow it to pxe" in seen.out, seen.err
 
 
@@ -149,7 +150,7 @@ def test_a_strange_key_is_refused_and_the_hardwares_address_leads_to_the_machine
 
 def test_a_real_cluster_needs_both_its_parts(tmp_path: Path) -> None:
     with pytest.raises(LabError, match="both"):
-        Lab(tmp_path, kubectl="/usr/bin/kubectl")
+        Lab(tmp_path, kubectl=Path("/usr/bin/kubectl"))
     with pytest.raises(LabError, match="installs, reboot-last"):
         Lab(tmp_path, "no-such-story")
 
@@ -167,5 +168,5 @@ def test_up_and_down_in_the_background(tmp_path: Path) -> None:
 
 
 def test_every_scenario_has_a_story() -> None:
-    assert {"installs", "never-netboots", "dead", "slow"} <= set(stories())
-    assert all(stories().values())
+    assert {"installs", "never-netboots", "dead", "slow"} <= set(SCENARIOS)
+    assert all(scenario.story for scenario in SCENARIOS.values())

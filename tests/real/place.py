@@ -12,11 +12,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.scenarios import Scenario
 from metalfoundry.lab.store import Store, StoreError
 from metalfoundry.lab.world import Lab
+from tests.real.kube import Kube
+from tests.real.sshd import SshdJump
 from tests.realtier import need_kubectl
+from tests.waiting import until
+
+__all__ = ["Seen", "forward", "is_open", "real_lab", "until", "watched"]
 
 DATE = """\
 #!/bin/sh
@@ -25,15 +29,23 @@ echo $(($({date} +%s) + $(cat {folder}/forward)))
 """
 
 
+def real_parts(kube: Kube, folder: Path, namespace: str, version: str = "1.33") -> dict[str, Any]:
+    """What makes a Lab of the real cluster, OpenSSH's sshd and kubectl of that version."""
+    config = kube.kubeconfig(folder / "kubeconfig", namespace=namespace)
+    return {
+        "store": kube.store(namespace),
+        "namespace": namespace,
+        "kubectl": need_kubectl(version),
+        "environment": {"KUBECONFIG": str(config)},
+        "jump": SshdJump,
+    }
+
+
 @contextmanager
 def real_lab(kube: Kube, folder: Path, story: str | Scenario, speed: float, servers: Sequence[str]) -> Iterator[Lab]:
     """Such a lab, in a namespace of its own."""
     namespace = f"real-{os.urandom(4).hex()}"
-    config = kube.kubeconfig(folder / "kubeconfig", namespace=namespace)
-    with Lab(
-        folder / "lab", story, speed, servers, store=kube.store(namespace), namespace=namespace,
-        kubectl=str(need_kubectl("1.33")), kubeconfig=str(config), real_sshd=True,
-    ) as lab:  # fmt: skip
+    with Lab(folder / "lab", story, speed, servers, **real_parts(kube, folder, namespace)) as lab:
         forward(lab, 0)
         date = lab.folder / "bin" / "date"
         date.write_text(DATE.format(date=shutil.which("date"), folder=lab.folder))
@@ -44,14 +56,6 @@ def real_lab(kube: Kube, folder: Path, story: str | Scenario, speed: float, serv
 def forward(lab: Lab, seconds: int) -> None:
     """Put the jump host's clock forward."""
     (lab.folder / "forward").write_text(f"{seconds}\n")
-
-
-def until(holds: Callable[[], bool], seconds: float, what: str = "") -> None:
-    """Wait for something that nobody announces; a failure after `seconds`."""
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, what
-        time.sleep(0.05)
 
 
 @dataclass

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.kube import Kube
 from tests.lab.bench import start
+from tests.real.kube import Kube
 from tests.real.place import real_lab, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
@@ -25,10 +25,10 @@ def test_the_watches_of_a_client_that_is_killed_end_and_the_guards_stay(kube: Ku
             return [one.command for one in found if ("go-template=" in one.command) is of_guard]
 
         try:
-            until(lambda: len([one for one in watches(False) if one.startswith("kubectl")]) == 2, 30, "it watches")
+            until(lambda: len([one for one in watches(False) if one.startswith("kubectl")]) == 2, what="it watches")
             assert len(watches(True)) == 2
         finally:
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
-        until(lambda: watches(False) == [], 10, "no watch of the client is left")
+            process.wait(60)
+        until(lambda: watches(False) == [], what="no watch of the client is left")
         assert len(watches(True)) == 2

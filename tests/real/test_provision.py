@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.kube import Kube
-from metalfoundry.lab.schema import CRDS
 from metalfoundry.lab.store import NotFound, Object, Store
 from metalfoundry.lab.world import Lab
 from metalfoundry.model.events import CommandEnded, CommandStarted
 from tests.lab.bench import Ran, clean, hardware, workflow
 from tests.lab.test_provision import BAD, GOOD, KEPT, provision
-from tests.realtier import REPOSITORY, kube, need_kubectl, required
+from tests.real.kube import Kube
+from tests.real.place import real_parts
+from tests.realtier import kube, need_crds
 
 __all__ = ["kube"]
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -29,7 +29,6 @@ MAIN = (
     "old-system-returns",
     "wrong-host-key",
 )
-NEWER = REPOSITORY.parent / "shared" / "data" / "crds" / "v0.25"
 SPEED = 20.0
 QUIET = (CommandStarted, CommandEnded)
 
@@ -43,14 +42,11 @@ def emptied(store: Store) -> Store:
     return store
 
 
-def ran(kube: Kube, folder: Path, names: tuple[str, ...], program: Path) -> dict[str, tuple[Ran, bool, Object | None]]:
+def ran(kube: Kube, folder: Path, names: tuple[str, ...], version: str) -> dict[str, tuple[Ran, bool, Object | None]]:
     """Each scenario on a server of its own: what came of it, whether it is clean, the Workflow that is left."""
-    config = kube.kubeconfig(folder / "kubeconfig", namespace="tink-system")
-    store = emptied(kube.store())
-    with Lab(
-        folder / "lab", speed=SPEED, servers=names, each={name: name for name in names}, store=store,
-        kubectl=str(program), kubeconfig=str(config), real_sshd=True,
-    ) as lab:  # fmt: skip
+    emptied(kube.store())
+    parts = real_parts(kube, folder, "tink-system", version)
+    with Lab(folder / "lab", speed=SPEED, servers=names, each={name: name for name in names}, **parts) as lab:
         before = {name: hardware(lab, name) for name in names}
         with ThreadPoolExecutor(3) as pool:
             done = dict(zip(names, pool.map(lambda name: provision(lab, name), names), strict=True))
@@ -75,7 +71,7 @@ def judge(name: str, seen: tuple[Ran, bool, Object | None]) -> None:
 
 @pytest.fixture(scope="module")
 def everything(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Ran, bool, Object | None]]:
-    return ran(kube, tmp_path_factory.mktemp("real"), (*GOOD, *BAD), need_kubectl("1.33"))
+    return ran(kube, tmp_path_factory.mktemp("real"), (*GOOD, *BAD), "1.33")
 
 
 @pytest.mark.parametrize("name", [*GOOD, *BAD])
@@ -88,12 +84,10 @@ def test_every_scenario_ends_as_in_the_embedded_lab(
 @pytest.fixture(scope="module")
 def newer(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, tuple[Ran, bool, Object | None]]]:
     """The same with the CRDs of Tinkerbell 0.25."""
-    if not NEWER.is_dir():
-        (pytest.fail if required() else pytest.skip)("the CRDs of Tinkerbell 0.25 are not beside the repository")
-    kube.apply_crds(NEWER)
-    yield ran(kube, tmp_path_factory.mktemp("newer"), MAIN, need_kubectl("1.33"))
+    kube.apply_crds(need_crds("v0.25"))
+    yield ran(kube, tmp_path_factory.mktemp("newer"), MAIN, "1.33")
     emptied(kube.store())
-    kube.apply_crds(CRDS)
+    kube.apply_crds(need_crds("v0.21"))
 
 
 @pytest.mark.parametrize("name", MAIN)
@@ -103,5 +97,5 @@ def test_the_newer_crds(newer: dict[str, tuple[Ran, bool, Object | None]], name:
 
 def test_debians_old_kubectl(kube: Kube, tmp_path: Path) -> None:
     names = ("installs", "action-fails")
-    for name, seen in ran(kube, tmp_path, names, need_kubectl("1.20")).items():
+    for name, seen in ran(kube, tmp_path, names, "1.20").items():
         judge(name, seen)

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.lab.kube import Kube
 from metalfoundry.lab.world import Lab
 from tests.lab.bench import NAME, PROGRAM, start
+from tests.real.kube import Kube
 from tests.real.place import is_open, real_lab, until
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
@@ -55,16 +55,16 @@ def story(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stor
             if "  Install …" in line:
                 first.send_signal(signal.SIGKILL)
                 break
-        first.communicate(timeout=30)
+        first.communicate(timeout=60)
         held = lab.store.get("hardware", NAME)["metadata"]["annotations"][RUN]
         other, events = Person(lab, lab.folder / "other"), lab.folder / "followed.jsonl"
         following = other.start("attach", NAME, "--events", str(events))
-        until(lambda: events.exists() and "ActionStarted" in events.read_text(), 30, "the follower sees an action")
+        until(lambda: events.exists() and "ActionStarted" in events.read_text(), what="the follower sees an action")
         second = start(lab, "provision", NAME, "--resume", "--yes", "--json")
         out, err = second.communicate(timeout=120)
         assert second.returncode == 0, err
-        said, _ = following.communicate(timeout=30)
-        kept = start(lab, "runs", "--json").communicate(timeout=30)[0]
+        said, _ = following.communicate(timeout=60)
+        kept = start(lab, "runs", "--json").communicate(timeout=60)[0]
         yield Story(lab, held, (following.returncode, said), json.loads(out), json.loads(kept))
 
 

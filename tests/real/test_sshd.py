@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,6 +20,8 @@ from metalfoundry.transport.clock import Deadline, SystemClock
 from metalfoundry.transport.known_hosts import record
 from metalfoundry.transport.ssh import SshTransport
 from metalfoundry.transport.ssh_config import UserFiles
+from tests.transport.servers import is_running
+from tests.waiting import until
 
 SSHD = shutil.which("sshd", path=f"{os.defpath}:/usr/sbin:/usr/local/sbin")
 pytestmark = [
@@ -41,7 +42,7 @@ class Sshd:
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 def keygen(path: Path, *options: str) -> Path:
@@ -67,12 +68,13 @@ def start(folder: Path, key: Path, *options: str, port: int = 0) -> Sshd:
     Path("/run/sshd").mkdir(exist_ok=True)
     process = subprocess.Popen([str(SSHD), "-D", "-f", folder / "config", "-E", folder / "log"])
     server = Sshd(folder, port, process)
-    for _ in range(250):
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return server
-        time.sleep(0.02)
-    raise AssertionError((folder / "log").read_text())
+    until(lambda: _listens(port), what=f"sshd does not listen: {folder / 'log'}")
+    return server
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.fixture
@@ -105,14 +107,8 @@ def host(server: Sshd, tmp_path: Path, policy: HostKeyPolicy = HostKeyPolicy.ACC
 
 
 def ended(pid: int) -> bool:
-    for _ in range(250):
-        try:
-            if "State:\tZ" in Path(f"/proc/{pid}/status").read_text():
-                return True
-        except (FileNotFoundError, ProcessLookupError):
-            return True
-        time.sleep(0.02)
-    return False
+    until(lambda: not is_running(pid), what=f"process {pid} goes on")
+    return True
 
 
 def test_streams_status_and_big_stdin(sshd: Sshd, transport: SshTransport, tmp_path: Path) -> None:
@@ -203,8 +199,7 @@ def test_a_refused_key_is_named(sshd: Sshd, transport: SshTransport, tmp_path: P
 def test_an_encrypted_key_is_used_through_the_agent(sshd: Sshd, tmp_path: Path, user_key: Path) -> None:
     path = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
-    while not path.exists():
-        time.sleep(0.01)
+    until(path.exists)
     subprocess.run(["ssh-add", "-q", user_key], env={**os.environ, "SSH_AUTH_SOCK": str(path)}, check=True)
     subprocess.run(["ssh-keygen", "-q", "-p", "-f", user_key, "-P", "", "-N", "secret"], check=True,
                    stdout=subprocess.DEVNULL)  # fmt: skip
@@ -219,4 +214,4 @@ def test_an_encrypted_key_is_used_through_the_agent(sshd: Sshd, tmp_path: Path, 
             assert caught.value.next == f"ssh-add {user_key}"
         transport.close()
     agent.terminate()
-    agent.wait(10)
+    agent.wait(60)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import asyncssh
 
 from metalfoundry.model.hosts import Host, HostKeyPolicy
-from metalfoundry.transport.clock import Deadline, SystemClock
+from metalfoundry.transport.clock import Deadline, Instant, SystemClock
 from metalfoundry.transport.ssh_config import UserFiles
 
 T = TypeVar("T")
@@ -210,6 +210,22 @@ def public(key: asyncssh.SSHKey) -> str:
 def soon(seconds: float = 20.0) -> Deadline:
     """A deadline that only a fault reaches."""
     return Deadline.after(SystemClock(), seconds)
+
+
+class Jumps(SystemClock):
+    """The computer's clock, which jumps by an hour once `happened`, so that a deadline ends at an event."""
+
+    def __init__(self, happened: Callable[[], object]) -> None:
+        self._happened = happened
+
+    def now(self) -> Instant:
+        now = super().now()
+        return Instant(now.mono + 3600, now.wall) if self._happened() else now
+
+
+def ends_when(happened: Callable[[], object]) -> Deadline:
+    """A deadline that is over once `happened`, and not before."""
+    return Deadline(Jumps(happened), SystemClock().now().mono + 1800)
 
 
 def is_running(pid: int) -> bool:

@@ -42,7 +42,7 @@ def wrapped(shell: tuple[str, ...], command: Command, path: str = os.defpath) ->
 
 
 def ends(pid: int) -> bool:
-    for _ in range(250):
+    for _ in range(3000):
         if not is_running(pid):
             return True
         time.sleep(0.02)
@@ -51,12 +51,12 @@ def ends(pid: int) -> bool:
 
 def test_it_ends_with_the_status_of_the_command_while_stdin_is_open(shell: tuple[str, ...]) -> None:
     with wrapped(shell, Command(("sh", "-c", "exit 7"))) as process:
-        assert process.wait(10) == 7
+        assert process.wait(60) == 7
 
 
 def test_the_commands_own_stdin_reaches_it(shell: tuple[str, ...]) -> None:
     with wrapped(shell, Command(("cat",), stdin="one\n\\two %s\n\n")) as process:
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
         assert process.stdout and process.stdout.read() == "one\n\\two %s\n\n"
 
 
@@ -67,7 +67,7 @@ def test_the_end_of_stdin_ends_it_with_its_children(shell: tuple[str, ...], stdi
         assert process.stdin and process.stdout
         pids = [int(process.stdout.readline()) for _ in range(2)]
         process.stdin.close()
-        assert process.wait(10) == 128 + 15
+        assert process.wait(60) == 128 + 15
         assert all(ends(pid) for pid in pids)
 
 
@@ -78,5 +78,5 @@ def test_without_setsid_the_command_itself_is_ended(shell: tuple[str, ...], tmp_
         assert process.stdin and process.stdout
         pid = int(process.stdout.readline())
         process.stdin.close()
-        assert process.wait(10) == 128 + 15
+        assert process.wait(60) == 128 + 15
         assert ends(pid)

@@ -11,6 +11,7 @@ import pytest
 from metalfoundry.model.errors import DeadlineExceeded
 from metalfoundry.transport.clock import Cancel, Deadline, SystemClock
 from metalfoundry.transport.local import Shell
+from tests.transport.servers import ends_when
 
 
 def soon(seconds: float = 20.0) -> Deadline:
@@ -49,7 +50,8 @@ def test_only_the_end_of_much_is_kept(tmp_path: Path) -> None:
 
 def test_a_deadline_ends_it_with_its_children(tmp_path: Path) -> None:
     with pytest.raises(DeadlineExceeded, match="in time") as caught:
-        Shell().run("echo $$; sleep 60 & echo $!; wait", {}, tmp_path, soon(0.3), Cancel())
+        line = "echo $$; sleep 60 & echo $!; touch said; wait"
+        Shell().run(line, {}, tmp_path, ends_when((tmp_path / "said").exists), Cancel())
     pids = [int(word) for word in caught.value.evidence.split()]
     assert len(pids) == 2
     assert gone(pids[0])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from invoke.exceptions import Exit
@@ -37,7 +38,21 @@ def test_a_traceback_is_shown_to_whoever_asks() -> None:
     assert "Traceback" in done.stderr
 
 
-def test_a_reader_who_has_seen_enough_gets_no_error() -> None:
-    line = f"{sys.executable} -m metalfoundry provision --help | true"
-    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False)
-    assert done.stderr == ""
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("words", "codes"),
+    [*((words, (0, 141)) for words in ("provision --help", "--list", "--help", "--version")), ("status", (2,))],
+)
+def test_a_reader_who_has_seen_enough_gets_no_error(
+    words: str, codes: tuple[int, ...], unbuffered: str, tmp_path: Path
+) -> None:
+    """The other end of its stdout is closed before it begins. What fits into Python's buffer is written at the end."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    env = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    line = [sys.executable, "-m", "metalfoundry", *words.split()]
+    done = subprocess.run(line, cwd=tmp_path, env=env, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    complaints = ("Traceback", "BrokenPipeError", "Exception ignored")
+    assert not [line for line in done.stderr.splitlines() if any(word in line for word in complaints)]
+    assert done.returncode in codes

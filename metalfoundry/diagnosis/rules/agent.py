@@ -46,7 +46,7 @@ def wrong_agent_id(facts: Facts) -> Iterator[Sign]:
         f"the agent asks for work as {asks}, and {workflow.name} waits for {wanted}",
         (*shown, Evidence(f"Workflow {workflow.name}", f"status.agentID: {wanted}")),
         remedies.start_anew(facts),
-        f"first give hardwareMap (as a rule device_1) the id {asks}; or let the Hardware's agentID be {wanted} (v0.23)",
+        first=f"give hardwareMap (as a rule device_1) the id {asks}; or let the Hardware's agentID be {wanted} (v0.23)",
     )
 
 
@@ -61,7 +61,7 @@ def _nobodys_id(facts: Facts, workflow: Workflow, wanted: str) -> Iterator[Sign]
         f"{workflow.name} waits for the agent {wanted}, and an agent of {hardware.name} asks as {own}",
         (Evidence(f"Workflow {workflow.name}", f"status.agentID: {wanted}"),),
         remedies.start_anew(facts),
-        f"first give hardwareMap (as a rule device_1) the id {own}",
+        first=f"give hardwareMap (as a rule device_1) the id {own}",
     )
 
 
@@ -181,7 +181,7 @@ def agent_waits(facts: Facts) -> Iterator[Sign]:
     workflow = waiting(facts)
     complaint = complaint_of(facts)
     heard = agent_spoke(facts) or (facts.in_hook and facts.log(AGENT))
-    if workflow is None or not heard or (facts.age or 0) > 90:
+    if workflow is None or not heard or facts.in_hook is False or (facts.age or 0) > 90:
         return
     if complaint is not None and not (complaint.has(*_NOTHING) and not _recent(facts, complaint)):
         return

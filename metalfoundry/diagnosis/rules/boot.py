@@ -20,6 +20,7 @@ from metalfoundry.diagnosis.situation import (
     smee_says,
     status,
 )
+from metalfoundry.model.states import ClaimPhase, SshAnswer
 
 _NOT_BOOTED = ("never-netbooted", "not-rebooted", "still-booting")
 PATIENCE = 120.0
@@ -41,7 +42,8 @@ def flux_closes_netboot(facts: Facts) -> Iterator[Sign]:
         return
     opened = condition(workflow, "", type="AllowNetbootTrue")
     claim = seen(facts.claim)
-    was_open = opened is not None or (claim is not None and claim.live(facts.now) and claim.note.phase == "open")
+    ours = claim is not None and claim.live(facts.now) and claim.note.phase in (ClaimPhase.BOOT, ClaimPhase.BY_HAND)
+    was_open = opened is not None or ours
     if facts.open_interfaces or not was_open or (flux and flux.suspended):
         return
     interface = facts.interface
@@ -52,7 +54,7 @@ def flux_closes_netboot(facts: Facts) -> Iterator[Sign]:
         f"netboot of {hardware.name} had been opened, and Flux put the object back as Git has it",
         tuple(shown + ([opened] if opened else [])),
         remedies.provision(facts),
-        "metalfoundry pauses Flux for this one object while it runs (site.flux: auto)",
+        first="set site.flux: auto in the inventory: a run pauses Flux for this one object then" if ours else "",
     )
 
 
@@ -164,7 +166,8 @@ def not_rebooted(facts: Facts) -> Iterator[Sign]:
         f"{workflow.name} has waited for {waited:.0f} s, and the machine has been up in "
         f"{machine.os_name or 'its system'} for {machine.uptime:.0f} s: it was not rebooted",
         (Evidence("machine", f"uptime {machine.uptime:.0f} s, boot id {machine.boot_id}"),),
-        remedies.provision(facts) if facts.open_interfaces == () else remedies.ssh(facts, "reboot"),
+        remedies.ssh(facts, "reboot") if facts.latest.open_interfaces else remedies.provision(facts),
+        first="see at its console why it did not go down, or power-cycle it" if seen(facts.started) else "",
     )
 
 
@@ -188,12 +191,13 @@ def never_netbooted(facts: Facts) -> Iterator[Sign]:
         return
     none = Evidence("smee log", f"no request of {facts.mac} in {waited:.0f} s")
     boot = remedies.ssh(facts, "efibootmgr")
-    advice = "put the network first in its boot order (efibootmgr -n, or the BMC's one-time boot), then reboot"
+    order = "Put the network first in its boot order (efibootmgr -n, or the BMC's one-time boot)"
+    again = "reboot" if facts.latest.open_interfaces else remedies.provision(facts)
     if machine is not None and not machine.in_hook and machine.uptime is not None and machine.uptime < waited + 5:
         shown = Evidence("machine", f"{machine.os_name}, up for {machine.uptime:.0f} s")
         what = f"the machine rebooted {machine.uptime:.0f} s ago and booted its disk: it never asked Smee for a script"
         sure = Certainty.LIKELY if asked else Certainty.CERTAIN
-        yield Sign(sure, what, (none, shown) if not asked else (shown,), boot, advice)
+        yield Sign(sure, what, (none, shown) if not asked else (shown,), boot, f"{order}, then: {again}")
     elif machine is None and waited > min(facts.configured.timeouts.netboot, 5 * PATIENCE) and not asked:
         what = f"nothing was heard from the machine in {waited:.0f} s: no request to Smee, and no SSH"
         yield Sign(
@@ -201,7 +205,7 @@ def never_netbooted(facts: Facts) -> Iterator[Sign]:
             what,
             (none,),
             remedies.provision(facts),
-            f"look at its console or BMC: is it on, does it boot from the network, does another DHCP answer? {advice}",
+            first=f"look at its console or BMC: is it on, does another DHCP server answer? {order}",
         )
 
 
@@ -210,7 +214,7 @@ def still_booting(facts: Facts) -> Iterator[Sign]:
     """Nothing wrong yet: the machine is on its way to the installer."""
     workflow, since = not_in_installer(facts), asked_since(facts)
     limit = facts.configured.timeouts.netboot
-    if workflow is None or since is None or not facts.open_interfaces or seen(facts.ssh) == "ok":
+    if workflow is None or since is None or not facts.open_interfaces or seen(facts.ssh) == SshAnswer.OK:
         return
     waited = (facts.now - since).total_seconds()
     if waited >= limit or any(smee_lines(facts)):

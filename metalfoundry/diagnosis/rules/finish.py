@@ -11,6 +11,7 @@ from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FINE, Certainty,
 from metalfoundry.diagnosis.outcome import SLACK_SECONDS, booted, complaints, unchanged
 from metalfoundry.diagnosis.situation import began, ended_ago, in_state, status
 from metalfoundry.model.resources import Workflow
+from metalfoundry.model.states import SshAnswer
 
 _D = "vietcgi/gitops-metal-foundry"
 
@@ -48,11 +49,11 @@ def _hook_is_new(facts: Facts) -> bool | None:
 def reprovision_loop(facts: Facts) -> Iterator[Sign]:
     """Netboot is still open after the installation, and the machine is in the installer again."""
     machine, workflow = facts.machine_facts, done(facts)
-    if machine is None or not machine.in_hook or not facts.open_interfaces or workflow is None:
+    if machine is None or not machine.in_hook or not facts.latest.open_interfaces or workflow is None:
         return
     if _hook_is_new(facts) is False:
         return
-    opened = ", ".join(f"interfaces[{item.index}] {item.mac}" for item in facts.open_interfaces)
+    opened = ", ".join(f"interfaces[{item.index}] {item.mac}" for item in facts.latest.open_interfaces)
     yield Sign(
         Certainty.CERTAIN if _hook_is_new(facts) else Certainty.LIKELY,
         f"{workflow.name} is over, netboot is still open, and the machine booted the installer again, not its disk",
@@ -76,7 +77,13 @@ def reprovision_loop(facts: Facts) -> Iterator[Sign]:
 def boots_hook(facts: Facts) -> Iterator[Sign]:
     """The machine booted the installer once more: netboot was closed too late."""
     machine, workflow = facts.machine_facts, done(facts)
-    if machine is None or not machine.in_hook or facts.open_interfaces or workflow is None or not _hook_is_new(facts):
+    if (
+        machine is None
+        or not machine.in_hook
+        or facts.latest.open_interfaces
+        or workflow is None
+        or not _hook_is_new(facts)
+    ):
         return
     if not isinstance(facts.hardware, Seen):
         return
@@ -161,7 +168,7 @@ def no_network(facts: Facts) -> Iterator[Sign]:
         (item for item in reversed(tail) if item.has(" login:", "ci-info: no", "Failed to start Wait for Network")),
         None,
     )
-    if workflow is None or line is None or seen(facts.ssh) != "silent":
+    if workflow is None or line is None or seen(facts.ssh) != SshAnswer.SILENT:
         return
     yield Sign(
         Certainty.LIKELY,
@@ -186,7 +193,12 @@ def unreachable_after_install(facts: Facts) -> Iterator[Sign]:
     workflow, gone = done(facts), _since_end(facts)
     limit = facts.configured.timeouts.boot
     how = seen(facts.ssh)
-    if workflow is None or gone is None or how not in ("silent", "refused") or facts.machine_facts is not None:
+    if (
+        workflow is None
+        or gone is None
+        or how not in (SshAnswer.SILENT, SshAnswer.REFUSED)
+        or facts.machine_facts is not None
+    ):
         return
     if gone <= limit:
         if workflow.state == "SUCCESS":
@@ -195,8 +207,10 @@ def unreachable_after_install(facts: Facts) -> Iterator[Sign]:
             )
             yield Sign(Certainty.LIKELY, what, (status(workflow),), remedies.ssh(facts, "true"), exit_code=FINE)
         return
-    answers = "it does not answer" if how == "silent" else "its network answers, and no sshd listens"
-    guess = "no boot loader in this firmware's mode, or no network" if how == "silent" else "no sshd in the image"
+    answers = "it does not answer" if how == SshAnswer.SILENT else "its network answers, and no sshd listens"
+    guess = (
+        "no boot loader in this firmware's mode, or no network" if how == SshAnswer.SILENT else "no sshd in the image"
+    )
     yield Sign(
         Certainty.LIKELY,
         f"{workflow.name} ended {gone:.0f} s ago, and the new system was not seen: {answers} ({guess}?)",

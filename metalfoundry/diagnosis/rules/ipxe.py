@@ -11,6 +11,7 @@ from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
 from metalfoundry.diagnosis.situation import agent_spoke, served, waiting
+from metalfoundry.model.states import SshAnswer
 
 _HIDES = ("never-netbooted", "still-booting", "dhcp-without-script", "hook-silent", "hook-starting")
 _OWN_LINK = re.compile(r"https?://ipxe\.org/\S*")
@@ -129,7 +130,7 @@ def hook_silent(facts: Facts) -> Iterator[Sign]:
     gone = (facts.now - line.time).total_seconds()
     if gone <= HOOK_BOOT_SECONDS:
         return
-    where = "its sshd answers" if seen(facts.ssh) == "ok" else "it has no sshd, or no network"
+    where = "its sshd answers" if seen(facts.ssh) == SshAnswer.OK else "it has no sshd, or no network"
     listened = facts.log_seen(AGENT) or facts.log_seen(SERVER)
     yield Sign(
         Certainty.LIKELY if listened else Certainty.POSSIBLE,

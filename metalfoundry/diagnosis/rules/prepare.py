@@ -32,7 +32,7 @@ def toggle_stuck(facts: Facts) -> Iterator[Sign]:
         "on from there without a bootMode",
         (opened, status(workflow)),
         remedies.start_anew(facts),
-        f"{_OURS}; or upgrade to tink 0.12.2",
+        first=f"{_OURS}; or upgrade to tink 0.12.2",
     )
 
 
@@ -49,7 +49,7 @@ def no_bmc(facts: Facts) -> Iterator[Sign]:
         f"{workflow.hardware_ref} has no bmcRef",
         (said,),
         remedies.start_anew(facts),
-        "take bootMode out of the Workflow (a reboot over SSH will do), or give the Hardware spec.bmcRef",
+        first="take bootMode out of the Workflow (a reboot over SSH will do), or give the Hardware spec.bmcRef",
     )
 
 
@@ -147,7 +147,7 @@ def customboot_empty(facts: Facts) -> Iterator[Sign]:
         "Job that it never makes",
         (Evidence(f"Workflow {workflow.name}", f"spec.bootOptions.custombootConfig.{key} is empty"),),
         remedies.start_anew(facts),
-        f"give {key} one action, leave bootOptions out, or upgrade to v0.22.1",
+        first=f"give {key} one action, leave bootOptions out, or upgrade to v0.22.1",
     )
 
 

@@ -79,7 +79,7 @@ def map_key_missing(facts: Facts) -> Iterator[Sign]:
         f"the Template {workflow.template_ref} asks for {key!r}, which the Workflow's hardwareMap does not have",
         (said,),
         remedies.provision(facts),
-        f"first add `{key}` to spec.hardwareMap in your Workflow file (or to servers.*.hardware_map)",
+        first=f"add `{key}` to spec.hardwareMap in your Workflow file (or to servers.*.hardware_map)",
     )
 
 

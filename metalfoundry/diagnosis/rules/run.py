@@ -8,14 +8,16 @@ from metalfoundry.commands.loglines import ACTION, AGENT, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, absent, seen
 from metalfoundry.diagnosis.findings import FAILED, FINE, TIMED_OUT, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import agent_id, began, in_state, server_lines, status
+from metalfoundry.diagnosis.situation import agent_id, began, ended_ago, in_state, server_lines, status
 from metalfoundry.model.actions import Action
 from metalfoundry.model.resources import Workflow
+from metalfoundry.model.states import SshAnswer
 
 _PR700 = "T PR#700"
 _GONE = ("action not found", "error getting workflow", "workflow not found")
 _WRITING = ("error writing event", "permanent error reporting action")
 _LATE_SECONDS = 30.0
+_NEXT_SECONDS = 60.0  # for as long tink-server may hold an agent's question for the next action
 
 
 def _running(facts: Facts) -> tuple[Workflow, Action] | None:
@@ -152,21 +154,27 @@ def report_retrying(facts: Facts) -> Iterator[Sign]:
 )
 def workflow_replaced(facts: Facts) -> Iterator[Sign]:
     """The Workflow was deleted or replaced (Flux, kubectl) while it ran."""
-    workflow = seen(facts.workflow)
+    workflow, deleted = seen(facts.workflow), facts.aftermath.deleted if facts.aftermath else None
     line = next((item for item in facts.lines(AGENT, *_WRITING) if item.has(*_GONE)), None)
     if line is None and absent(facts.workflow):
         line = facts.find(AGENT, *_WRITING)
     other = _stranger(facts, workflow) if line is None and workflow else None
-    if (line is None and other is None) or any(item.has("received action") for item in _after(facts, line)):
+    proven = (line or other) and not any(item.has("received action") for item in _after(facts, line))
+    if not proven and deleted is None:
         return
     gone = "was deleted" if absent(facts.workflow) else "was replaced by another one of the same name"
     shown = [Evidence.of(item) for item in (line, other) if item]
+    if deleted is not None:
+        shown.append(Evidence(f"watch on Workflow {deleted.name}", f"deleted in state {deleted.state or 'not set'}"))
+    while_ = "while the machine worked on it, so the machine is left half installed"
+    if deleted is not None and not deleted.has_run:
+        while_ = "before any machine began with it"
     yield Sign(
         Certainty.CERTAIN,
-        f"the Workflow {gone} while the machine worked on it, so the machine is left half installed",
+        f"the Workflow {gone} {while_}",
         tuple(shown),
         remedies.provision(facts),
-        "keep the Workflow out of what Flux applies (or suspend that Kustomization) until the installation is over",
+        first="keep the Workflow out of what Flux or a colleague applies and prunes, until the installation is over",
     )
 
 
@@ -203,7 +211,7 @@ def in_progress(facts: Facts) -> Iterator[Sign]:
     elapsed, limit = _elapsed(facts), action.timeout
     if action.state == "SUCCESS":
         what = f"nothing wrong: {action.name!r} is done, and the next action is about to begin"
-        if (facts.now - start).total_seconds() > _LATE_SECONDS if (start := began(facts)) and not elapsed else False:
+        if (ended_ago(facts) or 0.0) > _NEXT_SECONDS:
             return
         yield Sign(Certainty.LIKELY, what, (status(workflow, action.name),), remedies.logs(facts))
         return
@@ -238,25 +246,34 @@ def _streams(action: Action) -> bool:
     explains=("in-progress",),
 )
 def action_overdue(facts: Facts) -> Iterator[Sign]:
-    """An action is past its timeout, and the agent has not said so: the machine or its agent is gone."""
-    running = _running(facts)
-    elapsed = _elapsed(facts)
-    if running is None or running[1].state != "RUNNING" or elapsed is None or running[1].timeout is None:
+    """An action is past its timeout, or none followed the last one: the machine or its agent is gone."""
+    running, ssh = _running(facts), seen(facts.ssh)
+    if running is None or (late := _late(facts, running[1])) is None:
         return
     workflow, action = running
-    if action.timeout is None or elapsed <= action.timeout + _LATE_SECONDS:
-        return
-    away = {"silent": ", and its SSH is silent", "refused": ", and nothing listens for SSH"}.get(
-        seen(facts.ssh) or "", ""
-    )
+    away = _AWAY.get(ssh, "") if ssh else ""
     yield Sign(
         Certainty.LIKELY,
-        f"{action.name!r} began {elapsed:.0f} s ago and its timeout is {action.timeout:.0f} s, no end was reported: "
-        f"the machine or its agent is gone{away}",
-        (status(workflow, f"{action.name} RUNNING"),),
+        f"{late}: the machine or its agent is gone{away}",
+        (status(workflow, f"{action.name} {action.state}"),),
         remedies.start_anew(facts),
-        "look at its console first: a hang, or power lost?",
+        first="look at its console: does it hang, or is its power lost?",
     )
+
+
+_AWAY = {SshAnswer.SILENT: ", and its SSH is silent", SshAnswer.REFUSED: ", and nothing listens for SSH"}
+
+
+def _late(facts: Facts, action: Action) -> str | None:
+    """What should have been reported of the action by now, and was not."""
+    elapsed, ago = _elapsed(facts), ended_ago(facts)
+    if action.state == "SUCCESS" and ago is not None and ago > _NEXT_SECONDS:
+        return f"{action.name!r} ended {ago:.0f} s ago, and no other action was begun since"
+    if action.state != "RUNNING" or elapsed is None or action.timeout is None:
+        return None
+    if elapsed <= action.timeout + _LATE_SECONDS:
+        return None
+    return f"{action.name!r} began {elapsed:.0f} s ago and its timeout is {action.timeout:.0f} s, no end was reported"
 
 
 RULES = (

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
+from metalfoundry.commands.loglines import SERVER
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import ARMED, FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import waiting
+from metalfoundry.diagnosis.situation import smee_says, waiting
+
+_RECENT_SECONDS = 120.0
 
 
 @rule("stray-window", Stage.STRAY, ARMED, 46, link="tink#666: Tinkerbell closes netboot after SUCCESS only")
@@ -64,18 +68,27 @@ def guard_missing(facts: Facts) -> Iterator[Sign]:
 def control_plane_down(facts: Facts) -> Iterator[Sign]:
     """A part of Tinkerbell is not running."""
     dead = [item for item in seen(facts.deployments) or () if item.wanted and not item.ready]
+    workflow = seen(facts.workflow)
     if not dead or absent(facts.workflow):
         return
     names = ", ".join(item.name for item in dead)
+    needed = any(item.is_part for item in dead) and not (workflow and workflow.finished)
     yield Sign(
-        Certainty.CERTAIN,
+        Certainty.CERTAIN if needed and not _serves(facts) else Certainty.POSSIBLE,
         f"{names} of the control plane is not running",
         tuple(Evidence("kubectl", f"Deployment {item.name}: 0 of {item.wanted} ready ({item.image})") for item in dead),
         remedies.kubectl(facts, "describe", "deployment", dead[0].name),
     )
 
 
-@rule("no-workflow", Stage.STRAY, FINE, link="nothing asks for an installation")
+def _serves(facts: Facts) -> bool:
+    """Whether Smee and tink-server answer, whatever their Deployments say. (The API has: we have read it.)"""
+    machine, recent = seen(facts.machine), facts.now - timedelta(seconds=_RECENT_SECONDS)
+    heard = any(line.time is not None and line.time >= recent for line in facts.log(SERVER))
+    return smee_says(facts) is not None and (heard or bool(machine and machine.grpc))
+
+
+@rule("no-workflow", Stage.RENDER, FINE, link="nothing asks for an installation")
 def no_workflow(facts: Facts) -> Iterator[Sign]:
     """There is no Workflow for this server."""
     if not absent(facts.workflow) or absent(facts.hardware) or facts.in_hook:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from metalfoundry.lab.kinds import KINDS, resolve
-from metalfoundry.lab.kubectl.args import Unknown, Words
+from metalfoundry.lab.kubectl.args import Words
 from metalfoundry.lab.kubectl.session import VERBS, Session
+from metalfoundry.lab.pace import UnknownForm
 from metalfoundry.lab.store import Object
 
 _REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
@@ -14,7 +15,7 @@ _HEALTH = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
 def can_i(session: Session, words: Words) -> int:
     """Run `kubectl auth can-i VERB RESOURCE[/NAME]`: yes, or no and exit 1."""
     if len(words.plain) != 3 or words.plain[0] != "can-i":
-        raise Unknown("auth " + " ".join(words.plain))
+        raise UnknownForm("auth " + " ".join(words.plain))
     kind = resolve(words.plain[2].partition("/")[0])
     session.request("create")
     allowed = kind is None or session.faults.allows(words.plain[1], kind)

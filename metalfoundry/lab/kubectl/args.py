@@ -4,43 +4,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from metalfoundry.lab.pace import UnknownForm
+
 _GLOBAL = {"-n": "namespace", "--namespace": "namespace", "--request-timeout": "request-timeout"}
 _GLOBAL |= {"--kubeconfig": "kubeconfig", "--context": "context"}
 _OUTPUT = {"-o": "output", "--output": "output"}
 _FILE = {"-f": "filename", "--filename": "filename"}
-_WRITE = _OUTPUT | {"--field-manager": "field-manager", "--dry-run": "dry-run"}
-_SELECT = {"-l": "selector", "--selector": "selector"}
+_WRITE = _OUTPUT | {"--field-manager": "field-manager"}
 
 _VALUES: dict[str, dict[str, str]] = {
-    "get": _OUTPUT | _SELECT | {"--field-selector": "field-selector", "--raw": "raw"},
+    "get": _OUTPUT | {"--field-selector": "field-selector", "--raw": "raw"},
     "patch": _WRITE | {"--type": "type", "-p": "patch", "--patch": "patch", "--patch-file": "patch-file"},
     "apply": _WRITE | _FILE,
     "create": _WRITE | _FILE,
     "delete": _OUTPUT | _FILE,
-    "logs": _SELECT
-    | {"-c": "container", "--container": "container", "--tail": "tail", "--since": "since"}
-    | {"--since-time": "since-time"},
+    "logs": {"--tail": "tail", "--since": "since"},
     "auth": {},
-    "version": _OUTPUT,
 }
 _FLAGS: dict[str, dict[str, str]] = {
-    "get": {"-w": "watch", "--watch": "watch", "--watch-only": "watch-only", "--ignore-not-found": "ignore-not-found"}
-    | {"--output-watch-events": "output-watch-events", "--no-headers": "no-headers"}
-    | {"--show-managed-fields": "show-managed-fields"},
+    "get": {"-w": "watch", "--watch": "watch", "--ignore-not-found": "ignore-not-found"}
+    | {"--output-watch-events": "output-watch-events"},
     "patch": {},
     "apply": {"--validate": "validate"},
     "create": {"--validate": "validate"},
     "delete": {"--ignore-not-found": "ignore-not-found", "--wait": "wait"},
     "logs": {"-f": "follow", "--follow": "follow", "--timestamps": "timestamps", "--prefix": "prefix"}
-    | {"--all-containers": "all-containers", "--ignore-errors": "ignore-errors"},
+    | {"--all-containers": "all-containers"},
     "auth": {"-q": "quiet", "--quiet": "quiet"},
-    "version": {"--client": "client"},
 }
 _TRUTH = {"true": True, "false": False}
-
-
-class Unknown(Exception):
-    """A form that the stand-in does not know: exit 64, so that nobody takes a gap of the lab for kubectl's answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +54,7 @@ class Words:
 
 
 def parse(argv: list[str]) -> Words:
-    """Sort the words; raises Unknown for a verb or an option that is not known here."""
+    """Sort the words; raises UnknownForm for a verb or an option that is not known here."""
     words, values, flags = list(argv), dict[str, str](), dict[str, bool]()
     verb, plain = "", list[str]()
     while words:
@@ -76,11 +68,11 @@ def parse(argv: list[str]) -> Words:
             elif word in _VALUES:
                 verb = word
             else:
-                raise Unknown(f"no verb {word!r}")
+                raise UnknownForm(f"no verb {word!r}")
             continue
         _option(word, words, verb, values, flags)
     if not verb:
-        raise Unknown("no verb")
+        raise UnknownForm("no verb")
     return Words(verb, tuple(plain), values, flags)
 
 
@@ -96,11 +88,11 @@ def _option(word: str, words: list[str], verb: str, values: dict[str, str], flag
         return
     if name in switches:
         if equals and value not in _TRUTH:
-            raise Unknown(f"{word!r} wants true or false")
+            raise UnknownForm(f"{word!r} wants true or false")
         flags[switches[name]] = _TRUTH[value] if equals else True
     elif name in with_value:
         if not equals and not words:
-            raise Unknown(f"{name} wants a value")
+            raise UnknownForm(f"{name} wants a value")
         values[with_value[name]] = value if equals else words.pop(0)
     else:
-        raise Unknown(f"no option {word!r}" + (f" for {verb}" if verb else " before the verb"))
+        raise UnknownForm(f"no option {word!r}" + (f" for {verb}" if verb else " before the verb"))

@@ -1,4 +1,4 @@
-"""kubectl's `-o jsonpath=`: texts, fields, indexes, `[*]`, range…end, and filters by equality."""
+"""kubectl's `-o jsonpath=`: texts, fields, indexes, `[*]`, and range…end."""
 
 from __future__ import annotations
 
@@ -7,14 +7,12 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from metalfoundry.lab.kubectl.args import Unknown
+from metalfoundry.lab.pace import UnknownForm
 
 _STEP = re.compile(
     r"""\.(?P<field>(?:\\.|[^.\[\]\\{}\s])+)      # .name, with \. for a dot in it
-      | \['(?P<quoted>(?:\\.|[^'])*)'\]            # ['name']
       | \[(?P<index>-?\d+)\]                       # [0]
       | (?:\[\*\]|\.\*)(?P<all>)                   # [*]
-      | \[\?\(@(?P<path>[^=!()\s]+)\s*(?P<sign>==|!=)\s*(?P<want>"[^"]*"|'[^']*'|\w+)\)\]   # [?(@.a=="b")]
     """,
     re.VERBOSE,
 )
@@ -35,7 +33,7 @@ class _Piece:
 
 
 def render(template: str, data: Any) -> str:
-    """`template` filled from `data`; an absent key is empty. Raises PathError, or Unknown for a form not known here."""
+    """`template` filled from `data`; an absent key is empty. Raises PathError, UnknownForm."""
     pieces, rest = _parse(_tokens(template))
     if rest:
         raise PathError(f"error parsing jsonpath {template}, not in range, nothing to end")
@@ -112,23 +110,19 @@ def find(path: str, data: Any, template: str = "") -> list[Any]:
             break
         match = _STEP.match(rest, at)
         if match is None:
-            raise Unknown(f"jsonpath {path!r}")
+            raise UnknownForm(f"jsonpath {path!r}")
         found = [inner for each in found for inner in _step(match, each, template)]
         at = match.end()
     return found
 
 
 def _step(match: re.Match[str], value: Any, template: str) -> list[Any]:
-    name = match["field"] if match["field"] is not None else match["quoted"]
-    if name is not None:
-        name = re.sub(r"\\(.)", r"\1", name)
+    if match["field"] is not None:
+        name = re.sub(r"\\(.)", r"\1", match["field"])
         return [value[name]] if isinstance(value, dict) and name in value else []
     if match["index"] is not None:
         return _at(value, int(match["index"]), template)
-    inner = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
-    if match["all"] is not None:
-        return inner
-    return [each for each in inner if _matches(match, each)]
+    return list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
 
 
 def _at(value: Any, index: int, template: str) -> list[Any]:
@@ -141,13 +135,6 @@ def _at(value: Any, index: int, template: str) -> list[Any]:
             f"\ttemplate was:\n\t\t{template}"
         )
     return [value[index]]
-
-
-def _matches(match: re.Match[str], value: Any) -> bool:
-    want = match["want"]
-    seen = [_text(each) for each in find(match["path"], value)]
-    equal = bool(seen) and seen[0] == want.strip("\"'")
-    return equal if match["sign"] == "==" else bool(seen) and not equal
 
 
 def _text(value: Any) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import yaml
 
+from metalfoundry.lab.gotemplate import Template
 from metalfoundry.lab.kinds import Kind, of_object
-from metalfoundry.lab.kubectl import gotemplate, jsonpath
-from metalfoundry.lab.kubectl.args import Unknown
+from metalfoundry.lab.kubectl import jsonpath
+from metalfoundry.lab.pace import UnknownForm
 from metalfoundry.lab.schema import Column, schema_of
 from metalfoundry.lab.store import Object
 
@@ -45,13 +46,13 @@ def as_list(items: Sequence[Object]) -> Object:
 
 
 def known(form: str) -> str:
-    """`form` itself when it can be printed; raises Unknown otherwise."""
+    """`form` itself when it can be printed; raises UnknownForm otherwise."""
     if form in ("", "json", "yaml", "name", "wide") or form.startswith("jsonpath="):
         return form
     if form.startswith("go-template="):
-        gotemplate.check(form.removeprefix("go-template="))
+        Template(form.removeprefix("go-template="))
         return form
-    raise Unknown(f"-o {form}")
+    raise UnknownForm(f"-o {form}")
 
 
 def one(value: Object, form: str) -> str:
@@ -64,7 +65,7 @@ def one(value: Object, form: str) -> str:
         items = value["items"] if value.get("kind") == "List" else [value]
         return "".join(f"{title(item)}\n" for item in items)
     if form.startswith("go-template="):
-        return gotemplate.render(form.removeprefix("go-template="), value)
+        return Template(form.removeprefix("go-template=")).render(value)
     return jsonpath.render(form.removeprefix("jsonpath="), value)
 
 
@@ -91,32 +92,23 @@ _Dumper.add_representer(str, _Dumper.text)
 
 
 class Table:
-    """Rows as kubectl aligns them; `events` puts the event's type before each row, `full` the kind into each name."""
+    """Rows as kubectl aligns them; `full` puts the kind into each name."""
 
-    def __init__(self, kind: Kind, *, wide: bool = False, events: bool = False, full: bool = False) -> None:
+    def __init__(self, kind: Kind, *, wide: bool = False, full: bool = False) -> None:
         schema = schema_of(kind.group, kind.kind)
         columns = schema.columns if schema else _BUILT_IN.get(kind.plural, ())
         self._columns = [_NAME, *(each for each in columns if wide or not each.wide)]
-        self._events, self._full = events, full
-        self._widths: list[int] = []
+        self._full = full
 
-    def rows(self, objects: Sequence[Object], event: str = "ADDED", headers: bool = True) -> str:
-        """The rows of `objects`; the widths of the first batch stay."""
-        cells = [self._row(obj, event) for obj in objects]
-        if headers:
-            cells.insert(0, [*(("EVENT",) if self._events else ()), *(column.name for column in self._columns)])
-        if not self._widths:
-            self._widths = (
-                [max(_LEAST, *(len(row[i]) + _GAP for row in cells)) for i in range(len(cells[0]))] if cells else []
-            )
-        return "".join(self._line(row) for row in cells)
+    def text(self, objects: Sequence[Object]) -> str:
+        """The title line and a row for each object."""
+        rows = [[column.name for column in self._columns], *(self._row(obj) for obj in objects)]
+        widths = [max(_LEAST, *(len(cell) + _GAP for cell in column)) for column in zip(*rows, strict=True)]
+        return "".join(
+            "".join(cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)) + row[-1] + "\n"
+            for row in rows
+        )
 
-    def _row(self, obj: Object, event: str) -> list[str]:
+    def _row(self, obj: Object) -> list[str]:
         cells = [" ".join(str(each) for each in jsonpath.find(column.path, obj)) for column in self._columns]
-        if self._full:
-            cells[0] = title(obj)
-        return [event, *cells] if self._events else cells
-
-    def _line(self, row: list[str]) -> str:
-        padded = [cell.ljust(width) for cell, width in zip(row[:-1], self._widths, strict=False)]
-        return "".join([*padded, row[-1]]) + "\n"
+        return [title(obj), *cells[1:]] if self._full else cells

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from metalfoundry.lab.kubectl import access, logs, output, read, write
-from metalfoundry.lab.kubectl.args import Unknown, Words, parse
+from metalfoundry.lab.kubectl import access, logs, read, write
+from metalfoundry.lab.kubectl.args import Words, parse
 from metalfoundry.lab.kubectl.jsonpath import PathError
 from metalfoundry.lab.kubectl.session import ApiAway, Failure, Session
+from metalfoundry.lab.pace import UnknownForm
 from metalfoundry.lab.standin import UNKNOWN_FORM
 from metalfoundry.lab.store import StoreError
 
@@ -17,7 +18,7 @@ def run(session: Session, argv: list[str]) -> int:
     try:
         words = parse(argv)
         return _VERBS[words.verb](session, words)
-    except Unknown as error:
+    except UnknownForm as error:
         session.err(f"kubectl of metalfoundry's lab: not known here: {error}\n  in: kubectl {' '.join(argv)}\n")
         return UNKNOWN_FORM
     except ApiAway:
@@ -33,21 +34,6 @@ def run(session: Session, argv: list[str]) -> int:
     return 1
 
 
-def _version(session: Session, words: Words) -> int:
-    if not words.flag("client"):
-        raise Unknown("version without --client")
-    form = words.value("output")
-    if form == "json":
-        session.out(
-            output.pretty({"clientVersion": {"gitVersion": "v1.33.0-metalfoundry-lab", "major": "1", "minor": "33"}})
-        )
-    elif form == "":
-        session.out("Client Version: v1.33.0-metalfoundry-lab\n")
-    else:
-        raise Unknown(f"version -o {form}")
-    return 0
-
-
 _VERBS: dict[str, Callable[[Session, Words], int]] = {
     "get": read.get,
     "patch": write.patch,
@@ -56,5 +42,4 @@ _VERBS: dict[str, Callable[[Session, Words], int]] = {
     "delete": write.delete,
     "logs": logs.logs,
     "auth": access.can_i,
-    "version": _version,
 }

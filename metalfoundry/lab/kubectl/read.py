@@ -1,4 +1,4 @@
-"""kubectl get: objects, lists, watches and raw paths."""
+"""kubectl get: objects, lists and watches."""
 
 from __future__ import annotations
 
@@ -7,15 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
-from metalfoundry.lab.kinds import KINDS, Kind, resolve
+from metalfoundry.lab.kinds import Kind, resolve
 from metalfoundry.lab.kubectl import output
-from metalfoundry.lab.kubectl.args import Unknown, Words
+from metalfoundry.lab.kubectl.args import Words
 from metalfoundry.lab.kubectl.session import Failure, Session
-from metalfoundry.lab.schema import schema_of
+from metalfoundry.lab.pace import UnknownForm
 from metalfoundry.lab.store import NotFound, Object, StoreError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_VERSION = {"gitVersion": "v1.33.0-metalfoundry-lab", "major": "1", "minor": "33"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +35,8 @@ def targets(plain: tuple[str, ...]) -> tuple[list[Target], bool]:
     if not plain:
         raise Failure("error: Required resource not specified.")
     if "/" in plain[0]:
+        if any(word.count("/") > 1 for word in plain):
+            raise Failure("error: arguments in resource/name form may not have more than one slash")
         pairs = [word.partition("/") for word in plain]
         return [Target(_kind(kind), name) for kind, _, name in pairs], len(plain) == 1
     kinds = [_kind(word) for word in plain[0].split(",")]
@@ -64,10 +65,10 @@ def fetch(session: Session, kind: Kind, name: str, namespace: str) -> Object:
 def get(session: Session, words: Words) -> int:
     """Run `kubectl get`."""
     if "raw" in words.values:
-        return _raw(session, words.value("raw"))
+        return _health(session, words.value("raw"))
     form = output.known(words.value("output"))
     wanted, single = targets(words.plain)
-    if words.flag("watch") or words.flag("watch-only"):
+    if words.flag("watch"):
         return _watch(session, words, wanted, form)
     found, faults = list[tuple[Kind, list[Object]]](), list[str]()
     for target in wanted:
@@ -98,26 +99,11 @@ def _objects(session: Session, words: Words, target: Target) -> list[Object]:
 
 
 def chosen(words: Words) -> Callable[[Object], bool]:
-    """Whether an object fits the label and field selectors; raises Unknown for a selector not known here."""
-    fields = [_equals(term) for term in words.value("field-selector").split(",") if term]
-    labels = [_equals(term) for term in words.value("selector").split(",") if term]
-    if any(path not in ("metadata.name", "involvedObject.name", "involvedObject.kind") for path, _ in fields):
-        raise Unknown(f"--field-selector {words.value('field-selector')}")
-
-    def fits(obj: Object) -> bool:
-        own = obj["metadata"].get("labels") or {}
-        return all(own.get(key) == value for key, value in labels) and all(
-            obj.get(path.partition(".")[0], {}).get(path.partition(".")[2]) == value for path, value in fields
-        )
-
-    return fits
-
-
-def _equals(term: str) -> tuple[str, str]:
-    match = re.fullmatch(r"([^=!()\s]+)==?([^=!()\s]*)", term)
-    if match is None:
-        raise Unknown(f"selector {term!r}")
-    return match[1], match[2]
+    """Whether an object fits the field selector; raises UnknownForm for a selector not known here."""
+    said = words.value("field-selector")
+    if said and re.fullmatch(r"metadata\.name=[^=,!]+", said) is None:
+        raise UnknownForm(f"--field-selector {said}")
+    return lambda obj: not said or obj["metadata"]["name"] == said.partition("=")[2]
 
 
 def _table(session: Session, words: Words, found: list[tuple[Kind, list[Object]]], form: str, quiet: bool) -> None:
@@ -130,7 +116,7 @@ def _table(session: Session, words: Words, found: list[tuple[Kind, list[Object]]
     texts = []
     for kind, objects in filled:
         table = output.Table(kind, wide=form == "wide", full=len(filled) > 1)
-        texts.append(table.rows(objects, headers=not words.flag("no-headers")))
+        texts.append(table.text(objects))
     session.out("\n".join(texts))
 
 
@@ -138,15 +124,14 @@ def _watch(session: Session, words: Words, wanted: list[Target], form: str) -> i
     if len(wanted) != 1:
         raise Failure("error: you may only specify a single resource type")
     target, namespace = wanted[0], namespace_of(words)
+    show, fits = _shower(session, words, form), chosen(words)
     _objects(session, words, target)
     session.request("watch", target.kind, "", namespace)
-    show, fits = _shower(session, words, target.kind, form), chosen(words)
     here = namespace == session.store.namespace or not target.kind.namespaced
     with session.following(seconds(words.value("request-timeout", "0"))) as stop:
         present, events = session.store.list_and_watch(target.kind.key, stop)
-        stream = chain((("ADDED", obj) for obj in present if not words.flag("watch-only")), events)
         try:
-            for event, obj in stream:
+            for event, obj in chain((("ADDED", obj) for obj in present), events):
                 if here and fits(obj) and target.name in ("", obj["metadata"]["name"]):
                     show(event, obj)
         finally:
@@ -154,64 +139,35 @@ def _watch(session: Session, words: Words, wanted: list[Target], form: str) -> i
     return 0
 
 
-def _shower(session: Session, words: Words, kind: Kind, form: str) -> Callable[[str, Object], None]:
+def _shower(session: Session, words: Words, form: str) -> Callable[[str, Object], None]:
     events = words.flag("output-watch-events")
-    table = output.Table(kind, wide=form == "wide", events=events)
-    first = [not words.flag("no-headers")]
+    if form in ("", "wide", "yaml"):
+        raise UnknownForm(f"get -w -o {form}")
 
     def show(event: str, obj: Object) -> None:
-        value: Object = {"type": event, "object": obj} if events else obj
-        if form in ("", "wide"):
-            session.out(table.rows([obj], event, headers=first[0]))
-            first[0] = False
-        elif form == "json" and events:
+        if form == "json" and events:
             session.out('{"type":"' + event + '","object":' + output.compact(obj) + "}\n")
         elif form == "name":
             session.out(output.title(obj) + "\n")
         else:
-            session.out(output.one(value, form))
+            session.out(output.one({"type": event, "object": obj} if events else obj, form))
 
     return show
 
 
 def seconds(text: str) -> float:
-    """A duration such as `10s`, `1m30s` or `5` (seconds); raises Unknown for another text."""
+    """A duration such as `10s`, `1m30s` or `5` (seconds); raises UnknownForm for another text."""
     if re.fullmatch(r"\d+(\.\d+)?", text):
         return float(text)
     parts = re.findall(r"(\d+(?:\.\d+)?)(ms|h|m|s)", text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
-        raise Unknown(f"duration {text!r}")
+        raise UnknownForm(f"duration {text!r}")
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
-def _raw(session: Session, path: str) -> int:
-    if path.rstrip("/") in ("/readyz", "/livez", "/healthz"):
-        session.request("get")
-        session.out("ok")
-        return 0
-    if path == "/version":
-        session.request("get")
-        session.out(output.pretty(_VERSION))
-        return 0
-    for kind in KINDS:
-        match = re.fullmatch(re.escape(kind.path("\0")).replace("\0", "([^/]+)") + "(?:/([^/]+))?", path.rstrip("/"))
-        if match:
-            namespace, name = match.groups() if kind.namespaced else ("", match[1])
-            return _raw_objects(session, kind, namespace, name)
+def _health(session: Session, path: str) -> int:
+    if path != "/readyz":
+        raise UnknownForm(f"get --raw {path}")
     session.request("get")
-    raise Failure("Error from server (NotFound): the server could not find the requested resource")
-
-
-def _raw_objects(session: Session, kind: Kind, namespace: str, name: str | None) -> int:
-    if name:
-        session.out(output.compact(fetch(session, kind, name, namespace)) + "\n")
-        return 0
-    session.request("list", kind, "", namespace)
-    here = namespace == session.store.namespace or not kind.namespaced
-    meta = {"resourceVersion": session.store.resource_version}
-    if schema_of(kind.group, kind.kind):
-        meta["continue"] = ""
-    items = session.store.list(kind.key) if here else []
-    whole = {"apiVersion": kind.api_version, "items": items, "kind": f"{kind.kind}List", "metadata": meta}
-    session.out(output.compact(whole) + "\n")
+    session.out("ok")
     return 0

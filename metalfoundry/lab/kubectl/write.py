@@ -12,14 +12,15 @@ from metalfoundry.lab.admission import unknown_fields
 from metalfoundry.lab.jsonpatch import apply_patch, merge_difference, merge_patch
 from metalfoundry.lab.kinds import Kind, of_object
 from metalfoundry.lab.kubectl import access, output
-from metalfoundry.lab.kubectl.args import Unknown, Words
+from metalfoundry.lab.kubectl.args import Words
 from metalfoundry.lab.kubectl.manifests import documents, read_text, source, values
 from metalfoundry.lab.kubectl.read import fetch, namespace_of, targets
 from metalfoundry.lab.kubectl.session import Failure, Session
+from metalfoundry.lab.pace import UnknownForm
 from metalfoundry.lab.refusals import BadRequest
 from metalfoundry.lab.store import NotFound, Object, StoreError
 
-_LIST = list[Object]
+_MOVES = ("move", "copy")
 _MISSING = (
     "Warning: resource {} is missing the kubectl.kubernetes.io/last-applied-configuration annotation which is required "
     "by kubectl apply. kubectl apply should only be used on resources created declaratively by either kubectl create "
@@ -29,27 +30,27 @@ _MISSING = (
 
 def patch(session: Session, words: Words) -> int:
     """Run `kubectl patch`, with --type=json or --type=merge."""
-    form, dry = output.known(words.value("output")), _dry(words)
+    form = output.known(words.value("output"))
     wanted, single = targets(words.plain)
     body = _patch_body(session, words)
     if not single or not wanted[0].name:
-        raise Unknown("patch of several objects")
+        raise UnknownForm("patch of several objects")
     kind, name, namespace = wanted[0].kind, wanted[0].name, namespace_of(words)
     before = fetch(session, kind, name, namespace)
     session.request("patch", kind, name, namespace)
     if words.value("type") == "json":
-        if dry:
-            raise Unknown("patch --type=json --dry-run")
+        if isinstance(body, list) and any(isinstance(each, dict) and each.get("op") in _MOVES for each in body):
+            raise UnknownForm("a JSON patch that moves or copies")
         _warn(session, kind, name, body)
         after = session.store.patch(kind.key, name, body, whole=False)
     elif words.value("type") == "merge":
         for path in unknown_fields(kind, merge_patch(before, body)):
             session.err(f'Warning: unknown field "{path}"\n')
-        after = session.store.merge(kind.key, name, body, whole=False, dry=dry)
+        after = session.store.merge(kind.key, name, body, whole=False)
     else:
-        raise Unknown(f"patch --type={words.value('type', 'strategic')}")
+        raise UnknownForm(f"patch --type={words.value('type', 'strategic')}")
     changed = before["metadata"]["resourceVersion"] != after["metadata"]["resourceVersion"]
-    _report(session, form, [after], ["patched" if changed else "patched (no change)"], dry)
+    _report(session, form, [after], ["patched" if changed else "patched (no change)"])
     return 0
 
 
@@ -85,12 +86,12 @@ def create(session: Session, words: Words) -> int:
 
 def _each_document(session: Session, words: Words, verb: str, deed: Any) -> int:
     if words.plain:
-        raise Unknown(f"{verb} {words.plain[0]}")
-    form, dry = output.known(words.value("output")), _dry(words)
+        raise UnknownForm(f"{verb} {words.plain[0]}")
+    form = output.known(words.value("output"))
     manifests = documents(session, words.value("filename"))
     if not manifests:
         raise Failure(f"error: no objects passed to {verb}")
-    done, said, faults = _LIST(), list[str](), list[str]()
+    done, said, faults = list[Object](), list[str](), list[str]()
     for document in manifests:
         kind = of_object(str(document.get("apiVersion")), str(document.get("kind")))
         if document.get("kind") == "SelfSubjectRulesReview":
@@ -101,26 +102,26 @@ def _each_document(session: Session, words: Words, verb: str, deed: Any) -> int:
             raise Failure(_no_match(document, source(words)))
         _in_namespace(document, kind, words)
         try:
-            obj, word = deed(session, kind, document, words, dry)
+            obj, word = deed(session, kind, document, words)
             done.append(obj)
             said.append(word)
         except StoreError as error:
             faults.append(session.refused(error, f'error when creating "{source(words)}"'))
-    _report(session, form, done, said, dry)
+    _report(session, form, done, said)
     session.err("".join(f"{fault}\n" for fault in faults))
     return 1 if faults else 0
 
 
-def _create_one(session: Session, kind: Kind, document: Object, words: Words, dry: bool) -> tuple[Object, str]:
+def _create_one(session: Session, kind: Kind, document: Object, words: Words) -> tuple[Object, str]:
     namespace = namespace_of(words)
     session.request("create", kind, "", namespace)
     if kind.namespaced and namespace != session.store.namespace:
         raise NotFound(f'namespaces "{namespace}" not found')
     _strict(kind, document, words)
-    return session.store.create(kind.key, document, whole=False, dry=dry), "created"
+    return session.store.create(kind.key, document, whole=False), "created"
 
 
-def _apply_one(session: Session, kind: Kind, document: Object, words: Words, dry: bool) -> tuple[Object, str]:
+def _apply_one(session: Session, kind: Kind, document: Object, words: Words) -> tuple[Object, str]:
     name, namespace = str(document["metadata"].get("name") or ""), namespace_of(words)
     if not name:
         raise Failure("error: resource name may not be empty")
@@ -132,7 +133,7 @@ def _apply_one(session: Session, kind: Kind, document: Object, words: Words, dry
     try:
         current = fetch(session, kind, name, namespace)
     except NotFound:
-        return _create_one(session, kind, wanted, words, dry)
+        return _create_one(session, kind, wanted, words)
     last = (current["metadata"].get("annotations") or {}).get(output.LAST_APPLIED)
     if last is None:
         session.err(_MISSING.format(f"{kind.plural}/{name}"))
@@ -141,7 +142,7 @@ def _apply_one(session: Session, kind: Kind, document: Object, words: Words, dry
         return current, "unchanged"
     _strict(kind, merge_patch(current, difference), words)
     session.request("patch", kind, name, namespace)
-    return session.store.merge(kind.key, name, difference, whole=False, dry=dry), "configured"
+    return session.store.merge(kind.key, name, difference, whole=False), "configured"
 
 
 def three_way(last: Object, wanted: Object, current: Object) -> Object:
@@ -177,7 +178,7 @@ def delete(session: Session, words: Words) -> int:
     """Run `kubectl delete`."""
     form, namespace, faults = words.value("output"), namespace_of(words), list[str]()
     if form not in ("", "name"):
-        raise Unknown(f"delete -o {form}")
+        raise UnknownForm(f"delete -o {form}")
     wanted = _deletions(session, words)
     for kind, name in wanted:
         try:
@@ -208,10 +209,10 @@ def _deletions(session: Session, words: Words) -> list[tuple[Kind, str]]:
     return [(target.kind, target.name) for target in wanted]
 
 
-def _report(session: Session, form: str, objects: list[Object], said: list[str], dry: bool) -> None:
+def _report(session: Session, form: str, objects: list[Object], said: list[str]) -> None:
     if form == "":
         for obj, word in zip(objects, said, strict=True):
-            session.out(f"{output.title(obj)} {word}{' (server dry run)' if dry else ''}\n")
+            session.out(f"{output.title(obj)} {word}\n")
     elif objects:
         session.out(output.one(objects[0] if len(objects) == 1 else output.as_list(objects), form))
 
@@ -247,10 +248,3 @@ def _no_match(document: Object, source: str) -> str:
         f'error: resource mapping not found for name: "{name}" namespace: "" from "{source}": no matches for kind '
         f'"{document["kind"]}" in version "{document.get("apiVersion")}"\nensure CRDs are installed first'
     )
-
-
-def _dry(words: Words) -> bool:
-    said = words.value("dry-run", "none")
-    if said not in ("none", "server"):
-        raise Unknown(f"--dry-run={said}")
-    return said == "server"

@@ -1,4 +1,4 @@
-"""A real etcd and kube-apiserver on loopback, for the lab and the tests: no controllers, no scheduler, no kubelet."""
+"""A real etcd and kube-apiserver on loopback: no controllers, no scheduler, no kubelet."""
 
 from __future__ import annotations
 
@@ -13,13 +13,11 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import yaml
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 
-from metalfoundry.lab.http import ApiClient, HttpStore
-from metalfoundry.lab.schema import CRDS
 from metalfoundry.lab.store import AlreadyExists, StoreError
+from tests.real.api import ApiClient, HttpStore
 
 ADMIN = "admin"
 PROGRAMS = ("etcd", "kube-apiserver")
@@ -121,7 +119,7 @@ class Kube:
         path.chmod(0o600)
         return path
 
-    def apply_crds(self, folder: Path = CRDS, seconds: float = 30.0) -> None:
+    def apply_crds(self, folder: Path, seconds: float = 30.0) -> None:
         """Make or replace every CustomResourceDefinition in `folder` and wait until all are served."""
         client, paths = self.client(), []
         for file in sorted(folder.glob("*.yaml")):
@@ -172,13 +170,8 @@ class Kube:
             client.request("PUT", one, body | {"metadata": meta})
 
     def _write_secrets(self) -> None:
-        key = ec.generate_private_key(ec.SECP256R1())
-        pem = key.private_bytes(
-            serialization.Encoding.PEM,
-            serialization.PrivateFormat.TraditionalOpenSSL,
-            serialization.NoEncryption(),
-        )
-        _private(self.folder / "sa.key", pem)
+        key = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
+        _private(self.folder / "sa.key", key.export_private_key("pkcs1-pem"))
         rows = [f"{token},{name},{name}" for name, token in self.tokens.items()]
         rows[0] += ",system:masters"
         _private(self.folder / "tokens.csv", ("\n".join(rows) + "\n").encode())

@@ -1,25 +1,24 @@
-"""The Store of store.py over HTTPS on a real kube-apiserver, with the standard library alone."""
+"""The lab's Store (lab/store.py) over HTTPS on a real kube-apiserver."""
 
 from __future__ import annotations
 
-import contextlib
-import http.client
 import json
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+
+import httpx
 
 from metalfoundry.lab.jsonpatch import apply_patch
 from metalfoundry.lab.kinds import Kind, need
 from metalfoundry.lab.refusals import BadRequest, Forbidden, Unreachable
 from metalfoundry.lab.store import AlreadyExists, Conflict, Invalid, NotFound, Object, Objects, StoreError
 
-_JSON = "application/json"
-_JSON_PATCH = "application/json-patch+json"
+JSON_PATCH = "application/json-patch+json"
 _REASONS: dict[str, type[StoreError]] = {
     each.reason: each for each in (AlreadyExists, BadRequest, Conflict, Forbidden, Invalid, NotFound)
 }
@@ -28,102 +27,45 @@ _TIMEOUT = 30.0
 
 
 class ApiClient:
-    """Requests to one API server as one user; safe to use from several threads, each on a kept connection.
+    """Requests to one API server as the owner of a bearer token; safe to use from several threads."""
 
-    `ca` is the file to verify the server by; `token` a bearer token, or `certificate` (a client certificate and its
-    key as two files).
-    """
+    def __init__(self, server: str, *, ca: Path, token: str) -> None:
+        headers = {"Accept": "application/json", "Authorization": f"Bearer {token}"}
+        tls = ssl.create_default_context(cafile=str(ca))
+        limits = httpx.Limits(max_connections=None)
+        self._http = httpx.Client(
+            base_url=server, headers=headers, verify=tls, limits=limits, timeout=_TIMEOUT, trust_env=False
+        )
 
-    def __init__(self, server: str, *, ca: Path, token: str = "", certificate: tuple[Path, Path] | None = None) -> None:
-        self.server = server
-        address = urlsplit(server)
-        self._host, self._port = address.hostname or "", address.port or 443
-        self._tls = ssl.create_default_context(cafile=str(ca))
-        if certificate:
-            self._tls.load_cert_chain(*map(str, certificate))
-        self._headers = {"Accept": _JSON} | ({"Authorization": f"Bearer {token}"} if token else {})
-        self._own = threading.local()
-        self._kept: set[http.client.HTTPSConnection] = set()
-        self._lock = threading.Lock()
-
-    def request(self, method: str, path: str, body: Any = None, content: str = _JSON) -> Any:
-        """The decoded answer; text that is no JSON as it is. Raises StoreError: Unreachable when nobody answers.
-
-        A request on a kept connection that the server has closed is sent once more on a new one.
-        """
-        data = None if body is None else json.dumps(body).encode()
-        headers = self._headers | ({"Content-Type": content} if data is not None else {})
-        for fresh in (False, True):
-            link, reused = self._link(fresh)
-            try:
-                link.request(method, path, data, headers)
-                answer = link.getresponse()
-                text = answer.read().decode()
-                break
-            except (OSError, http.client.HTTPException) as error:
-                link.close()
-                if not reused:
-                    raise Unreachable(f"{self.server}: {error}") from error
-        value = _decoded(text)
-        if answer.status >= 400:
-            raise _refusal(answer.status, value)
-        return value
+    def request(self, method: str, path: str, body: Any = None, content: str = "application/json") -> Any:
+        """The decoded answer; text that is no JSON as it is. Raises StoreError: Unreachable when nobody answers."""
+        data = None if body is None else json.dumps(body)
+        try:
+            answer = self._http.request(method, path, content=data, headers={"Content-Type": content} if data else None)
+        except httpx.TransportError as error:
+            raise Unreachable(f"{self._http.base_url}: {error}") from error
+        return _checked(answer)
 
     def stream(self, path: str, stop: threading.Event) -> Iterator[Object]:
         """Yield the JSON lines of a chunked answer until it ends or `stop` is set. Raises StoreError."""
-        link, over = self._open(_TIMEOUT), threading.Event()
         try:
-            link.request("GET", path, headers=self._headers)
-            answer = link.getresponse()
-            if answer.status >= 400:
-                raise _refusal(answer.status, _decoded(answer.read().decode()))
-            link.sock.settimeout(None)
-            threading.Thread(target=_shut, args=(link.sock, stop, over), name="lab-stream-end", daemon=True).start()
-            yield from _lines(answer, stop)
-        except (OSError, http.client.HTTPException) as error:
+            with self._http.stream("GET", path, timeout=httpx.Timeout(_TIMEOUT, read=None)) as answer:
+                if answer.is_error:
+                    answer.read()
+                    _checked(answer)
+                with _ended_by(stop, answer.extensions["network_stream"].get_extra_info("socket")):
+                    yield from (json.loads(line) for line in answer.iter_lines() if line)
+        except httpx.TransportError as error:
             if not stop.is_set():
-                raise Unreachable(f"{self.server}: {error}") from error
-        finally:
-            over.set()
-            link.close()
+                raise Unreachable(f"{self._http.base_url}: {error}") from error
 
     def close(self) -> None:
-        """Close every kept connection."""
-        with self._lock:
-            for link in self._kept:
-                link.close()
-            self._kept.clear()
-
-    def _link(self, fresh: bool) -> tuple[http.client.HTTPSConnection, bool]:
-        link: http.client.HTTPSConnection | None = getattr(self._own, "link", None)
-        if link is not None and not fresh and link.sock is not None:
-            return link, True
-        if link is not None:
-            self._forget(link)
-        link = self._open(_TIMEOUT)
-        self._own.link = link
-        with self._lock:
-            self._kept.add(link)
-        return link, False
-
-    def _forget(self, link: http.client.HTTPSConnection) -> None:
-        link.close()
-        with self._lock:
-            self._kept.discard(link)
-
-    def _open(self, timeout: float) -> http.client.HTTPSConnection:
-        link = http.client.HTTPSConnection(self._host, self._port, timeout=timeout, context=self._tls)
-        try:
-            link.connect()
-        except OSError as error:
-            link.close()
-            raise Unreachable(f"{self.server}: {error}") from error
-        link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return link
+        """Close the kept connections."""
+        self._http.close()
 
 
 class HttpStore:
-    """A Store (see store.py) in one namespace of a real API server; safe to use from several threads."""
+    """A Store in one namespace of a real API server; safe to use from several threads."""
 
     def __init__(self, client: ApiClient, namespace: str = "tink-system") -> None:
         self.client = client
@@ -162,9 +104,9 @@ class HttpStore:
         writes = [str(each.get("path")) for each in operations if each.get("op") != "test"]
         inside = [path == "/status" or path.startswith("/status/") for path in writes]
         if not known.status or not any(inside):
-            return _object(self.client.request("PATCH", self._path(known, name), operations, _JSON_PATCH))
+            return _object(self.client.request("PATCH", self._path(known, name), operations, JSON_PATCH))
         if all(inside):
-            return _object(self.client.request("PATCH", self._path(known, name) + "/status", operations, _JSON_PATCH))
+            return _object(self.client.request("PATCH", self._path(known, name) + "/status", operations, JSON_PATCH))
         while True:
             try:
                 return self.replace(kind, apply_patch(self.get(kind, name), operations))
@@ -241,38 +183,39 @@ def _uid(obj: Object) -> str:
     return str(obj["metadata"].get("uid"))
 
 
-def _shut(sock: socket.socket, stop: threading.Event, over: threading.Event) -> None:
-    """End a blocking read when `stop` is set. (A file made of a socket can never be read again after a timeout.)"""
-    while not over.wait(_TICK):
-        if stop.is_set():
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-            return
+@contextmanager
+def _ended_by(stop: threading.Event, sock: socket.socket) -> Iterator[None]:
+    """Within it, a blocking read of `sock` ends when `stop` is set."""
+    over = threading.Event()
 
+    def watch() -> None:
+        while not over.wait(_TICK):
+            if stop.is_set():
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                return
 
-def _lines(answer: http.client.HTTPResponse, stop: threading.Event) -> Iterator[Object]:
-    rest = b""
-    while not stop.is_set():
-        part = answer.read1(1 << 16)
-        if not part:
-            return
-        *whole, rest = (rest + part).split(b"\n")
-        yield from (json.loads(line) for line in whole if line.strip())
-
-
-def _decoded(text: str) -> Any:
+    threading.Thread(target=watch, name="watch-end", daemon=True).start()
     try:
-        return json.loads(text)
+        yield
+    finally:
+        over.set()
+
+
+def _checked(answer: httpx.Response) -> Any:
+    try:
+        value = answer.json()
     except ValueError:
-        return text
+        value = answer.text
+    if answer.is_error:
+        status = _object(value)
+        error = _REASONS.get(str(status.get("reason")), StoreError)(str(status.get("message") or value))
+        error.code = answer.status_code
+        causes = _object(status.get("details")).get("causes", ())
+        error.causes = tuple(f"{each.get('field', '')}: {each.get('message', '')}" for each in causes)
+        raise error
+    return value
 
 
 def _object(value: Any) -> Object:
     return value if isinstance(value, dict) else {}
-
-
-def _refusal(code: int, value: Any) -> StoreError:
-    status = _object(value)
-    error = _REASONS.get(str(status.get("reason")), StoreError)(str(status.get("message") or value))
-    error.code = code
-    return error

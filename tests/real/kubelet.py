@@ -1,4 +1,4 @@
-"""A kubelet that knows one thing: the logs of its pods. With it `kubectl logs` is real on a real kube-apiserver.
+"""A kubelet that does one thing: it shows the log of its pod, so that `kubectl logs` is real on a real kube-apiserver.
 
 The API server finds it by the Node's address and port, and takes any certificate where it was given no authority.
 """
@@ -7,66 +7,62 @@ from __future__ import annotations
 
 import re
 import ssl
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+import trustme
 
+from metalfoundry.lab import cluster
 from metalfoundry.lab.podlogs import Line, PodLogs
-from metalfoundry.lab.store import Object
+from metalfoundry.lab.store import Store
 
 _PATH = re.compile(r"/containerLogs/(?P<namespace>[^/]+)/(?P<pod>[^/]+)/(?P<container>[^/]+)")
 
 
 class Kubelet:
-    """Serves `logs` over HTTPS on loopback, from `start` to `stop`; `node` is the object that leads to it."""
+    """Serves the log of the pod that it holds, over HTTPS on loopback; a context manager."""
 
     def __init__(self, name: str) -> None:
-        self.name = name
-        self.logs = PodLogs()
+        self._name = name
+        self._logs = PodLogs()
+        self._pod = ""
         self._stop = threading.Event()
-        self._server: ThreadingHTTPServer | None = None
-        self._thread: threading.Thread | None = None
-
-    def start(self) -> None:
-        """Begin to answer."""
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self._server.socket = _context().wrap_socket(self._server.socket, server_side=True)
         target = self._server.serve_forever
         self._thread = threading.Thread(target=target, args=(0.02,), name="lab-kubelet", daemon=True)
+
+    def __enter__(self) -> Kubelet:
         self._thread.start()
+        return self
 
-    def stop(self) -> None:
-        """End."""
+    def __exit__(self, *_: object) -> None:
         self._stop.set()
-        if self._server is not None and self._thread is not None:
-            self._server.shutdown()
-            self._server.server_close()
-            self._thread.join(5)
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
 
-    @property
-    def node(self) -> Object:
-        """The Node object; to be made once it listens."""
-        if self._server is None:
-            raise RuntimeError("the kubelet has not been started")
-        return {
-            "apiVersion": "v1",
-            "kind": "Node",
-            "metadata": {"name": self.name},
-            "status": {
-                "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
-                "daemonEndpoints": {"kubeletEndpoint": {"Port": self._server.server_port}},
-            },
+    def append(self, line: str) -> None:
+        """Add a line to the pod's log."""
+        self._logs.append(self._pod, line)
+
+    def hold(self, store: Store, pod: str) -> None:
+        """Make the Node that leads here, and the control plane's pod on it."""
+        self._pod = pod
+        status = {
+            "addresses": [{"type": "InternalIP", "address": "127.0.0.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": self._server.server_port}},
         }
+        store.create("nodes", {"metadata": {"name": self._name}, "status": status})
+        store.create("serviceaccounts", {"metadata": {"name": "default"}})
+        placed = cluster.pod(pod)
+        placed["spec"] |= {"nodeName": self._name, "automountServiceAccountToken": False}
+        store.create("pods", placed)
+        store.create("deployments", cluster.deployment())
 
     def lines(self, path: str) -> Iterator[bytes] | None:
         """What a request for that path is answered with; None where it asks for no log."""
@@ -78,14 +74,14 @@ class Kubelet:
         return self._lines(found["pod"], asked)
 
     def _lines(self, pod: str, asked: Mapping[str, str]) -> Iterator[bytes]:
-        present, since = self.logs.read(pod), _since(asked)
+        present, since = self._logs.read(pod), _since(asked)
         wanted = [line for line in present if since is None or line.at >= since]
         if "tailLines" in asked:
             wanted = wanted[max(0, len(wanted) - int(asked["tailLines"])) :]
         for line in wanted:
             yield _text(line, asked)
         if asked.get("follow") == "true":
-            for line in self.logs.follow(pod, len(present), self._stop):
+            for line in self._logs.follow(pod, len(present), self._stop):
                 yield _text(line, asked)
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
@@ -124,23 +120,6 @@ def _text(line: Line, asked: Mapping[str, str]) -> bytes:
 
 def _context() -> ssl.SSLContext:
     """TLS with a certificate made for this run."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "lab-kubelet")])
-    now = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=7))
-        .sign(key, hashes.SHA256())
-    )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    pem = serialization.Encoding.PEM
-    with tempfile.NamedTemporaryFile() as file:  # ssl reads certificates from files only
-        private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        Path(file.name).write_bytes(private + certificate.public_bytes(pem))
-        context.load_cert_chain(file.name)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
     return context

@@ -1,0 +1,2 @@
+#!/bin/sh
+[ ! -e "$LAB_ROOT/.no-grpc" ]
