@@ -269,9 +269,11 @@ def test_a_proof_is_younger_than_the_last_time_it_was_open(bench: Bench, window:
 def test_what_stood_open_before_we_held_the_server_is_told_and_not_ours(bench: Bench) -> None:
     bench.set_pxe(True)
     window = Window(bench.site(), SERVER, "run-1")
-    assert window.closed is None
+    unknown = window.closed
+    assert unknown is None
     assert window.saw(Hardware.of(bench.hardware))
-    assert (window.at_risk, window.closed) == (False, False)
+    state = (window.at_risk, window.closed)
+    assert state == (False, False)
     window.claim.take(None)
     assert window.at_risk
 
