@@ -51,10 +51,12 @@ _SIGNS: tuple[tuple[Refusal, re.Pattern[str]], ...] = (
         re.compile(
             r"connection to the server .* was refused|connection refused|no route to host|i/o timeout"
             r"|TLS handshake timeout|Unable to connect to the server|context deadline exceeded"
-            r"|EOF|etcdserver|ServiceUnavailable|was refused"
+            r"|EOF|etcdserver|ServiceUnavailable|was refused|connection reset by peer|connection lost"
+            r"|network is unreachable|\(Timeout\)|ServerTimeout|apiserver not ready|\(TooManyRequests\)"
         ),
     ),
 )
+_NOTHING_LISTENS = re.compile(r"connection refused|was refused|no route to host|network is unreachable")
 
 
 def refusal(exit_status: int, stderr: str) -> Refusal:
@@ -62,6 +64,11 @@ def refusal(exit_status: int, stderr: str) -> Refusal:
     if exit_status in (126, 127):
         return Refusal.NO_KUBECTL
     return next((kind for kind, sign in _SIGNS if sign.search(stderr)), Refusal.OTHER)
+
+
+def never_arrived(stderr: str) -> bool:
+    """Whether an API that is away can have had no effect: nothing listened where it should be."""
+    return bool(_NOTHING_LISTENS.search(stderr))
 
 
 @dataclass(frozen=True, slots=True)

@@ -153,7 +153,8 @@ def close(hardware: Hardware, run: str | None) -> list[Operation]:
 
     Not only on the open ones: what we read may be older than what somebody has opened since.
     """
-    operations = [_test(_annotation(RUN), run)] if run or hardware.annotations else []
+    annotated = run or hardware.annotations
+    operations = [_test(_annotation(RUN), run) if annotated else _test("/metadata/annotations", None)]
     for index, interface in enumerate(hardware.interfaces):
         if interface.allow_pxe is not None:
             base = f"/spec/interfaces/{index}/netboot"
@@ -161,10 +162,19 @@ def close(hardware: Hardware, run: str | None) -> list[Operation]:
     return operations
 
 
+def close_expired(hardware: Hardware) -> list[Operation]:
+    """As `close`, under a foreign claim that has run out: refused when its run has renewed it meanwhile."""
+    claim = claim_of(hardware)
+    note = _test(_annotation(WINDOW), hardware.annotations.get(WINDOW))
+    return [note, *close(hardware, claim.run if claim else None)]
+
+
 def release(hardware: Hardware, run: str, note: WindowNote, well: bool = False) -> list[Operation]:
-    """Give the claim back and put the annotations that it changed back as they were; after a run that ended `well`, the
-    old systems are forgotten."""
-    operations = [_test(_annotation(RUN), run), _remove(_annotation(RUN))]
+    """Close netboot, give the claim back, and put the annotations that it changed back as they were: one patch, so
+    that nothing can be opened between the close and the end of the claim. After a run that ended `well`, the old
+    systems are forgotten.
+    """
+    operations = [*close(hardware, run), _remove(_annotation(RUN))]
     if WINDOW in hardware.annotations:
         operations.append(_remove(_annotation(WINDOW)))
     if well and OLD_SYSTEMS in hardware.annotations:
@@ -190,6 +200,21 @@ def broken(hardware: Hardware) -> str:
         return f"broken by {record['by']} at {record['at']}: {record['reason'] or 'no reason given'}"
     except (ValueError, KeyError, TypeError):
         return ""
+
+
+def close_by_hand(hardware: Hardware | None) -> list[Operation]:
+    """Forbid netboot on every interface, whoever holds the server; on the first one where no object was read.
+
+    An operation under an absent parent fails the whole patch: where no block was seen, one is made (Tinkerbell's toggle
+    makes it on every interface, with nothing else in it).
+    """
+    if hardware is None or not hardware.interfaces:
+        return [_add("/spec/interfaces/0/netboot/allowPXE", False)]
+    return [
+        _add(f"{base}/allowPXE", False) if interface.has_netboot else _add(base, {"allowPXE": False})
+        for interface in hardware.interfaces
+        if (base := f"/spec/interfaces/{interface.index}/netboot")
+    ]
 
 
 def init(hardware: Hardware) -> list[Operation]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
+from metalfoundry.commands.base import Command
 from metalfoundry.model.hosts import Host
 
 
@@ -25,6 +26,19 @@ def words(host: Host, *, any_key: bool = False) -> tuple[str, ...]:
             jump = _login(host.via)
             found += ["-J", f"{jump}:{host.via.port}" if host.via.port else jump]
     return (*found, *_port(host), _login(host))
+
+
+def knock(address: str, port: int | None) -> Command:
+    """Have the jump host knock at a machine's sshd, without logging in: `refuses` reads what its ssh says."""
+    options = ("BatchMode=yes", "ConnectTimeout=5", "PreferredAuthentications=none", "StrictHostKeyChecking=no",
+               "UserKnownHostsFile=/dev/null")  # fmt: skip
+    words = [word for option in options for word in ("-o", option)]
+    return Command(("env", "LC_ALL=C", "ssh", *words, "-p", str(port or 22), "--", address, "true"))
+
+
+def refuses(stderr: str) -> bool:
+    """Whether the machine is up, and nothing listens there."""
+    return "Connection refused" in stderr
 
 
 def remotely(host: Host, command: Sequence[str]) -> str:

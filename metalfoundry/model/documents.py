@@ -43,6 +43,11 @@ class Document:
         return text(mapping(self.manifest.get("spec")).get("hardwareRef"))
 
     @property
+    def toggles(self) -> bool:
+        """Whether it asks Tinkerbell to open netboot by itself: from its application on, netboot is open."""
+        return mapping(mapping(self.manifest.get("spec")).get("bootOptions")).get("toggleAllowNetboot") is True
+
+    @property
     def hardware_map(self) -> Mapping[str, str]:
         """The values it hands to the Template."""
         values = mapping(mapping(self.manifest.get("spec")).get("hardwareMap"))

@@ -3,8 +3,8 @@
     MetalfoundryError                    1  unexpected
     ├── UsageError                       2  the words of the command
     │   └── InventoryError               2  inventory.yaml; carries every fault at once
-    ├── PreflightError                  10  nothing was written
-    │   └── TransportError              10  the way to a host (its code changes with the phase it ends)
+    ├── PreflightError                  10  nothing was changed; once the claim is taken, the code of the phase it ends
+    │   └── TransportError              10  the way to a host
     │       ├── ConnectError                name, route or port does not answer
     │       │   ├── PortClosed              the host is there, and nothing listens on that port
     │       │   ├── AuthError               the host refuses our keys
@@ -12,6 +12,7 @@
     │       ├── LinkLost                    the connection was cut; `sent` says whether the command had left
     │       ├── DeadlineExceeded            no answer in time; `sent` as above
     │       │   └── MachineSlow             sshd answers, and needs longer than timeouts.facts
+    │       ├── ApiAway                     the jump host answers, the API server behind it does not; `sent` as above
     │       ├── TooMuchOutput               a command printed more than it may
     │       └── WatchBroken                 watches end as soon as they begin
     ├── CommandError                    10  a remote command ended with an exit status that means failure
@@ -103,6 +104,10 @@ class DeadlineExceeded(TransportError):
 
 class MachineSlow(DeadlineExceeded):
     """The machine's sshd answers, and what it was asked is not answered in time: it is slow, not silent."""
+
+
+class ApiAway(TransportError):
+    """The API server does not answer the jump host: a lost link, one hop further on."""
 
 
 class TooMuchOutput(TransportError):

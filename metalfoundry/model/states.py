@@ -30,6 +30,7 @@ class WindowState(StrEnum):
     OPEN = "open"
     CLOSED = "closed"
     OPENED_BY_OTHER = "opened by somebody else"
+    CLOSED_BY_OTHER = "closed by somebody else"
 
 
 class GuardState(StrEnum):

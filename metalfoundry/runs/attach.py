@@ -14,14 +14,15 @@ from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import ClaimState, WindowState
 from metalfoundry.runs.manual import break_claim, settle
+from metalfoundry.runs.prepare import UNRUN
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site
-from metalfoundry.transport.clock import Deadline
+from metalfoundry.site.window import TOGGLE_SECONDS
+from metalfoundry.transport.clock import Cancel, Deadline
 
 LONGEST_SECONDS = 24 * 3600.0
-UNRUN = ("", "PREPARING", "PENDING")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,8 @@ def cancel(site: Site, server: Server, reason: str) -> Proof:
     if workflow is not None and workflow.state in UNRUN:
         cluster.delete_workflows([workflow.name], deadline, Effect.RESTORE)
         here.bus.emit(Notice(f"removed the Workflow {workflow.name}, which never ran"))
-        # Tinkerbell may have opened netboot for it meanwhile.
+        if workflow.state in UNRUN[:2]:  # Tinkerbell's controller may be about to open netboot for it
+            site.clock.wait(TOGGLE_SECONDS, Cancel())
         proof = settle(site, server, claim.run) or proof
     elif workflow is not None and workflow.state == "RUNNING":
         here.bus.emit(Notice(f"the Workflow {workflow.name} runs on in the machine, and boots its disk afterwards"))

@@ -22,6 +22,7 @@ class Needed:
 
 
 NEEDED = Needed(True)
+FailedAs = Callable[[J, type[MetalfoundryError], MetalfoundryError], MetalfoundryError]
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Run(Generic[J]):
     job: J
     cancel: Cancel = field(default_factory=Cancel)
     said: str = ""
+    failed_as: FailedAs[J] = lambda job, kind, error: error
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 
     def undo(self, name: str, action: Callable[[], object]) -> None:
@@ -67,6 +69,10 @@ class Phase(Protocol[J]):
     """One step of a run: first it looks, then it acts. Starting again continues where the world stands."""
 
     title: str
+
+    @property
+    def failure(self) -> type[MetalfoundryError]:
+        """What an error of this phase is that has no exit code of its own; Run.failed_as decides which those are."""
 
     def needed(self, run: Run[J]) -> Needed:
         """Look, without writing anything."""
@@ -116,7 +122,10 @@ def _one(run: Run[J], phase: Phase[J]) -> None:
         problem = ""
     except MetalfoundryError as error:
         problem = error.what
-        raise
+        named = run.failed_as(run.job, phase.failure, error)
+        if named is error:
+            raise
+        raise named from error
     except KeyboardInterrupt:
         raise
     except BaseException as error:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from metalfoundry.commands.machine import DEFAULT_MARKER, MachineFacts
 from metalfoundry.diagnosis.verification import System, Verdict, may_settle
-from metalfoundry.model.errors import TransportError, VerificationFailed, WorkflowFailed
+from metalfoundry.model.errors import (
+    MetalfoundryError,
+    TransportError,
+    UnsafeError,
+    VerificationFailed,
+    WorkflowFailed,
+)
 from metalfoundry.model.events import MachineSeen, Notice
 from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import NEEDED, Needed, Run
@@ -21,6 +27,7 @@ class Verify:
     """Wait for the new system over SSH and hold it against the inventory."""
 
     title = "Verify"
+    failure = VerificationFailed
 
     def needed(self, run: Run[Job]) -> Needed:
         """Always: a Workflow's SUCCESS alone proves nothing about the disk that boots next."""
@@ -63,6 +70,7 @@ class Release:
     """Give everything back: the Workflow is removed, the claim goes, the window is proven closed."""
 
     title = "Release"
+    failure = VerificationFailed
 
     def needed(self, run: Run[Job]) -> Needed:
         """Always."""
@@ -73,7 +81,15 @@ class Release:
         job = run.job
         job.stop_following()
         done = [job.document.name] if job.document and not job.options.keep_workflow else []
-        job.window.release(done, well=True)
+        try:
+            job.window.release(done, well=True)
+        except UnsafeError:
+            raise
+        except MetalfoundryError as error:  # the server is as it was asked for, whoever holds it
+            step = ours("netboot.break", job.server.name, "--run", job.run)
+            job.site.bus.emit(Notice(f"{error}: {job.window.standing()}; give it back with: {step}", "warning"))
+            run.say(job.window.standing())
+            return
         run.say(f"removed the Workflow {done[0]}" if done else "the Workflow is kept")
 
 

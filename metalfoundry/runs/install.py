@@ -13,7 +13,6 @@ from metalfoundry.runs.verdict import is_stranger, raise_stranger
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
 
-READ_SECONDS = 30.0
 WINDOW_NOT_NEEDED = "the machine is in HookOS already and needs no netboot"
 
 
@@ -21,15 +20,20 @@ class Open:
     """Allow netboot, for a machine that still has to boot the installer."""
 
     title = "Open"
+    failure = NeverInstalled
 
     def needed(self, run: Run[Job]) -> Needed:
         """Not for a machine that is in the installer already."""
         return Needed(not (run.job.running or run.job.in_hook), WINDOW_NOT_NEEDED)
 
     def act(self, run: Run[Job]) -> None:
-        """Open and read back."""
-        run.undo("close netboot", lambda: run.job.window.shut("the run failed"))
-        run.job.window.open()
+        """Look, if that is some time ago; open; read back."""
+        job = run.job
+        run.undo("close netboot", lambda: job.window.shut("the run failed"))
+        if _runs_meanwhile(job):
+            run.say(WINDOW_NOT_NEEDED)
+            return
+        job.window.open()
         run.say("netboot is open")
 
 
@@ -37,6 +41,7 @@ class Boot:
     """Reboot the machine, and see the installer run: state RUNNING, which only an agent can cause."""
 
     title = "Boot"
+    failure = NeverInstalled
 
     def needed(self, run: Run[Job]) -> Needed:
         """Not when an agent has reported already."""
@@ -49,11 +54,8 @@ class Boot:
         assert job.machine is not None
         if _has_rebooted(job):
             run.say("rebooted by the earlier run")
-        elif not job.in_hook and job.options.reboot:
-            job.rebooted_at = job.site.clock.now().mono
-            job.machine.reboot(deadline)
-        elif not job.in_hook:
-            job.site.bus.emit(Notice(f"reboot {job.server.name} now: netboot is open for it"))
+        elif not job.in_hook and not _runs_meanwhile(job):
+            _reboot(job, deadline)
         watcher = Watcher(job.site, job.machine.look, answers=lambda: job.machine is not None and job.machine.answers)
         last: MachineFacts | TransportError | None = None
         while not job.running:
@@ -75,6 +77,7 @@ class Close:
     """The installer runs, so nothing needs netboot any longer: from now on the server boots its disk."""
 
     title = "Close"
+    failure = WorkflowTimedOut
 
     def needed(self, run: Run[Job]) -> Needed:
         """Always, unless the inventory keeps it open to the end: Tinkerbell may have opened it by itself."""
@@ -83,15 +86,14 @@ class Close:
 
     def act(self, run: Run[Job]) -> None:
         """Close, read back, ask Smee."""
-        proof = run.job.window.close("the installer runs")
-        run.job.closed = True
-        run.say(proof.hardware)
+        run.say(run.job.close("the installer runs").hardware)
 
 
 class Install:
     """Follow the Workflow to the start of its boot action, or to its end."""
 
     title = "Install"
+    failure = WorkflowTimedOut
 
     def needed(self, run: Run[Job]) -> Needed:
         """Always."""
@@ -112,8 +114,7 @@ class Install:
                 )
             job.step()
         if not job.closed:
-            job.window.close("the installation is over")
-            job.closed = True
+            job.close("the installation is over")
         run.say(f"{job.state}, {len(job.progress.actions)} actions")
 
 
@@ -132,6 +133,28 @@ def raise_if_ended(job: Job) -> None:
             where=f"Workflow {name}",
             next=ours("troubleshoot", job.server.name),
         )
+
+
+def _runs_meanwhile(job: Job) -> bool:
+    """Whether an agent has reported while nobody looked, as during a sleep of this computer: then nothing is to be
+    opened, nor rebooted. Raises WorkflowFailed or WorkflowTimedOut for a Workflow that is over.
+    """
+    if job.window.stale:
+        job.reread()
+        if not job.running:
+            raise_if_ended(job)
+    return job.running
+
+
+def _reboot(job: Job, deadline: Deadline) -> None:
+    """Reboot it, or have a person do it, under a window that is open and ours at this moment."""
+    assert job.machine is not None
+    job.window.ensure_open()
+    if job.options.reboot:
+        job.rebooted_at = job.site.clock.now().mono
+        job.machine.reboot(deadline)
+    else:
+        job.site.bus.emit(Notice(f"reboot {job.server.name} now: netboot is open for it"))
 
 
 def _through(job: Job) -> bool:
@@ -171,11 +194,13 @@ def _judge_boot(job: Job, seen: MachineFacts) -> None:
 
 
 def _ran_meanwhile(job: Job) -> bool:
-    """Whether an agent has reported after all: our watch may be behind, as after a cut link, so the object is asked."""
-    name = job.document.name if job.document else ""
-    seen = job.cluster.workflow(name, Deadline.after(job.site.clock, READ_SECONDS)) if name else None
-    if seen is not None:
-        job.take(seen)
+    """Whether an agent has reported after all: our watch may be behind, as after a cut link, so the object is asked.
+    Where nobody answers, it has not as far as we know.
+    """
+    try:
+        job.reread()
+    except (TransportError, WorkflowFailed) as error:
+        job.site.bus.emit(Notice(f"the Workflow could not be read: {error}", "warning"))
     return job.running
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.diagnosis import redact
 from metalfoundry.model.documents import Document
-from metalfoundry.model.errors import MetalfoundryError, WorkflowFailed
+from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportError, WorkflowFailed
 from metalfoundry.model.events import WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
@@ -20,12 +21,13 @@ from metalfoundry.runs import worker
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone, Survey
 from metalfoundry.site.machine import Machine
+from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site
-from metalfoundry.site.stream import TICK_SECONDS
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
 DELETE_SECONDS = 60.0
+READ_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +69,11 @@ class Options:
 class Job:
     """One provision under way. Fields are filled in by the phases, in their order.
 
-    `now` is what the machine was when we first looked, `before` the system that is to be replaced: another one where
-    the machine was silent or in the installer, or where a run is taken up (`resumes`) that has rebooted it already.
-    `old` are all systems that have run on it since a run last ended well. `began`: monotonic seconds, earlier than
-    anything that this run, or the one that it resumes, did to the machine. `stranger`: why what answered last is
-    another machine, and since when.
+    `now` is what the machine was when we first looked (None: it was silent, and `listens` says whether its network
+    answered at all), `before` the system that is to be replaced: another one where the machine was silent or in the
+    installer, or where a run is taken up (`resumes`) that has rebooted it already. `old` are all systems that have run
+    on it since a run last ended well. `began`: monotonic seconds, earlier than anything that this run, or the one that
+    it resumes, did to the machine. `stranger`: why what answered last is another machine, and since when.
     """
 
     site: Site
@@ -94,6 +96,7 @@ class Job:
     began: float | None = None
     stranger: tuple[str, float] | None = None
     silence: str = ""
+    listens: bool = False
     stale: list[str] = field(default_factory=list)
     rebooted_at: float | None = None
     hook_boot_id: str = ""
@@ -142,36 +145,67 @@ class Job:
     def step(self) -> None:
         """Wait for the next thing the watch shows, or a moment of silence, and take it in.
 
-        Netboot that somebody opens after our close is closed again. Raises WorkflowFailed when the Workflow is
-        deleted under us.
+        Netboot that somebody opens after our close is closed again. Raises WorkflowFailed, once, when the Workflow is
+        deleted under us; claim and Hardware are watched over all the same from then on.
         """
-        if self.gone:
-            self.site.clock.wait(TICK_SECONDS, self.site.cancel)
-            return
         self.window.beat()
         if self._watch is None:
             self.follow()
         assert self._watch is not None
         seen = next(self._watch, None)
-        if isinstance(seen, Workflow):
+        if isinstance(seen, Workflow) and not self.gone:
             self.take(seen)
         elif isinstance(seen, Hardware):
-            self.window.claim.notice(seen)
-            if self.window.saw(seen) and self.closed:
+            try:
+                self.window.claim.notice(seen)
+            finally:  # what is open under nobody's claim is to be known when the way back begins
+                opened = self.window.saw(seen)
+            if opened and self.closed:
                 self.site.bus.emit(WindowChanged(WindowState.OPENED_BY_OTHER, why="it is closed again"))
-                self.window.close("somebody else opened it")
-        elif isinstance(seen, Gone):
-            self.gone = True
-            raise WorkflowFailed(
-                f"the Workflow {seen.name} was deleted while it was wanted",
-                where=f"namespace {self.site.kubectl.namespace}",
-                next="find out who deletes Workflows here (Flux, a colleague), then run again",
-            )
+                self.close("somebody else opened it")
+        elif isinstance(seen, Gone) and not self.gone:
+            self._deleted()
+
+    def reread(self) -> None:
+        """Read the Workflow now: what the watch shows may have waited for us, as after a sleep. Raises as `step`, and
+        TransportError.
+        """
+        if self.document is None:
+            return
+        seen = self.cluster.workflow(self.document.name, Deadline.after(self.site.clock, READ_SECONDS))
+        if seen is None and not self.gone:
+            self._deleted()
+        elif seen is not None:
+            self.take(seen)
+
+    def close(self, why: str) -> Proof:
+        """Close netboot for good. A jump host or an API server that does not answer is waited for as long as an
+        installation may take, with the guard holding. Raises UnsafeError; ClaimedError when the claim is gone.
+        """
+        proof = self.window.close(why, self.site.inventory.timeouts.install)
+        self.closed = True
+        assert self.window.hardware is not None
+        self.window.claim.refuse_lost(self.window.hardware)
+        return proof
+
+    def _deleted(self) -> None:
+        """Say so, once; who has taken the claim away, or over, may have deleted the Workflow as well."""
+        self.gone = True
+        deadline = Deadline.after(self.site.clock, READ_SECONDS)
+        with suppress(TransportError):
+            self.window.claim.refuse_lost(self.cluster.hardware(self.server.hardware, deadline).hardware)
+        raise WorkflowFailed(
+            f"the Workflow {self.document.name if self.document else ''} was deleted while it was wanted",
+            where=f"namespace {self.site.kubectl.namespace}",
+            next="find out who deletes Workflows here (Flux, a colleague), then run again",
+        )
 
     def take(self, workflow: Workflow) -> None:
         """Take in one state of the Workflow. One that is given to another machine's agent is deleted at once, and is an
         IdentityError."""
         self.progress.take(workflow)
+        if workflow.state not in ("", "PREPARING"):
+            self.window.toggled()
         agents = worker.foreign(workflow, self.hardware) if self.hardware else []
         if agents:
             assert self.hardware is not None
@@ -190,3 +224,12 @@ class Job:
         if close is not None:
             close()
         self.progress.stop()
+
+
+def failed_as(job: Job, kind: type[MetalfoundryError], error: MetalfoundryError) -> MetalfoundryError:
+    """The error of a phase with the exit code of that phase (`kind`'s), where it would say that nothing was changed:
+    once the claim is taken, that is not true. All others, and refusals at a gate, say what they are.
+    """
+    if not job.window.claim.taken or error.exit_code not in (1, 10) or isinstance(error, GateClosed):
+        return error
+    return kind(error.what, where=error.where, next=error.next, evidence=error.evidence)

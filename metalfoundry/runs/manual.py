@@ -76,8 +76,7 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     proof = window.close(f"the claim is broken: {reason or 'no reason given'}")
     held = window.hardware or seen
     # Its runner may be alive, and open it again this moment: closing and taking away are one patch.
-    operations = netboot.close(held, run)
-    operations += netboot.break_(held, run, claim.note, site.holder, reason, site.clock.now().wall)
+    operations = netboot.break_(held, run, claim.note, site.holder, reason, site.clock.now().wall)
     after = cluster.patch(server.hardware, operations, deadline, effect=Effect.RESTORE)
     if netboot.claim_of(after.hardware):
         raise ClaimedError(

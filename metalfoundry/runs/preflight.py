@@ -17,6 +17,7 @@ from metalfoundry.model.errors import (
     HostKeyError,
     IdentityError,
     MachineSlow,
+    PortClosed,
     PreflightError,
     TransportError,
 )
@@ -26,6 +27,7 @@ from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs import worker
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Identity, Job
+from metalfoundry.runs.prepare import refuse_silent
 from metalfoundry.runs.verdict import another_machine
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
@@ -38,6 +40,7 @@ class Preflight:
     """Look at everything once, refuse what cannot end well, and let a person confirm with the facts in sight."""
 
     title = "Preflight"
+    failure = PreflightError
 
     def needed(self, run: Run[Job]) -> Needed:
         """Always."""
@@ -65,6 +68,7 @@ class Preflight:
         job.window.claim.refuse_live(job.hardware)
         job.worker = worker.assign(job.document, template, job.hardware, job.options.trust_template)
         _take_facts(job, looking or _start_looking(job, deadline))
+        refuse_silent(job)
         job.stale = _stale(job, survey)
         identity = _identity(job)
         run.say(f"{identity.hardware} at {identity.address}: {identity.system}")
@@ -183,7 +187,7 @@ def _take_facts(job: Job, looking: Future[MachineFacts]) -> None:
     except TransportError as error:
         if isinstance(error, MachineSlow) and job.options.reboot:  # it lives: nothing is begun on a guess
             raise
-        job.silence = str(error)
+        job.silence, job.listens = str(error), isinstance(error, PortClosed)
         job.site.bus.emit(Notice(f"the machine does not answer SSH: {error}", "warning"))
         return
     job.site.bus.emit(MachineSeen(_system(look), look.boot_id))

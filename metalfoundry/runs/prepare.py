@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from metalfoundry.commands import ssh
 from metalfoundry.commands.base import Effect
 from metalfoundry.commands.netboot import claim_of
-from metalfoundry.model.errors import PreflightError, WorkflowFailed
+from metalfoundry.model.errors import NeverInstalled, PreflightError, TransportError, WorkflowFailed
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.engine import NEEDED, Needed, Run
@@ -14,12 +15,15 @@ from metalfoundry.transport.clock import Deadline
 READ_SECONDS = 60.0
 RENDER_SECONDS = 30.0
 IDLE_HOOK_SECONDS = 20.0
+KNOCK_SECONDS = 10.0
+UNRUN = ("", "PREPARING", "PENDING")
 
 
 class Claim:
     """Take the server for this run; where Flux manages the Hardware, pause Flux for this one object."""
 
     title = "Claim"
+    failure = NeverInstalled
 
     def needed(self, run: Run[Job]) -> Needed:
         """Always."""
@@ -43,6 +47,7 @@ class Quiet:
     """Remove Workflows of the same agent that are over: Tinkerbell up to 0.25 serves them before the new one."""
 
     title = "Quiet"
+    failure = NeverInstalled
 
     def needed(self, run: Run[Job]) -> Needed:
         """Only where there are some."""
@@ -59,6 +64,7 @@ class Declare:
     """Apply this server's Workflow document, and no other: a whole file would open netboot on other servers."""
 
     title = "Declare"
+    failure = NeverInstalled
 
     def needed(self, run: Run[Job]) -> Needed:
         """Always."""
@@ -67,7 +73,8 @@ class Declare:
     def act(self, run: Run[Job]) -> None:
         """Arm the guard, for Tinkerbell may open netboot at once; apply; see it rendered.
 
-        Raises PreflightError without a guard, WorkflowFailed when Tinkerbell cannot render it.
+        Raises PreflightError without a guard, WorkflowFailed when Tinkerbell cannot render it, NeverInstalled for a
+        silent machine that does not idle in HookOS.
         """
         job = run.job
         assert job.document is not None
@@ -75,9 +82,11 @@ class Declare:
         run.undo("remove the Workflow that never ran", lambda: _remove_unrun(job))
         deadline = Deadline.after(job.site.clock, READ_SECONDS)
         found = job.survey.workflows.get(job.document.name) if job.resumes and job.survey else None
+        if job.document.toggles and not (found and found.state not in ("", "PREPARING")):
+            job.window.expect_toggle(job.document.name)
         job.take(found or job.cluster.apply(job.document.name, job.document.text, deadline, job.secrets))
         _await_render(job)
-        if job.now is None and not job.running and job.resumes is None:
+        if _may_idle_in_hook(job):
             _look_for_idle_hook(job)
         run.say(f"{job.document.name} is {job.state}")
 
@@ -107,13 +116,47 @@ def _render_failure(workflow: Workflow) -> str:
     return next(failed, "") or ("it is FAILED" if workflow.state == "FAILED" else "")
 
 
+def refuse_silent(job: Job) -> None:
+    """Raise PreflightError for a machine that cannot be rebooted and that nobody may wait for with netboot open.
+
+    A Workflow that toggles lets Tinkerbell open it as soon as it is applied. Who refuses a connection is up, and may
+    idle in stock HookOS, which has no sshd; from who answers nothing at all, nothing will come.
+    """
+    waits = job.now is not None or job.resumes is not None or not job.options.reboot
+    if not waits and job.document is not None and job.document.toggles and not _is_up(job):
+        raise PreflightError(
+            f"{job.server.name} does not answer, so it cannot be rebooted, and its Workflow opens netboot at once",
+            where=job.silence,
+            next=f"switch it on, or reboot it by hand with: fab provision {job.server.name} --no-reboot",
+        )
+
+
+def _is_up(job: Job) -> bool:
+    """Whether its network answers at all; what is behind a jump host only that can tell."""
+    if job.listens or job.machine is None or job.machine.host.via is None:
+        return job.listens
+    host = job.machine.host
+    deadline = Deadline.after(job.site.clock, KNOCK_SECONDS)
+    try:
+        answer = job.site.transport.run(job.site.jump, ssh.knock(host.address, host.port), deadline)
+    except TransportError:
+        return False
+    return ssh.refuses(answer.stderr)
+
+
+def _may_idle_in_hook(job: Job) -> bool:
+    """Whether it is worth looking: not where netboot is open already and a person is to reboot it in any case."""
+    asked = job.options.reboot or not job.window.opened
+    return asked and job.now is None and not job.running and job.resumes is None
+
+
 def _look_for_idle_hook(job: Job) -> None:
     """Stock HookOS has no sshd; one that idles takes the Workflow within seconds, and must not be rebooted."""
     deadline = Deadline.after(job.site.clock, IDLE_HOOK_SECONDS)
     while not job.running and not deadline.expired():
         job.step()
     if not job.running and job.options.reboot:
-        raise PreflightError(
+        raise NeverInstalled(
             f"{job.server.name} does not answer SSH and does not idle in HookOS, so it cannot be rebooted",
             where=job.silence,
             next=f"switch it on, or reboot it by hand with: {ours('provision', job.server.name, '--no-reboot')}",
@@ -121,6 +164,7 @@ def _look_for_idle_hook(job: Job) -> None:
 
 
 def _remove_unrun(job: Job) -> None:
+    """Delete the Workflow unless it has run."""
     job.stop_following()
     if job.running or job.options.keep_workflow or job.document is None:
         return
@@ -129,5 +173,7 @@ def _remove_unrun(job: Job) -> None:
     if holds is not None and holds.run != job.run:  # who took this run up goes on with its Workflow
         return
     seen = job.cluster.workflow(job.document.name, deadline)
-    if seen is not None and seen.state in ("", "PREPARING", "PENDING"):
+    if seen is not None and seen.state in UNRUN:
         job.cluster.delete_workflows([job.document.name], deadline, Effect.RESTORE)
+    if seen is not None and seen.state not in UNRUN[:2]:
+        job.window.toggled()

@@ -20,7 +20,7 @@ from metalfoundry.runs.engine import Phase, Run, execute
 from metalfoundry.runs.finish import Release, Verify
 from metalfoundry.runs.hooks import Hooks
 from metalfoundry.runs.install import Boot, Close, Install, Open
-from metalfoundry.runs.job import Job, Options
+from metalfoundry.runs.job import Job, Options, failed_as
 from metalfoundry.runs.preflight import Preflight
 from metalfoundry.runs.prepare import Claim, Declare, Quiet
 from metalfoundry.runs.progress import Progress
@@ -81,7 +81,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     sinks: tuple[Sink, ...] = (recorder, last, hooks)
     bus.sinks.extend(sinks)
     begun = here.clock.now().mono
-    error = _carried_out(Run(run, bus, here.clock, job, here.cancel), hooks)
+    error = _carried_out(Run(run, bus, here.clock, job, here.cancel, failed_as=failed_as), hooks)
     late = _Late()
     why: Diagnosis | None = None
     with late:
@@ -143,8 +143,8 @@ def _caused(error: MetalfoundryError, cause: BaseException) -> MetalfoundryError
 def _netboot(job: Job) -> Netboot:
     """What is known of netboot at the end: our own close, else what was read when we looked."""
     window = job.window
-    if window.at_risk or window.proof is not None:
-        return Netboot(not window.at_risk, None if window.at_risk else window.proof)
+    if window.at_risk or (window.proof is not None and not window.theirs):
+        return Netboot(window.closed, None if window.at_risk else window.proof)
     if window.hardware is None:
         return Netboot()
     smee = job.survey.smee if job.survey else None

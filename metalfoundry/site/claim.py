@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,7 +12,7 @@ from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote
 from metalfoundry.commands.script import Part
-from metalfoundry.model.errors import ClaimedError, MetalfoundryError, TransportError
+from metalfoundry.model.errors import ApiAway, ClaimedError, MetalfoundryError, PreflightError, TransportError
 from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server
@@ -21,17 +21,20 @@ from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 from metalfoundry.model.states import ClaimState
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
-from metalfoundry.transport.clock import Deadline
+from metalfoundry.transport.clock import Cancel, Deadline, Instant
 
 LEASE_SECONDS = 600.0
 WRITE_SECONDS = 60.0
 BEAT_SECONDS = 20.0
 RELEASE_SECONDS = 20.0
 FRESH_SECONDS = 10.0
+REFUSALS = 3
+AGAIN_SECONDS = 0.2
 
 
 class Claim:
-    """One run's hold on one server. `note` is None while it holds nothing; `hardware` is the object as last read.
+    """One run's hold on one server. `note` is None while it holds nothing; `hardware` is the object as last read;
+    `on_sight` is told of each reading. `taken`: whether it ever held, or may have held, the server.
 
     What is set before `take` is written with it: `workflow`, and `old` (the systems that are to be replaced).
 
@@ -45,13 +48,16 @@ class Claim:
         self._server = server
         self._reason = reason
         self._phase = phase
-        self._next_beat = 0.0
+        self._beaten: Instant | None = None
+        self._pause = 0.0
         self._trusted_until = site.clock.now().wall
         self.run = run
         self.lease = lease
         self.hardware: Hardware | None = None
         self.note: WindowNote | None = None
         self.lost: ClaimedError | None = None
+        self.taken = False
+        self.on_sight: Callable[[Hardware], None] = lambda hardware: None
         self.old: Sequence[MachineFacts] = ()
         self.workflow = ""
         self.resumes = ""
@@ -62,7 +68,8 @@ class Claim:
         """
         deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
         self.hardware = hardware or self._cluster.hardware(self._server.hardware, deadline).hardware
-        for _ in range(3):
+        refused = 0
+        while refused < REFUSALS:
             self.refuse_live(self.hardware)
             previous = netboot.claim_of(self.hardware)
             self.note = self.new_note(self.hardware)
@@ -70,46 +77,63 @@ class Claim:
             try:
                 seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then)
             except TransportError as error:
-                self.note = self.note if error.sent else None
+                self.note, self.taken = (self.note, True) if error.sent else (None, self.taken)
                 raise
-            self.sighted(seen.hardware)
             if self.ours(seen.hardware):
-                self._next_beat = self._site.clock.now().mono + self.lease / 3
+                self.taken = True
+                self.sighted(seen.hardware)
+                self._beat_next(self.lease / 3)
                 state = ClaimState.TAKEN_OVER if previous else ClaimState.TAKEN
                 self._site.bus.emit(ClaimChanged(state, previous.note.holder if previous else self._site.holder))
                 return
-        self.note = None
+            self.note = None
+            self.sighted(seen.hardware)
+            refused += self._was_refused(seen.applied)
         raise ClaimedError(
-            f"the claim on {self._server.name} was refused three times though nobody holds it",
+            f"the claim on {self._server.name} was refused {REFUSALS} times though nobody holds it",
             where=f"Hardware {self._server.hardware}",
             next=self._site.kubectl_hint("auth", "can-i", "patch", HARDWARE),
             evidence=seen.stderr,
         )
 
     def beat(self, also: Sequence[Part]) -> None:
-        """Extend the claim, with `also` (the guard's part), when a third of the lease has passed.
+        """Extend the claim, with `also` (the guard's part), when a third of the lease has passed on either clock: one
+        stands still while the computer sleeps.
 
-        A link that is down is no error: until the lease ends the guard holds, after it the guard closes. Raises
-        ClaimedError when the claim is lost.
+        What keeps it from being extended, such as a link or an API server that is down, is no error: until the lease
+        ends the guard holds, after it the guard closes. Raises ClaimedError when the claim is lost.
         """
-        if self.note is None or self.lost or self._site.clock.now().mono < self._next_beat:
+        if self.note is None or self.lost or not self._due():
             return
-        self._next_beat = self._site.clock.now().mono + self.lease / 10
+        self._beat_next(self.lease / 10)
         expires = self._site.clock.now().wall + timedelta(seconds=self.lease)
         note = replace(self.note, expires=netboot.stamp(expires))
         deadline = Deadline.after(self._site.clock, BEAT_SECONDS)
         try:
             operations = netboot.rewrite(self.run, note)
-            seen = self._cluster.patch(self._server.hardware, operations, deadline, also=also)
-        except TransportError as error:
+            seen = self._cluster.patch(self._server.hardware, operations, deadline, also=also, patient=False)
+        except PreflightError as error:
             self._site.bus.emit(Notice(f"the claim could not be extended: {error}", "warning"))
             return
+        self.sighted(seen.hardware)
         self.refuse_lost(seen.hardware)
         if netboot.claim_of(seen.hardware) == ClaimSeen(self.run, note):
             self.note = note
-            self.sighted(seen.hardware)
-            self._next_beat = self._site.clock.now().mono + self.lease / 3
+            self._beat_next(self.lease / 3)
             self._site.bus.emit(LeaseExtended(note.expires))
+
+    def _beat_next(self, pause: float) -> None:
+        self._beaten, self._pause = self._site.clock.now(), pause
+
+    def _due(self) -> bool:
+        return self._beaten is None or elapsed(self._beaten, self._site.clock.now()) >= self._pause
+
+    def _was_refused(self, applied: bool | None) -> bool:
+        """Whether a patch that did not take effect was refused; one whose reply was lost is said again a little
+        later."""
+        if applied is None:
+            self._site.clock.wait(AGAIN_SECONDS, Cancel())
+        return applied is not None
 
     def check(self, host: Host, command: Command) -> None:
         """Refuse a WRITE once the claim is lost; where it was not seen for FRESH_SECONDS, as after a sleep, it is read
@@ -119,13 +143,14 @@ class Claim:
         if self.lost is None and self._site.clock.now().wall > self._trusted_until:
             deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
             seen = self._cluster.hardware(self._server.hardware, deadline).hardware
-            self.refuse_lost(seen)
             self.sighted(seen)
+            self.refuse_lost(seen)
         if self.lost is not None:
             raise self.lost
 
-    def release(self, workflows: Sequence[str], also: Sequence[Part], well: bool = False) -> None:
-        """Give it back, with `workflows` deleted and the parts `also` run before. Does nothing without a claim.
+    def release(self, workflows: Sequence[str], also: Sequence[Part], well: bool = False) -> Hardware | None:
+        """Give it back with netboot closed in the same patch, `workflows` deleted and the parts `also` run before;
+        return what was read afterwards. Does nothing without a claim.
 
         `well`: the run was a success, and nobody needs to know the old systems any longer.
         """
@@ -133,8 +158,9 @@ class Claim:
         before = [*also] + [self._site.kubectl.delete_workflow(name) for name in workflows]
         note = self.note
         if note is None or self.hardware is None:
-            return
-        for attempt in range(3):
+            return None
+        refused = 0
+        while refused < REFUSALS:
             operations = netboot.release(self.hardware, self.run, note, well)
             try:
                 seen = self._cluster.patch(
@@ -144,15 +170,18 @@ class Claim:
                     effect=Effect.RESTORE,
                     also=before,
                 )
-            except TransportError:
-                if attempt == 2 or deadline.expired():
+            except TransportError as error:
+                refused += not isinstance(error, ApiAway)
+                if deadline.expired() or refused == REFUSALS:
                     raise
                 continue
-            self.hardware = seen.hardware
             if not self.ours(seen.hardware):
                 self.note = None
+                self.sighted(seen.hardware)
                 self._site.bus.emit(ClaimChanged(ClaimState.GIVEN_BACK, self._site.holder))
-                return
+                return seen.hardware
+            self.sighted(seen.hardware)
+            refused += self._was_refused(seen.applied)
         raise MetalfoundryError(
             f"the claim on {self._server.name} could not be given back; it expires at {note.expires}",
             where=f"Hardware {self._server.hardware}",
@@ -204,12 +233,14 @@ class Claim:
         self.hardware = hardware
         if self.ours(hardware):
             self._trusted_until = self._site.clock.now().wall + timedelta(seconds=FRESH_SECONDS)
+        self.on_sight(hardware)
 
     def refuse_lost(self, hardware: Hardware) -> None:
         """Raise ClaimedError, now and at every later WRITE, when `hardware` does not carry our run id."""
         seen = netboot.claim_of(hardware)
         if seen is None or seen.run != self.run:
-            self._site.bus.emit(ClaimChanged(ClaimState.LOST, seen.note.holder if seen else "nobody"))
+            if self.lost is None:
+                self._site.bus.emit(ClaimChanged(ClaimState.LOST, seen.note.holder if seen else "nobody"))
             how = f"lost to {seen.run} of {seen.note.holder}" if seen else netboot.broken(hardware) or "removed"
             self.lost = ClaimedError(
                 f"the claim on {self._server.name} was {how}",
@@ -228,6 +259,11 @@ class Claim:
         by_hand = self._phase == netboot.BY_HAND
         self.note = replace(self.note, phase=self._phase if by_hand else phase, expires=expires)
         return self.note
+
+
+def elapsed(since: Instant, now: Instant) -> float:
+    """Seconds by whichever clock has gone further: the wall goes on while the computer sleeps."""
+    return max(now.mono - since.mono, (now.wall - since.wall).total_seconds())
 
 
 def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:

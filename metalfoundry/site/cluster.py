@@ -1,6 +1,7 @@
 """Tinkerbell's objects through kubectl on the jump host: read, patch, apply, delete, watch.
 
-A write whose reply is lost is not repeated: the object is read and says what happened.
+A write whose reply is lost is not repeated blindly: the object is read and says what happened. An API server that does
+not answer is a lost link: one object is waited for until the deadline.
 """
 
 from __future__ import annotations
@@ -15,18 +16,18 @@ from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import (
     HARDWARE,
     WORKFLOWS,
-    Refusal,
     missing_rights,
     read_list,
     read_only,
-    refusal,
 )
 from metalfoundry.commands.script import Outcome, Part, read_script, script
-from metalfoundry.model.errors import DeadlineExceeded, LinkLost, PreflightError
+from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError
+from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
+from metalfoundry.site.refused import api_away, refused
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import TICK_SECONDS, stream
-from metalfoundry.transport.clock import Deadline
+from metalfoundry.transport.clock import Cancel, Deadline
 
 WANTED_RIGHTS = (
     ("get", "hardware"),
@@ -34,10 +35,14 @@ WANTED_RIGHTS = (
     ("patch", "hardware"),
     ("list", "templates"),
     ("list", "workflows"),
+    ("get", "workflows"),
     ("watch", "workflows"),
+    ("watch", "hardware"),
     ("create", "workflows"),
     ("delete", "workflows"),
 )
+_UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,9 @@ class Gone:
 
 
 class Cluster:
-    """The verbs. Every method raises TransportError when the jump host is lost beyond its deadline."""
+    """The verbs. Every method raises TransportError when jump host or API server are lost beyond its deadline; `survey`
+    and `all_hardware`, which come before anything else, do not wait for the API server.
+    """
 
     def __init__(self, site: Site) -> None:
         self._site = site
@@ -114,7 +121,7 @@ class Cluster:
     def hardware(self, name: str, deadline: Deadline, ask_smee_for: str | None = None) -> Patched:
         """Read one Hardware object (and Smee's answer). Raises PreflightError when it does not exist."""
         parts = [self._site.kubectl.get(HARDWARE, name), *self._smee_parts(ask_smee_for)]
-        return self._seen(name, self._read(parts, deadline), None, ask_smee_for)
+        return self._seen(name, self._await(parts, deadline), None, ask_smee_for)
 
     def patch(
         self,
@@ -126,20 +133,22 @@ class Cluster:
         ask_smee_for: str | None = None,
         also: Sequence[Part] = (),
         then: Sequence[Part] = (),
+        patient: bool = True,
     ) -> Patched:
         """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it.
 
-        A refused patch is no error here: kube-apiserver gives no reason, the object read afterwards does.
+        A refused patch is no error here: kube-apiserver gives no reason, the object read afterwards does. Who is not
+        `patient` is told at once that the API server is away.
         """
         reads = [self._site.kubectl.get(HARDWARE, name), *self._smee_parts(ask_smee_for)]
         writes = [self._site.kubectl.patch(name, operations)] if operations else []
         command = script([*also, *writes, *then, *reads], effect=effect, functions=smee.FUNCTIONS)
         try:
             outcomes = self._run(command, deadline)
-        except (LinkLost, DeadlineExceeded) as error:
-            if not error.sent or deadline.expired():
+        except _UNSETTLED as error:
+            if isinstance(error, ApiAway) and not patient:
                 raise
-            return self._seen(name, self._read(reads, deadline), None, ask_smee_for)
+            return self._seen(name, self._settle(reads, deadline, error), None, ask_smee_for)
         return self._seen(name, outcomes, outcomes.get("patch"), ask_smee_for)
 
     def apply(self, name: str, manifest: str, deadline: Deadline, secrets: tuple[str, ...] = ()) -> Workflow:
@@ -148,12 +157,14 @@ class Cluster:
         """
         reads = [self._site.kubectl.get(WORKFLOWS, name)]
         command = script([self._site.kubectl.apply(manifest), *reads], effect=Effect.WRITE, secrets=secrets)
-        try:
-            outcomes = self._run(command, deadline)
-        except (LinkLost, DeadlineExceeded) as error:
-            if not error.sent or deadline.expired():
-                raise
-            outcomes = self._read(reads, deadline)
+        while True:
+            try:
+                outcomes = self._run(command, deadline)
+                break
+            except _UNSETTLED as error:
+                outcomes = self._settle(reads, deadline, error)
+                if outcomes["object"].stdout.strip():
+                    break
         found = read_list(outcomes["object"]) if "object" in outcomes else []
         applied = outcomes.get("apply")
         if (applied and not applied.ok) or not found:
@@ -167,15 +178,19 @@ class Cluster:
 
     def delete_workflows(self, names: Sequence[str], deadline: Deadline, effect: Effect = Effect.WRITE) -> None:
         """Remove Workflows; those that are gone already are fine. Raises PreflightError when one is still there."""
-        command = script([self._site.kubectl.delete_workflow(name) for name in names], effect=effect)
-        failed: list[str] = []
-        try:
-            outcomes = self._run(command, deadline)
+        left, failed = list(names), [""]
+        while left and failed:
+            command = script([self._site.kubectl.delete_workflow(name) for name in left], effect=effect)
+            try:
+                outcomes = self._run(command, deadline)
+            except _UNSETTLED as error:
+                if not error.sent and not isinstance(error, ApiAway):
+                    raise
+                left = [name for name in left if self.workflow(name, deadline)]
+                continue
             failed = [outcome.stderr for outcome in outcomes.values() if not outcome.ok]
-        except (LinkLost, DeadlineExceeded) as error:
-            if not error.sent or deadline.expired():
-                raise
-        left = failed and [name for name in names if self.workflow(name, deadline)]
+            left = [name for name in left if self.workflow(name, deadline)] if failed else []
+            break
         if left:
             raise PreflightError(
                 f"the Workflow {', '.join(left)} could not be deleted",
@@ -186,7 +201,7 @@ class Cluster:
 
     def workflow(self, name: str, deadline: Deadline) -> Workflow | None:
         """Read one Workflow; None when it does not exist."""
-        found = self._objects(self._read([self._site.kubectl.get(WORKFLOWS, name)], deadline), "object")
+        found = self._objects(self._await([self._site.kubectl.get(WORKFLOWS, name)], deadline), "object")
         return Workflow.of(found[0]) if found else None
 
     def watch(self, workflow: str, hardware: str, deadline: Deadline) -> Iterator[Workflow | Gone | Hardware | None]:
@@ -212,6 +227,34 @@ class Cluster:
         command = read_only(*parts, functions=smee.FUNCTIONS)
         return self._run(command, deadline)
 
+    def _await(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
+        """Read, and wait for an API server that is away, until `deadline` or a cancellation."""
+        cancel, pause = self._site.cancel, _FIRST_PAUSE
+        while True:
+            try:
+                return self._read(parts, deadline)
+            except ApiAway as error:
+                cancelled = cancel.is_set()
+                if pause == _FIRST_PAUSE:
+                    self._site.bus.emit(Notice(f"{error}; waiting for it", "warning"))
+                self._site.clock.wait(min(pause, deadline.remaining()), Cancel() if cancelled else cancel)
+                if deadline.expired() or (cancel.is_set() and not cancelled):
+                    raise
+                pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _settle(
+        self, reads: Sequence[Part], deadline: Deadline, unsettled: LinkLost | DeadlineExceeded | ApiAway
+    ) -> dict[str, Outcome]:
+        """What stands there after a write of which nobody knows whether it took effect; raises `unsettled` where that
+        cannot be read, or where the write never left.
+        """
+        if deadline.expired() or (not unsettled.sent and not isinstance(unsettled, ApiAway)):
+            raise unsettled
+        try:
+            return self._await(reads, deadline)
+        except ApiAway:
+            raise unsettled from None
+
     def _run(self, command: Command, deadline: Deadline) -> dict[str, Outcome]:
         result = self._site.transport.run(self._site.jump, command, deadline)
         outcomes = read_script(result.stdout)
@@ -222,6 +265,8 @@ class Cluster:
                 next=ssh.remotely(self._site.jump, ("sh", "-c", "true")),
                 evidence=(result.stderr or result.stdout)[-2000:],
             )
+        if silence := api_away(self._site, outcomes, command.effect):
+            raise silence
         return outcomes
 
     def _smee_parts(self, mac: str | None) -> list[Part]:
@@ -242,7 +287,7 @@ class Cluster:
     def _objects(self, outcomes: Mapping[str, Outcome], part: str = "objects") -> list[dict[str, Any]]:
         outcome = outcomes.get(part, Outcome(1, "", "the reply was cut short"))
         if not outcome.ok:
-            raise self._refused(outcome)
+            raise refused(self._site, outcome)
         try:
             return read_list(outcome)
         except ValueError as error:
@@ -252,21 +297,3 @@ class Cluster:
                 next=ssh.remotely(self._site.jump, (*self._site.kubectl.words, "version")),
                 evidence=outcome.stdout[:500],
             ) from error
-
-    def _refused(self, outcome: Outcome) -> PreflightError:
-        words, hint = " ".join(self._site.kubectl.words), self._site.kubectl_hint
-        what, step = {
-            Refusal.NO_KUBECTL: (f"there is no `{words}`", "install kubectl there, or spell it right in site.kubectl"),
-            Refusal.API_AWAY: ("kubectl does not reach the API server", hint("get", "--raw", "/readyz")),
-            Refusal.FORBIDDEN: ("kubectl may not do this", hint("auth", "can-i", "--list")),
-            Refusal.UNAUTHORIZED: ("the API server does not know this user", hint("config", "view", "--minify")),
-            Refusal.NO_CRD: (
-                "this cluster has no Tinkerbell objects",
-                hint("api-resources", "--api-group=tinkerbell.org"),
-            ),
-            Refusal.NOT_FOUND: ("kubectl did not find it", hint("get", HARDWARE)),
-            Refusal.OTHER: ("kubectl failed", hint("get", HARDWARE)),
-        }[refusal(outcome.exit_status, outcome.stderr)]
-        return PreflightError(
-            what, where=f"jump host {self._site.jump.name}", next=step, evidence=outcome.stderr or outcome.stdout[-500:]
-        )

@@ -142,6 +142,10 @@ class FakeClock:
         if not cancel.is_set():
             self.advance(max(seconds, 0.0))
 
+    def sleep(self, seconds: float) -> None:
+        """Let the computer sleep: only the wall clock moves."""
+        self._wall += timedelta(seconds=seconds)
+
     def advance(self, seconds: float) -> None:
         """Move both clocks by `seconds`."""
         self._mono += seconds

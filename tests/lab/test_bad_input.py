@@ -351,7 +351,7 @@ def test_the_server_refuses_to_reboot(own: Lab) -> None:
 def test_no_room_for_the_guard_on_the_jump_host(own: Lab) -> None:
     (own.folder / "home" / ".local").write_text("a file where a folder belongs")
     ran = provision(own)
-    assert (ran.json["exit_code"], ran.json["phases"][-1]["title"]) == (10, "Declare")
+    assert (ran.json["exit_code"], ran.json["phases"][-1]["title"]) == (30, "Declare")
     assert "guard could not be armed" in ran.json["error"]["what"]
     assert ran.json["netboot"]["closed"]
     assert "annotations" not in hardware(own)["metadata"]
@@ -365,7 +365,7 @@ def test_a_machine_that_is_silent_and_does_not_idle_in_the_installer(own: Lab) -
     machine.reboot()
     assert machine.wait(lambda: machine.state == "dead")
     report = quickly(own, 10)
-    assert report.exit_code == 10
+    assert report.exit_code == 30
     assert "does not answer SSH and does not idle in HookOS" in report.error.what
     assert "--no-reboot" in report.error.next
     assert report.closed

@@ -174,7 +174,7 @@ def test_the_plan_shows_to_whom_the_work_is_given(tmp_path: Path) -> None:
 
 
 def change_template(lab: Lab, worker: str) -> None:
-    name = next(item["metadata"]["name"] for item in lab.store.list("templates")[0])
+    name = next(item["metadata"]["name"] for item in lab.store.list("templates")[0])  # type: ignore[index]
     data = lab.store.get("templates", name)["spec"]["data"].replace("'{{.device_1}}'", worker)
     lab.store.patch("templates", name, [{"op": "replace", "path": "/spec/data", "value": data}])
 

@@ -71,7 +71,11 @@ class Netboot(RuleBasedStateMachine):
         self.store.create("hardware", {"metadata": meta, "spec": {"interfaces": [interface]}})
         self.transports = [OnStore(self.store, f"client{number}", self.wrote) for number in range(2)]
         self.windows: list[Window | None] = [None, None]
+        for transport in self.transports:
+            transport.before = self.the_controller_writes
         self.guards: list[Guarded] = []
+        self.toggle_at: float | None = None
+        self.robbed = False
         self.stray = False  # a foreign hand opened it since it was last closed
         self.managed = flux is not None
         self.runs = 0
@@ -91,6 +95,8 @@ class Netboot(RuleBasedStateMachine):
             return
         window = self.windows[int(actor[-1])]
         mine = window.claim.run if window else None
+        if not self.live(before) and not opened(after):
+            return  # a dead run's window is a trap: it may be closed
         assert had in (mine, self.breaking), f"{actor} wrote under the claim of {had}"
 
     breaking: str | None = None
@@ -154,6 +160,7 @@ class Netboot(RuleBasedStateMachine):
             self.windows[number] = None
             return
         assert not was_live
+        self.robbed = False
         self.guards.append(Guarded(self.store, window.claim.run, self.clock.now().mono + LEASE))
 
     def held(self, number: int) -> Window | None:
@@ -214,10 +221,12 @@ class Netboot(RuleBasedStateMachine):
             window.end("it is over")
         except ClaimedError:
             assert not mine
-        if mine and not lost:
+        if self.hardware["metadata"].get("annotations", {}).get(RUN) is None and window.claim.taken:
             assert not opened(self.hardware)
             self.stray = False
+        if mine and not lost:
             self.given_back()
+        assert window.theirs or window.closed is not False
         self.windows[number] = None
 
     @rule(number=CLIENTS)
@@ -234,6 +243,32 @@ class Netboot(RuleBasedStateMachine):
         self.stray = False
         self.given_back()
 
+    @rule(
+        number=CLIENTS,
+        verb=st.sampled_from(["take", "open", "close", "beat", "end", "break_"]),
+        commands=st.integers(1, 4),
+    )
+    def the_api_is_away_for_a_moment(self, number: int, verb: str, commands: int) -> None:
+        """Nothing fails for that, except what tries again by itself."""
+        self.transports[number].away = commands
+        if verb == "break_" and self.hardware["metadata"].get("annotations", {}).get(RUN) is None:
+            verb = "end"
+        getattr(self, verb)(number)
+        self.transports[number].away = 0
+
+    @rule(number=CLIENTS, delay=st.sampled_from([0.0, 0.3, 1.0, 1.9]))
+    def end_with_the_toggle_in_flight(self, number: int, delay: float) -> None:
+        """The controller has begun with a Workflow that is deleted, and writes up to two seconds later."""
+        window = self.held(number)
+        if window is None or window.claim.lost is not None:
+            return
+        window.expect_toggle("anvil-ubuntu")
+        self.toggle_at = self.clock.now().mono + delay
+        self.end(number)
+        self.clock.advance(2)
+        self.the_controller_writes()
+        assert not opened(self.hardware) or self.hardware["metadata"]["annotations"][RUN] != window.claim.run
+
     @rule(number=CLIENTS, replies=st.integers(1, 2))
     def lose_replies(self, number: int, replies: int) -> None:
         if self.windows[number] is not None:
@@ -246,7 +281,8 @@ class Netboot(RuleBasedStateMachine):
 
     def given_back(self) -> None:
         notes = self.hardware["metadata"].get("annotations", {})
-        assert (RUN in notes, WINDOW in notes) == (False, False)
+        assert RUN not in notes
+        assert WINDOW not in notes or self.robbed
         assert notes.get(FLUX) == self.flux
 
     # ---- everybody else ----------------------------------------------------------------------------------------
@@ -290,6 +326,23 @@ class Netboot(RuleBasedStateMachine):
         path = "/spec/interfaces/0/netboot"
         self.store.patch("hardware", "anvil", [{"op": "add", "path": path, "value": {"allowPXE": True}}])
         self.stray = self.stray or not self.live(self.hardware)
+
+    def the_controller_writes(self) -> None:
+        if self.toggle_at is not None and self.clock.now().mono >= self.toggle_at:
+            self.toggle_at = None
+            self.tinkerbell_toggles()
+
+    @rule(note=st.booleans())
+    def a_person_takes_the_claim_away(self, note: bool) -> None:
+        """`kubectl annotate … run-`: from now on only the client that held it can close what is open."""
+        notes = self.hardware["metadata"].get("annotations", {})
+        keys = [RUN, WINDOW] if note else [RUN]
+        if RUN not in notes:
+            return
+        paths = ["/metadata/annotations/" + key.replace("/", "~1") for key in keys]
+        self.store.patch("hardware", "anvil", [{"op": "remove", "path": path} for path in paths])
+        self.flux, self.robbed = notes.get(FLUX), not note  # nobody remembers what Flux's was
+        self.stray = opened(self.hardware)
 
     @precondition(lambda self: self.managed)
     @rule()

@@ -5,7 +5,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from metalfoundry.model.errors import Interrupted, PreflightError, Terminated, UnsafeError, WorkflowFailed
+from metalfoundry.model.errors import (
+    Interrupted,
+    MetalfoundryError,
+    PreflightError,
+    Terminated,
+    UnsafeError,
+    WorkflowFailed,
+)
 from metalfoundry.model.events import Bus, Event, Notice, PhaseEnded, PhaseSkipped, PhaseStarted, Record
 from metalfoundry.runs.engine import NEEDED, Needed, Run, execute
 from metalfoundry.transport.clock import FakeClock
@@ -25,6 +32,7 @@ class Toy:
     title: str
     deed: Callable[[Run[Log]], None] = lambda run: None
     look: Callable[[], Needed] = lambda: NEEDED
+    failure: type[MetalfoundryError] = MetalfoundryError
 
     def needed(self, run: Run[Log]) -> Needed:
         return self.look()

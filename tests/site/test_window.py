@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from shlex import split
 
@@ -28,6 +29,17 @@ def window(bench: Bench, run: str = "run-1", holder: str = "kevin@laptop") -> Wi
     return Window(bench.site(holder), SERVER, run, "new disk")
 
 
+@contextmanager
+def held(bench: Bench) -> Iterator[Window]:
+    """A claimed window, ended however the block is left."""
+    mine = window(bench)
+    mine.claim.take(None)
+    try:
+        yield mine
+    finally:
+        mine.end("the test is over")
+
+
 def lose_reply(bench: Bench, effect: Effect) -> list[Command]:
     """The next command of that effect is carried out, and its reply is lost."""
     lost: list[Command] = []
@@ -43,7 +55,7 @@ def lose_reply(bench: Bench, effect: Effect) -> list[Command]:
 
 def test_however_the_block_is_left_the_window_is_closed_and_the_claim_given_back(bench: Bench) -> None:
     before = bench.hardware
-    with pytest.raises(ZeroDivisionError), window(bench) as opened:
+    with pytest.raises(ZeroDivisionError), held(bench) as opened:
         opened.open()
         assert bench.is_open
         assert bench.annotations[RUN] == "run-1"
@@ -54,14 +66,14 @@ def test_however_the_block_is_left_the_window_is_closed_and_the_claim_given_back
 
 
 def test_the_note_says_who_why_and_until_when(bench: Bench) -> None:
-    with window(bench):
+    with held(bench):
         note = json.loads(bench.annotations[WINDOW])
     assert (note["holder"], note["reason"]) == ("kevin@laptop", "new disk")
     assert note["opened"] < note["expires"]
 
 
 def test_of_two_runs_the_second_is_refused_and_told_who_has_it(bench: Bench) -> None:
-    with window(bench) as first:
+    with held(bench) as first:
         with pytest.raises(ClaimedError, match=r"held by kevin@laptop since .*new disk.*run run-1"):
             window(bench, "run-2", "eve@desk").claim.take(None)
         assert first.claim.note is not None
@@ -111,7 +123,7 @@ def test_a_lost_reply_is_settled_by_reading(bench: Bench, what: str) -> None:
 
 
 def test_a_lost_reply_to_the_close_is_settled_by_reading(bench: Bench) -> None:
-    with window(bench) as mine:
+    with held(bench) as mine:
         mine.open()
         lost = lose_reply(bench, Effect.RESTORE)
         proof = mine.close("enough")
@@ -149,7 +161,7 @@ def test_a_patch_that_is_refused_for_another_reason_is_tried_on_the_new_object(b
 
 
 def test_what_somebody_opens_after_our_close_is_seen_and_closed(bench: Bench) -> None:
-    with window(bench) as mine:
+    with held(bench) as mine:
         mine.open()
         mine.close("the installer runs")
         bench.set_pxe(True)
@@ -161,7 +173,7 @@ def test_what_somebody_opens_after_our_close_is_seen_and_closed(bench: Bench) ->
 
 
 def test_an_object_older_than_ours_is_not_believed(bench: Bench) -> None:
-    with window(bench) as mine:
+    with held(bench) as mine:
         mine.open()
         old = Hardware.of(bench.hardware)
         mine.close("enough")

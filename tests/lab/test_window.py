@@ -1,0 +1,143 @@
+"""The window in whole runs: an API server that is away, a claim that is taken away, a Workflow that is deleted."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from metalfoundry import Options
+from metalfoundry.commands.netboot import RUN
+from metalfoundry.foundry import Foundry
+from metalfoundry.lab.memory import MemoryStore
+from metalfoundry.lab.store import NotFound, Object
+from metalfoundry.lab.world import Lab
+from metalfoundry.model.events import Notice, PhaseStarted, Record, Sink, WindowChanged
+from metalfoundry.model.inventory import load
+from metalfoundry.runs.provision import new_job
+from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow
+
+AFTER_THE_CLAIM = ["Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"]
+
+
+def at(phase: str, deed: Callable[[], object]) -> Sink:
+    """A sink that does something once, when the phase begins."""
+    done: list[object] = []
+
+    def sink(record: Record) -> None:
+        if isinstance(record.event, PhaseStarted) and record.event.title == phase and not done:
+            done.append(deed())
+
+    return sink
+
+
+@pytest.mark.parametrize("phase", AFTER_THE_CLAIM)
+def test_a_run_outlives_an_api_server_that_is_away_for_a_moment(tmp_path: Path, phase: str) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
+        assert lab.door is not None
+        faults, before = lab.door.faults, hardware(lab)
+
+        def away() -> None:
+            faults.api_down()
+            threading.Timer(1.0, faults.api_up).start()
+
+        tune(lab, timeouts={"netboot": "60s", "install": "60s"})
+        ran = provision(lab, at=at(phase, away))
+        assert ran.json["exit_code"] == 0, ran.json["error"]
+        assert ran.json["netboot"]["closed"] is True
+        assert clean(lab, before)
+
+
+@pytest.mark.parametrize("phase", ["Open", "Boot", "Close", "Install", "Verify"])
+def test_a_claim_that_is_taken_away_leaves_no_window(tmp_path: Path, phase: str) -> None:
+    with Lab(tmp_path / "lab", "slow", speed=SPEED, servers=[NAME]) as lab:
+
+        def annotate() -> None:
+            def without(obj: Object) -> Object:
+                obj["metadata"]["annotations"].pop(RUN)
+                return obj
+
+            assert isinstance(lab.store, MemoryStore)
+            lab.store.change("hardware", NAME, without)
+
+        ran = provision(lab, at=at(phase, annotate))
+        assert ran.json["exit_code"] == 20, ran.json["error"]
+        assert not is_open(lab)
+        assert ran.json["netboot"]["closed"] is True
+
+
+def test_what_opens_after_the_workflow_was_deleted_in_verify_is_closed(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
+        opened: list[str] = []
+
+        def interfere() -> None:
+            with suppress(NotFound):
+                lab.store.delete("workflows", WORKFLOW)
+            path = "/spec/interfaces/0/netboot/allowPXE"
+            opened.append(lab.store.patch("hardware", NAME, [{"op": "add", "path": path, "value": True}])["kind"])
+
+        ran = provision(lab, at=at("Verify", interfere))
+        assert opened
+        assert not is_open(lab)
+        assert ran.json["exit_code"] == 0, ran.json["error"]
+
+
+def test_from_apply_on_the_window_of_a_workflow_that_toggles_is_shown_open(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
+        ran = provision(lab)
+        opened = [record.phase for record in ran.records if isinstance(record.event, WindowChanged)]
+        assert opened[0] == "Declare"
+        states = [event.state for event in ran.each(WindowChanged)]  # type: ignore[attr-defined]
+        assert states == ["open", "closed"]
+
+
+def test_a_machine_that_answers_nothing_is_refused_before_anything_is_written(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
+        stub = lab.folder / "bin" / "ssh"
+        stub.write_text("#!/bin/sh\necho 'ssh: connect to host x port 22: No route to host' >&2\nexit 255\n")
+        stub.chmod(0o755)
+        lab.machine(NAME).stop()
+        before = version(lab)
+        ran = provision(lab)
+        assert ran.json["exit_code"] == 10, ran.json["error"]
+        assert version(lab) == before
+        assert workflow(lab) is None
+
+
+def test_who_is_to_reboot_it_is_told_while_netboot_is_open(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
+        told: list[bool] = []
+
+        def person(record: Record) -> None:
+            if isinstance(record.event, Notice) and record.event.text.startswith(f"reboot {NAME} now"):
+                told.append(is_open(lab))
+                lab.machine(NAME).reboot()
+
+        ran = provision(lab, options=Options(reboot=False), at=person)
+        assert told == [True]
+        assert ran.json["exit_code"] == 0, ran.json["error"]
+
+
+def test_the_command_by_hand_works_through_the_jump_host_with_our_own_key(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
+        inventory = load(lab.inventory)
+        with Foundry(inventory) as foundry:
+            job = new_job(foundry._site(), inventory.server(NAME), Options(), "run-1")
+            job.window.claim.take(None)
+            job.window.open()
+            assert is_open(lab)
+            command = job.window.by_hand()
+            environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+            done = subprocess.run(
+                ["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment
+            )
+            assert done.returncode == 0, (command, done.stderr)
+            assert shlex.split(command)[0] == "ssh"
+            assert not is_open(lab)
+            job.window.end("the test is over")
