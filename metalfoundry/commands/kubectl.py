@@ -157,14 +157,15 @@ def read_only(*parts: Part, functions: str = "") -> Command:
 
 
 def read_list(outcome: Outcome) -> list[dict[str, Any]]:
-    """The items of a `get -o json`, or the one object as a list; empty for no output.
+    """The items of a `get -o json`, or the one object as a list; empty for no output. What is no object is left out.
 
     Raises ValueError when the output is no JSON.
     """
     if not outcome.stdout.strip():
         return []
     value = json.loads(outcome.stdout)
-    return list(value["items"]) if "items" in value else [value]
+    listed = value["items"] if isinstance(value, dict) and isinstance(value.get("items"), list) else [value]
+    return [item for item in listed if isinstance(item, dict)]
 
 
 def read_event(line: str) -> tuple[str, dict[str, Any]] | None:
