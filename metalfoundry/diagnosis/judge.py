@@ -11,7 +11,7 @@ from metalfoundry.diagnosis.rules import RULES
 from metalfoundry.diagnosis.unseen import missed
 from metalfoundry.diagnosis.witnesses import machine_says, tinkerbell_says
 
-_ASIDE = frozenset({Stage.STRAY})
+_WINDOWS = frozenset({"stray-window", "guard-missing"})  # they say nothing about the installation
 _ENDS = {"FAILED": 31, "TIMEOUT": 32, "RUNNING": 31, "POST": 31}
 
 
@@ -26,12 +26,12 @@ def judge(facts: Facts, *, all: bool = False, rules: Sequence[Rule] = RULES) -> 
     found = [
         finding
         for rule in rules
-        for finding in rule.findings(latest if rule.stage in _ASIDE else facts, version)
+        for finding in rule.findings(latest if rule.id in _WINDOWS else facts, version)
         if not (failed and finding.reassures)
     ]
     kept = [finding for finding in found if not _explained(finding, found)]
     found = _without_comfort(found, kept)
-    if not any(finding.stage not in _ASIDE for finding in found):
+    if not any(finding.id not in _WINDOWS for finding in found):
         found.append(unknown(facts))
     found.sort(key=lambda finding: finding.order)
     return tuple(finding for finding in found if all or not _explained(finding, found))
@@ -41,7 +41,7 @@ def _without_comfort(found: list[Finding], kept: list[Finding]) -> list[Finding]
     """No finding that reassures where a certain failure is `kept`; where that is an armed trap alone, it stays as what
     it reports."""
     sure = [item for item in kept if item.certainty is Certainty.CERTAIN and item.exit_code != FINE]
-    if any(item.stage not in _ASIDE for item in sure):
+    if any(item.id not in _WINDOWS for item in sure):
         return [item for item in found if not item.reassures]
     return [item.beside_a_failure() if item.reassures else item for item in found] if sure else found
 

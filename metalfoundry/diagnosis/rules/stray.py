@@ -88,7 +88,7 @@ def _serves(facts: Facts) -> bool:
     return smee_says(facts) is not None and (heard or bool(machine and machine.grpc))
 
 
-@rule("no-workflow", Stage.RENDER, FINE, link="nothing asks for an installation")
+@rule("no-workflow", Stage.STRAY, FINE, link="nothing asks for an installation")
 def no_workflow(facts: Facts) -> Iterator[Sign]:
     """There is no Workflow for this server."""
     if not absent(facts.workflow) or absent(facts.hardware) or facts.in_hook:
