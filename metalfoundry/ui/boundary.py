@@ -10,14 +10,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
 from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryError, Terminated
 from metalfoundry.model.program import ours
-from metalfoundry.transport.clock import Clock, SystemClock
 from metalfoundry.ui.outlet import Outlet, Unread, outlets
 from metalfoundry.ui.plain import say
+
+if TYPE_CHECKING:
+    from metalfoundry.transport.clock import Clock
 
 DEBUG = "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints"
 SAME_WISH = {signal.SIGINT: 0.2, signal.SIGTERM: 10.0, signal.SIGHUP: inf}  # seconds since the first signal of all
@@ -104,6 +107,8 @@ class Interrupts:
     LAST = 10
 
     def __init__(self, clock: Clock | None = None) -> None:
+        from metalfoundry.transport.clock import SystemClock
+
         self._clock = clock or SystemClock()
         self._first = 0.0
         self._count = 0

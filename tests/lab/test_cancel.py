@@ -20,6 +20,7 @@ from metalfoundry.runs.job import Identity
 from tests.lab.bench import NAME, SPEED, Ran, clean, hardware, provision, workflow
 
 PHASES = ("Preflight", "Claim", "Quiet", "Declare", "Open", "Boot", "Close", "Install", "Verify", "Release")
+UNTOUCHED = PHASES[: PHASES.index("Boot")]  # later the machine is in the middle of its own way, with a new host key
 SLOW = {"Boot": "dead", "Install": "slow"}
 
 
@@ -89,7 +90,7 @@ def cancelled_in(folder: Path, phase: str) -> Cancelled:
         assert clean(lab, before)
         if phase not in ("Quiet", "Install", "Verify", "Release", "Close"):
             assert workflow(lab) is None, phase
-        following = foundry.provision(NAME, Options(replace=True)) if phase not in SLOW else report
+        following = foundry.provision(NAME, Options(replace=True)) if phase in UNTOUCHED else report
         foundry.close()
         return Cancelled(report, canceller.seconds, following)
 
@@ -112,7 +113,7 @@ def test_it_ends_within_a_second_with_everything_taken_back(cancelled: dict[str,
     assert 0 < seen.seconds < 1.0
 
 
-@pytest.mark.parametrize("phase", [phase for phase in PHASES if phase not in SLOW])
+@pytest.mark.parametrize("phase", UNTOUCHED)
 def test_the_next_run_of_the_same_foundry_is_a_run_like_any_other(cancelled: dict[str, Cancelled], phase: str) -> None:
     assert cancelled[phase].next.verdict == "provisioned", cancelled[phase].next.error
 

@@ -22,6 +22,7 @@ from metalfoundry.lab.world import Lab
 from metalfoundry.ui.boundary import SAME_WISH
 from tests.lab.bench import NAME, PROGRAM, SPEED, is_open, start, workflow
 
+pytestmark = pytest.mark.timeout(400)
 PHASES = ("preflight", "claim", "declare", "open", "boot", "close", "install", "verify", "release")
 MODES = ("lines", "live", "json", "events")
 BOTH = [f"{phase}-{mode}" for phase in PHASES for mode in MODES]
