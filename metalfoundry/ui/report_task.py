@@ -12,7 +12,6 @@ from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.ui.boundary import boundary
-from metalfoundry.ui.paper import Paper
 from metalfoundry.ui.plain import json_text, say
 from metalfoundry.ui.words import print_help, words
 
@@ -47,6 +46,7 @@ def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
         elif html:
             _write(html, parts)
         else:
+            from metalfoundry.ui.paper import Paper
             from metalfoundry.ui.report_text import show
 
             show(parts, Paper())
