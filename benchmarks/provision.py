@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 
 SERVER = "colo-server-01"
 LOOP = """

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from metalfoundry import Foundry
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import CommandStarted, Record
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))

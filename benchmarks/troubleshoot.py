@@ -20,8 +20,8 @@ from pathlib import Path
 import yaml
 
 from metalfoundry import Foundry
-from metalfoundry.lab.hosts import JumpHost
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
+from metalfoundry.lab.ssh.server import JumpHost
 from metalfoundry.model.events import CommandStarted, Record
 
 SERVER = "colo-server-01"

@@ -21,7 +21,7 @@ import signal
 import sys
 from pathlib import Path
 
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 folder, scenario, speed, *servers = sys.argv[1:]

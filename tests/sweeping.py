@@ -6,7 +6,7 @@ import json
 from datetime import datetime
 from typing import Any
 
-from metalfoundry.lab.store import Invalid, Object, Store
+from metalfoundry.lab.kubernetes.store import Invalid, Object, Store
 
 RUN, WINDOW = "metalfoundry.dev/run", "metalfoundry.dev/window"
 FLUX = "kustomize.toolkit.fluxcd.io/reconcile"

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from metalfoundry.lab.pace import UnknownForm
+from metalfoundry.lab.clock import UnknownForm
 
 _ACTION = re.compile(r"\{\{(-?)\s*(.*?)\s*(-?)\}\}", re.DOTALL)
 _BLOCK = re.compile(r"(with|range|if)\s+(.+)", re.DOTALL)

@@ -18,7 +18,7 @@ class Process:
     command: str
 
 
-class Marked:
+class MarkedProcesses:
     """Processes whose environment holds `mark` (NAME=value, unique to one lab)."""
 
     def __init__(self, mark: str) -> None:

@@ -1,7 +1,7 @@
 """What may happen to a machine: one short record each, by name.
 
 A new scenario is a new record here; a new kind of trouble is a new field, read where it happens
-(machine.py for firmware and disk, agent.py for actions, controller.py and tinkserver.py for Tinkerbell).
+(machine.py for firmware and disk, tink_agent.py for actions, controller.py and tink_server.py for Tinkerbell).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from metalfoundry.lab.pace import LabError
+from metalfoundry.lab.clock import LabError
 
 
 class Last(Enum):

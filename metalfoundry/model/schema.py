@@ -184,7 +184,7 @@ class ServerKeys(Section):
     mac: Mac | None = key(
         None,
         "the interface that netboots",
-        "a MAC address such as 00:0c:29:73:03:4b (upper case will do)",
+        "a MAC address such as 00:00:5e:00:53:4b (upper case will do)",
         shown="the Hardware's first interface",
     )
     workflow: File | None = key(

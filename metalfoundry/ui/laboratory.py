@@ -13,8 +13,8 @@ from metalfoundry.ui.plain import say
 def up(scenario: str, speed: str, folder: str) -> None:
     """Start the lab in the background and say how to use it."""
     with boundary():
-        from metalfoundry.lab import process, scenarios
-        from metalfoundry.lab.pace import LabError
+        from metalfoundry.lab import background, scenarios
+        from metalfoundry.lab.clock import LabError
 
         if scenario == "list":
             say("\n".join(sorted(scenarios.SCENARIOS)))
@@ -24,7 +24,7 @@ def up(scenario: str, speed: str, folder: str) -> None:
                 f"there is no scenario {scenario}", next=f"one of: {', '.join(sorted(scenarios.SCENARIOS))}"
             )
         try:
-            inventory = process.up(Path(folder), scenario, _speed(speed))
+            inventory = background.up(Path(folder), scenario, _speed(speed))
         except LabError as error:
             raise MetalfoundryError(str(error), where=folder, next=f"look into {folder}/lab.log") from error
         step = ours("provision", "colo-server-01", "--inventory", str(inventory))
@@ -34,9 +34,9 @@ def up(scenario: str, speed: str, folder: str) -> None:
 def down(folder: str) -> None:
     """Stop the lab."""
     with boundary():
-        from metalfoundry.lab import process
+        from metalfoundry.lab import background
 
-        process.down(Path(folder))
+        background.down(Path(folder))
         say("the lab is down")
 
 

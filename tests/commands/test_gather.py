@@ -21,8 +21,8 @@ from metalfoundry.model.inventory import Verify
 from tests.commands.shells import run
 
 SHELLS = ("dash", "busybox", "bash")
-MAC = "00:0c:29:73:03:4b"
-DENIED = '{"msg":"the hardware data for this machine, or lack there of, does not allow it to pxe","client":"AAwpcwNL"}'
+MAC = "00:00:5e:00:53:4b"
+DENIED = '{"msg":"the hardware data for this machine, or lack there of, does not allow it to pxe","client":"AABeAFNL"}'
 # A kubectl of few words: it answers by what stands in its line, and writes that line down.
 KUBECTL = r"""#!/bin/sh
 printf '%s\n' "$*" >>"$SAID"

@@ -53,10 +53,10 @@ def test_lines_are_merged_by_time_and_one_without_stays_behind_its_own() -> None
 
 
 def test_ssh_as_a_person_types_it() -> None:
-    jump = Host("jump", "170.9.8.103", "ubuntu")
-    assert words(Host("anvil", "10.0.0.9", "root", via=jump)) == ("ssh", "-J", "ubuntu@170.9.8.103", "root@10.0.0.9")
-    own = Host("jump", "170.9.8.103", "ubuntu", port=2222, identity="/k", known_hosts="/kh")
+    jump = Host("jump", "192.0.2.103", "ubuntu")
+    assert words(Host("anvil", "10.0.0.9", "root", via=jump)) == ("ssh", "-J", "ubuntu@192.0.2.103", "root@10.0.0.9")
+    own = Host("jump", "192.0.2.103", "ubuntu", port=2222, identity="/k", known_hosts="/kh")
     found = words(Host("anvil", "10.0.0.9", "root", via=own), any_key=True)
-    assert "ProxyCommand=ssh -i /k -o UserKnownHostsFile=/kh -p 2222 -W %h:%p ubuntu@170.9.8.103" in found
+    assert "ProxyCommand=ssh -i /k -o UserKnownHostsFile=/kh -p 2222 -W %h:%p ubuntu@192.0.2.103" in found
     assert "UserKnownHostsFile=/dev/null" in found
     assert found[-1] == "root@10.0.0.9"

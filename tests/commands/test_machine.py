@@ -20,7 +20,7 @@ os.PRETTY_NAME="Ubuntu 24.04.3 LTS"
 os.NAME="Ubuntu"
 os.VERSION_ID="24.04"
 os.ID=ubuntu
-mac=00:0C:29:73:03:4B
+mac=00:00:5E:00:53:4B
 mac=00:00:00:00:00:00
 root=6a1c-22 ext4
 born=1764000000 1764700000 2049 /
@@ -38,14 +38,14 @@ check=3 99999999999999999999 z
 """
 HOOK = """boot_id=b1
 hostname=hookos
-cmdline=console=ttyS0 worker_id=00:0c:29:73:03:4b grpc_authority=10.0.0.2:42113 worker_id=later
+cmdline=console=ttyS0 worker_id=00:00:5e:00:53:4b grpc_authority=10.0.0.2:42113 worker_id=later
 os.NAME="HookOS"
 os.ID=hookos
 os.VERSION_ID=0.10.0
-mac=00:0c:29:73:03:4b
+mac=00:00:5e:00:53:4b
 """
 CAPTAIN = """boot_id=b2
-cmdline=worker_id=00:0c:29:73:03:4b grpc_authority=10.0.0.2:42113 tinkerbell_tls=false
+cmdline=worker_id=00:00:5e:00:53:4b grpc_authority=10.0.0.2:42113 tinkerbell_tls=false
 os.ID=captainos
 os.NAME=CaptainOS
 os.VERSION_ID=1
@@ -65,7 +65,7 @@ def test_ubuntu() -> None:
         uuid="4c4c4544-0000",
         uptime=61.32,
         clock=1764730000.0,
-        macs=("00:0c:29:73:03:4b",),
+        macs=("00:00:5e:00:53:4b",),
         marker="tinkerbell_provisioned=1764729999 1764729999",
         cloud_init="status: done",
         checks=((0, ""), (7, "no such folder: /opt now"), (None, "")),

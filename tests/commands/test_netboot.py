@@ -10,11 +10,11 @@ import pytest
 
 from metalfoundry.commands import netboot
 from metalfoundry.commands.netboot import RUN, WINDOW, ClaimSeen, WindowNote
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.store import Invalid, Object
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Invalid, Object
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 
-MAC, OTHER = "00:0c:29:73:03:4b", "00:0c:29:73:03:4c"
+MAC, OTHER = "00:00:5e:00:53:4b", "00:00:5e:00:53:4c"
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
 CLOSED = {"allowPXE": False, "allowWorkflow": False}
 OPEN = {"allowPXE": True, "allowWorkflow": True}
@@ -164,7 +164,7 @@ def test_open_is_refused_when_the_interfaces_changed_places() -> None:
 
 def test_close_shuts_every_interface_that_says_anything() -> None:
     cluster = Cluster(
-        nic(netboot={**OPEN, "ipxe": {"url": "http://x/"}}), nic(OTHER), nic("00:0c:29:73:03:4d", netboot=OPEN)
+        nic(netboot={**OPEN, "ipxe": {"url": "http://x/"}}), nic(OTHER), nic("00:00:5e:00:53:4d", netboot=OPEN)
     )
     claimed(cluster)
     cluster.patch(netboot.close(cluster.hardware, "r1"))

@@ -12,7 +12,7 @@ from metalfoundry.commands.base import Effect
 from metalfoundry.commands.script import Outcome, read_script, script
 from tests.commands.shells import folder_of, run
 
-MAC = "00:0c:29:73:03:4b"
+MAC = "00:00:5e:00:53:4b"
 OLD, NEW = smee.paths(MAC)
 CLIENTS = {"curl": ["sh", "curl"], "wget": ["sh", "wget", "awk"], "bash": ["sh", "bash"]}
 

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from metalfoundry.lab.door import Door
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.store import Object, Store
+from metalfoundry.lab.kubectl.server import KubectlServer
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Object, Store
 from tests.contract.table import NAMESPACE
 from tests.real.kube import Kube
 
@@ -71,7 +71,7 @@ class Party:
                     self.store.delete(kind, obj["metadata"]["name"])
 
 
-def standin(door: Door, store: MemoryStore, folder: Path) -> Party:
+def standin(door: KubectlServer, store: MemoryStore, folder: Path) -> Party:
     return Party(door.install(folder / "bin"), store, {})
 
 

@@ -33,7 +33,7 @@ class Say:
 
 
 def hardware(name: str = "one", **spec: Any) -> str:
-    interface = {"dhcp": {"mac": "00:0c:29:73:03:4b", "hostname": name}}
+    interface = {"dhcp": {"mac": "00:00:5e:00:53:4b", "hostname": name}}
     meta = {"name": name, "annotations": {"kept": "a & <b>", "other": "ü"}}
     return manifest("Hardware", meta, {"interfaces": [interface], **spec})
 
@@ -60,7 +60,7 @@ kind: Hardware
 metadata: {name: two, labels: {rack: a}}
 spec:
   interfaces:
-    - dhcp: {mac: 00:21:09:01:11:00, lease_time: 4294967294, uefi: yes}
+    - dhcp: {mac: 00:00:5e:00:53:11, lease_time: 4294967294, uefi: yes}
 ---
 apiVersion: tinkerbell.org/v1alpha1
 kind: Template
@@ -172,7 +172,7 @@ SCENES: dict[str, list[Say]] = {
         Say(f"patch {HW} one -n NS --type=json -p nonsense", quiet=True),
         Say(("patch", HW, "one", "-n", NAMESPACE, "--type=json", "-p", '{"op": "add"}'), quiet=True),
         Say(f"{PATCH}", ops(("add", f"{NETBOOT}/unheard", 1)), quiet=True),
-        Say(f"{PATCH} -o name", ops(("add", "/spec/interfaces/0/dhcp/mac", "00:0C:29:73:03:4B"))),
+        Say(f"{PATCH} -o name", ops(("add", "/spec/interfaces/0/dhcp/mac", "00:00:5E:00:53:4B"))),
         Say(f"{PATCH} -o name", ops(("add", f"{NETBOOT}/allowPXE", "yes"))),
         Say(f"{PATCH} -o name", ops(("add", f"{NETBOOT}/allowPXE", "yes"), ("add", "/spec/userData", 7))),
         Say(f"{PATCH} -o name", ops(("add", "/metadata/annotations/bad key", "x"))),

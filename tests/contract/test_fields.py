@@ -12,11 +12,11 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metalfoundry.lab.admission import admit
-from metalfoundry.lab.kinds import BMC, KINDS, TINKERBELL, Kind
-from metalfoundry.lab.refusals import InvalidObject
-from metalfoundry.lab.schema import RELEASES, Column, Field, Schema, schema_of
-from metalfoundry.lab.store import Object, StoreError
+from metalfoundry.lab.kubernetes.admission import admit
+from metalfoundry.lab.kubernetes.errors import InvalidObject
+from metalfoundry.lab.kubernetes.resources import BMC, KINDS, TINKERBELL, Kind
+from metalfoundry.lab.kubernetes.schema import RELEASES, Column, Field, Schema, schema_of
+from metalfoundry.lab.kubernetes.store import Object, StoreError
 from tests.contract.table import NAMESPACE
 from tests.real.api import ApiClient
 from tests.real.kube import Kube

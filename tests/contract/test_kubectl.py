@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.door import Door
-from metalfoundry.lab.memory import MemoryStore
+from metalfoundry.lab.kubectl.server import KubectlServer
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from tests.contract.parties import Party, real, scrub, standin
 from tests.contract.table import APPLY, HW, NAMESPACE, NETBOOT, PATCH, REVIEW, SCENES, WF, Say, hardware, ops
 from tests.real.kube import Kube
@@ -21,13 +21,13 @@ VERSIONS = ("1.33", "1.20")
 
 
 @pytest.fixture
-def door() -> Iterator[Door]:
-    with Door(MemoryStore(NAMESPACE)) as door:
+def door() -> Iterator[KubectlServer]:
+    with KubectlServer(MemoryStore(NAMESPACE)) as door:
         yield door
 
 
 @pytest.fixture
-def lab(door: Door, tmp_path: Path) -> Party:
+def lab(door: KubectlServer, tmp_path: Path) -> Party:
     return standin(door, door.store, tmp_path)
 
 
@@ -132,7 +132,7 @@ def _probe(party: Party, lines: list[str], seen: threading.Condition, name: str)
     raise AssertionError("the watch did not open")
 
 
-def test_api_away(version: str, lab: Party, door: Door, tmp_path: Path) -> None:
+def test_api_away(version: str, lab: Party, door: KubectlServer, tmp_path: Path) -> None:
     config = tmp_path / "away"
     away = {"server": "https://127.0.0.1:1", "insecure-skip-tls-verify": True}
     config.write_text(
@@ -158,7 +158,7 @@ def test_api_away(version: str, lab: Party, door: Door, tmp_path: Path) -> None:
 RIGHTS = [{"apiGroups": ["tinkerbell.org"], "resources": ["*"], "verbs": ["get", "list", "watch", "create"]}]
 
 
-def test_forbidden(version: str, kube: Kube, cluster: Party, lab: Party, door: Door, home: Path) -> None:
+def test_forbidden(version: str, kube: Kube, cluster: Party, lab: Party, door: KubectlServer, home: Path) -> None:
     kube.grant(NAMESPACE, "lab", RIGHTS)
     limited = real(kube, need_kubectl(version), home, "lab")
     door.faults.denied = {("patch", "hardware"), ("delete", "hardware"), ("*", "pods")}
@@ -178,7 +178,9 @@ def test_forbidden(version: str, kube: Kube, cluster: Party, lab: Party, door: D
         assert want == got, words
 
 
-def test_rights_are_listed(version: str, kube: Kube, cluster: Party, lab: Party, door: Door, home: Path) -> None:
+def test_rights_are_listed(
+    version: str, kube: Kube, cluster: Party, lab: Party, door: KubectlServer, home: Path
+) -> None:
     kube.grant(NAMESPACE, "lab", RIGHTS)
     limited = real(kube, need_kubectl(version), home, "lab")
     door.faults.denied = {("patch", "hardware"), ("delete", "hardware"), ("update", "hardware")}

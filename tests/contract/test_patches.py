@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.refusals import Unreachable
-from metalfoundry.lab.store import NotFound, Store, StoreError
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.errors import Unreachable
+from metalfoundry.lab.kubernetes.store import NotFound, Store, StoreError
 from tests.contract.parties import scrub
 from tests.contract.table import NAMESPACE, hardware
 from tests.real.kube import Kube
@@ -35,9 +35,9 @@ PATHS = (
 )
 LIKELY = PATHS[:10]
 VALUES: tuple[Any, ...] = (
-    *(None, True, False, "x", "", "r1", 0, 1, 7, 1.5, 2.0, [], {}, "00:0c:29:73:03:4b", "00:0C:29:73:03:4B"),
+    *(None, True, False, "x", "", "r1", 0, 1, 7, 1.5, 2.0, [], {}, "00:00:5e:00:53:4b", "00:00:5E:00:53:4B"),
     *({"allowPXE": True}, {"allowPXE": None}, {"ipxe": {"url": "http://x"}}, {"a": "b"}, {"a": None}, {"a": 1}),
-    *({"dhcp": {"mac": "00:0c:29:73:03:4b"}, "netboot": {}}, [{}], [None], {"interfaces": []}, {"device": "/dev/sda"}),
+    *({"dhcp": {"mac": "00:00:5e:00:53:4b"}, "netboot": {}}, [{}], [None], {"interfaces": []}, {"device": "/dev/sda"}),
     *({"enrollmentEnabled": True}, {"memory": "8G"}, {"memory": 3}, {"memory": True}),
 )
 

@@ -29,9 +29,9 @@ from metalfoundry.model.states import BmcState, ClaimPhase, GuardState, SshAnswe
 HERE = Path(__file__).parent
 RECORDED = HERE.parents[2] / "shared" / "data" / "recorded"
 NOW = datetime(2026, 11, 23, 2, 0, 0, tzinfo=UTC)
-MAC, ADDRESS, NAMESPACE = "00:0c:29:73:03:4b", "10.77.0.11", "tink-system"
+MAC, ADDRESS, NAMESPACE = "00:00:5e:00:53:4b", "10.77.0.11", "tink-system"
 SYSTEMS = {
-    "hook": {"os_id": "hookos", "os_name": "HookOS 0.10.0", "hostname": "00-0c-29-73-03-4b"},
+    "hook": {"os_id": "hookos", "os_name": "HookOS 0.10.0", "hostname": "00-00-5e-00-53-4b"},
     "old": {"os_id": "debian", "os_name": "Debian GNU/Linux 11", "hostname": "old", "machine_id": "old"},
     "new": {"os_id": "ubuntu", "os_name": "Ubuntu 24.04.1 LTS", "hostname": "colo-server-01", "machine_id": "new"},
 }

@@ -53,9 +53,9 @@ def test_the_agents_own_json_inside_smees_syslog_is_the_agents() -> None:
 
 
 def test_smees_two_ways_to_name_a_machine() -> None:
-    denial = read_line(SMEE, '{"logger":"smee","msg":"x does not allow it to pxe","client":"AAwpcwNL"}')
+    denial = read_line(SMEE, '{"logger":"smee","msg":"x does not allow it to pxe","client":"AABeAFNL"}')
     answer = read_line(
-        SMEE, '{"logger":"smee","msg":"response","uri":"/00:0C:29:73:03:4B/auto.ipxe","client":"10.0.0.1","status":200}'
+        SMEE, '{"logger":"smee","msg":"response","uri":"/00:00:5E:00:53:4B/auto.ipxe","client":"10.0.0.1","status":200}'
     )
     assert denial.host == answer.host == MAC
 

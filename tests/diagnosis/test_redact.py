@@ -14,7 +14,7 @@ JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJlLXR
 PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\nAAAB\n-----END OPENSSH PRIVATE KEY-----"
 
 PLANTED = [
-    ("registry_username=bob registry_password=hunter2 worker_id=00:0c:29:73:03:4b", "hunter2"),
+    ("registry_username=bob registry_password=hunter2 worker_id=00:00:5e:00:53:4b", "hunter2"),
     ("      passwd: " + HASH, "kGv0Wm5tPZ9d8u"),
     ("chpasswd: {list: ['root:" + HASH + "']}", "kGv0Wm5tPZ9d8u"),
     (f'hashed_passwd: "{HASH}"', "saltsalt"),
@@ -49,8 +49,8 @@ PLANTED = [
 ]
 
 NEEDED = [
-    "worker_id=00:0c:29:73:03:4b grpc_authority=10.77.0.2:42113",
-    '{"time":"2026-11-23T01:20:00.956687093Z","msg":"does not allow it to pxe","client":"AAwpcwNL","error":null}',
+    "worker_id=00:00:5e:00:53:4b grpc_authority=10.77.0.2:42113",
+    '{"time":"2026-11-23T01:20:00.956687093Z","msg":"does not allow it to pxe","client":"AABeAFNL","error":null}',
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJfR kevin@laptop",
     "IMG_URL=http://10.77.0.1/noble.raw.gz DEST_DISK=/dev/sda",
     "pull access denied for missing/image, repository does not exist or may require 'docker login'",

@@ -23,10 +23,10 @@ import yaml
 
 from metalfoundry import Foundry, Options, Report
 from metalfoundry.commands.guard import GuardSeen
-from metalfoundry.lab.memory import MemoryStore
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import scenario
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.world import Lab
 from metalfoundry.model.errors import MetalfoundryError
 from metalfoundry.model.events import Event, PhaseStarted, Record
 from metalfoundry.model.inventory import load

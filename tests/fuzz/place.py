@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from metalfoundry.commands.base import Command
 from metalfoundry.commands.script import MARK
-from metalfoundry.lab.rack import finished_workflow, hardware, metal, template
+from metalfoundry.lab.fixtures import finished_workflow, hardware, metal, template
 from metalfoundry.lab.scenarios import scenario
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.model.inventory import Inventory, Server, Site, Timeouts, Verify
@@ -26,7 +26,7 @@ STORY = scenario("installs")
 METAL = metal(NAME, 1)
 SERVER = Server(NAME, NAME, address="10.77.0.9", mac=METAL.mac, verify=Verify(marker="/var/lib/done"))
 INVENTORY = Inventory(
-    Site("colo", Host("jump", "170.9.8.103", "ubuntu"), smee="http://10.77.0.2:7171"),
+    Site("colo", Host("jump", "192.0.2.103", "ubuntu"), smee="http://10.77.0.2:7171"),
     {NAME: SERVER},
     Timeouts(),
     Path("/inventory.yaml"),

@@ -16,9 +16,9 @@ import yaml
 
 from metalfoundry import Foundry, Options, Report
 from metalfoundry.commands.netboot import OLD_SYSTEMS
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.store import NotFound, Object
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import NotFound, Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import Event, Record, Sink
 
 NAME = "colo-server-01"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import asyncssh
 
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from tests.waiting import until
 
 __all__ = ["Answer", "on_jump", "on_machine", "options", "until"]

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from metalfoundry.lab import rack
+from metalfoundry.lab import fixtures
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import scenario
-from metalfoundry.lab.world import Lab
 from tests.lab.bench import NAME
 
 
@@ -17,9 +17,9 @@ def many(lab: Lab, count: int) -> Path:
     story = scenario("installs")
     known = yaml.safe_load(lab.inventory.read_text())
     for place in range(1, count):
-        metal = rack.metal(f"server-{place:03}", place)
-        lab.store.create("hardware", rack.hardware(metal, story, allow_workflow=True))
-        document = rack.finished_workflow(metal, story)
+        metal = fixtures.metal(f"server-{place:03}", place)
+        lab.store.create("hardware", fixtures.hardware(metal, story, allow_workflow=True))
+        document = fixtures.finished_workflow(metal, story)
         lab.store.create("workflows", document)
         mine = {"hardware": metal.name, "address": metal.ip, "mac": metal.mac}
         known["servers"][metal.name] = mine | {"workflow": known["servers"][NAME]["workflow"]}

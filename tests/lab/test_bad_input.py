@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, MetalfoundryError, Options
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model import errors
 from metalfoundry.model.inventory import load
 from metalfoundry.transport.clock import Cancel, Instant
@@ -304,8 +304,8 @@ def test_another_machine_answers_at_the_servers_address(lab: Lab) -> None:
     known["servers"][NAME]["port"] = known["servers"].pop("anvil")["port"]
     lab.inventory.write_text(yaml.safe_dump(known))
     error = refused(lab, code=11)
-    assert "00:21:9b:a1:dc:c0" in error.what
-    assert "00:0c:29:73:03:4b" in error.what
+    assert "00:00:5e:00:53:c0" in error.what
+    assert "00:00:5e:00:53:4b" in error.what
 
 
 def test_a_person_says_no(lab: Lab) -> None:

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from metalfoundry import Foundry
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import ClaimedError
 from metalfoundry.model.events import MachineSeen, Record, WindowChanged
 from tests.lab.bench import NAME, SPEED, hardware, is_open, provision, tune

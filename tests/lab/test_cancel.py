@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from metalfoundry import Foundry, Options, Report
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import Interrupted
 from metalfoundry.model.events import CommandStarted, PhaseEnded, PhaseStarted, Record
 from metalfoundry.runs.job import Identity

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from metalfoundry.ui.boundary import SAME_WISH
 from tests.lab.bench import NAME, PROGRAM, SPEED, is_open, start, workflow
 

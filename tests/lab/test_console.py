@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from tests.lab.bench import NAME, SPEED, call, clean, hardware, is_open, netboots, start, version, workflow
 
 FAB = Path(sys.executable).with_name("fab")
@@ -69,7 +69,7 @@ def test_nobody_there_to_confirm_is_12(lab: Lab) -> None:
     before = version(lab)
     done = call(lab, "provision", NAME)
     assert done.returncode == 12
-    assert "00:0c:29:73:03:4b" in done.stderr
+    assert "00:00:5e:00:53:4b" in done.stderr
     assert "nobody is here to confirm" in done.stderr
     assert f"provision {NAME} --yes" in done.stderr
     assert version(lab) == before

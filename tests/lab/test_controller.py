@@ -8,17 +8,17 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.lab import rack
-from metalfoundry.lab.controller import Controller
-from metalfoundry.lab.journal import Journal
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.pace import Pace
+from metalfoundry.lab import fixtures
+from metalfoundry.lab.clock import MachineClock
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.scenarios import Last, Scenario, scenario
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.tinkserver import Job, NoWorkflow, Refused, TinkServer
+from metalfoundry.lab.tinkerbell.controller import Controller
+from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
+from metalfoundry.lab.tinkerbell.tink_server import Assignment, NoWorkflow, Refused, TinkServer
 from tests.lab.client import until
 
-METAL = rack.metal("colo-server-01", 0)
+METAL = fixtures.metal("colo-server-01", 0)
 NAME = "colo-server-01-ubuntu"
 
 
@@ -26,9 +26,9 @@ class Tinkerbell:
     """Controller and server on a store with one Hardware, and short ways to look at it."""
 
     def __init__(self) -> None:
-        pace = Pace(50)
+        pace = MachineClock(50)
         self.store = MemoryStore()
-        self.journal = Journal()
+        self.journal = ControlPlaneLog()
         self.controller = Controller(self.store, pace, self.journal)
         self.server = TinkServer(self.store, pace, self.journal, patience=5.0)
         self.never = threading.Event()
@@ -36,11 +36,11 @@ class Tinkerbell:
 
     def add(self, story: Scenario, *, hardware: bool = True) -> None:
         if hardware:
-            self.store.create("hardware", rack.hardware(METAL, story, allow_workflow=False))
-        self.store.create("templates", rack.template(story))
+            self.store.create("hardware", fixtures.hardware(METAL, story, allow_workflow=False))
+        self.store.create("templates", fixtures.template(story))
 
     def apply(self, story: Scenario | None = None, **spec: Any) -> Object:
-        document = rack.workflow(METAL, story or scenario("installs"))
+        document = fixtures.workflow(METAL, story or scenario("installs"))
         document["spec"].update(spec)
         return self.store.create("workflows", document)
 
@@ -56,7 +56,7 @@ class Tinkerbell:
         found: Object | None = self.store.get("hardware", METAL.name)["spec"]["interfaces"][0].get("netboot")
         return found
 
-    def action(self) -> Job:
+    def action(self) -> Assignment:
         job = self.server.get_action(METAL.mac, self.never)
         assert job is not None
         return job
@@ -93,7 +93,7 @@ def test_without_toggle_it_goes_to_pending_and_leaves_netboot_alone(tinkerbell: 
 
 
 def test_toggle_opens_every_interface_and_adds_netboot_where_it_is_absent(tinkerbell: Tinkerbell) -> None:
-    second = {"dhcp": {"mac": "00:0c:29:73:03:4c"}}
+    second = {"dhcp": {"mac": "00:00:5e:00:53:4c"}}
     tinkerbell.store.patch(
         "hardware",
         METAL.name,
@@ -189,7 +189,7 @@ def test_missing_template_and_hardware(tinkerbell: Tinkerbell) -> None:
 
 
 def _broken(change: tuple[str, str]) -> str:
-    data: str = rack.template(scenario("installs"))["spec"]["data"]
+    data: str = fixtures.template(scenario("installs"))["spec"]["data"]
     assert change[0] in data
     return data.replace(*change)
 
@@ -232,7 +232,7 @@ def test_boot_mode_without_a_bmc_fails(tinkerbell: Tinkerbell) -> None:
 def test_no_workflow_for_the_agent_is_not_found_and_a_finished_one_is_refused(tinkerbell: Tinkerbell) -> None:
     with pytest.raises(NoWorkflow):
         tinkerbell.action()
-    tinkerbell.store.create("workflows", rack.finished_workflow(METAL, scenario("installs")))
+    tinkerbell.store.create("workflows", fixtures.finished_workflow(METAL, scenario("installs")))
     with pytest.raises(Refused, match="Workflow not in pending or running state"):
         tinkerbell.action()
     assert tinkerbell.journal.lines("Workflow not in pending or running state")
@@ -240,12 +240,12 @@ def test_no_workflow_for_the_agent_is_not_found_and_a_finished_one_is_refused(ti
 
 def test_a_finished_workflow_holds_up_the_next_one_for_a_while(tinkerbell: Tinkerbell) -> None:
     tinkerbell.server.shadow[METAL.mac] = 20.0  # machine seconds, longer than the server's patience
-    tinkerbell.store.create("workflows", rack.finished_workflow(METAL, scenario("installs")))
+    tinkerbell.store.create("workflows", fixtures.finished_workflow(METAL, scenario("installs")))
     tinkerbell.apply()
     tinkerbell.reach("PENDING")
     with pytest.raises(Refused):
         tinkerbell.action()
-    served: list[Job] = []
+    served: list[Assignment] = []
 
     def ask() -> bool:
         try:
@@ -260,7 +260,7 @@ def test_a_finished_workflow_holds_up_the_next_one_for_a_while(tinkerbell: Tinke
 
 def test_deleting_the_finished_workflow_ends_the_shadow(tinkerbell: Tinkerbell) -> None:
     tinkerbell.server.shadow[METAL.mac] = 1e6
-    tinkerbell.store.create("workflows", rack.finished_workflow(METAL, scenario("installs")))
+    tinkerbell.store.create("workflows", fixtures.finished_workflow(METAL, scenario("installs")))
     tinkerbell.apply()
     tinkerbell.reach("PENDING")
     with pytest.raises(Refused):
@@ -271,7 +271,7 @@ def test_deleting_the_finished_workflow_ends_the_shadow(tinkerbell: Tinkerbell) 
 
 def test_of_two_live_workflows_the_one_that_runs_goes_on(tinkerbell: Tinkerbell) -> None:
     tinkerbell.apply()
-    other = rack.workflow(METAL, scenario("installs"))
+    other = fixtures.workflow(METAL, scenario("installs"))
     other["metadata"]["name"] = "another"
     tinkerbell.store.create("workflows", other)
     until(lambda: all(tinkerbell.status(name).get("state") == "PENDING" for name in (NAME, "another")))

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import SCENARIOS
-from metalfoundry.lab.world import Lab
 from metalfoundry.model import events
 from metalfoundry.model.events import (
     SCHEMA,

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, load
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import DeadlineExceeded, PreflightError
 from metalfoundry.model.events import ClaimChanged, CommandStarted, HookEnded, HookStarted, Notice, RunEnded
 from metalfoundry.transport.base import Result

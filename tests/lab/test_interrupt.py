@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from tests.lab.bench import NAME, PROGRAM, hardware, is_open, kept, start, workflow
 from tests.waiting import PATIENCE
 

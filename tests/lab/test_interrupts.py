@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import Notice, PhaseStarted, Record
 from tests.lab.bench import NAME, SPEED, Ran, clean, hardware, provision, start, tune
 

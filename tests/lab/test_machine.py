@@ -12,10 +12,10 @@ import asyncssh
 import pytest
 import yaml
 
-from metalfoundry.lab.machine import Machine
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.lab import Lab
+from metalfoundry.lab.machine.machine import Machine
 from metalfoundry.lab.scenarios import Scenario
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.world import Lab
 from tests.lab.client import on_jump, on_machine, until
 
 NAME = "colo-server-01"
@@ -163,7 +163,7 @@ def test_a_machine_in_hook_starts_at_once(start: Start) -> None:
 def test_hook_with_sshd_shows_itself_and_the_agents_log(start: Start) -> None:
     lab = start("already-in-hook-ssh")
     seen = on_machine(lab, NAME, "cat /etc/os-release /proc/cmdline", check_key=False)
-    assert "ID=hookos" in seen.out and "worker_id=00:0c:29:73:03:4b" in seen.out
+    assert "ID=hookos" in seen.out and "worker_id=00:00:5e:00:53:4b" in seen.out
     line = "nerdctl -n services.linuxkit exec hook-docker docker logs tink-worker --tail=50"
     logs = on_machine(lab, NAME, line, check_key=False)
     assert logs.status == 0 and '"msg":"starting Agent"' in logs.out

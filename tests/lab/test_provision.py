@@ -10,10 +10,10 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import BEGUN
 from metalfoundry.lab.scenarios import SCENARIOS as ALL
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.world import Lab
 from metalfoundry.model.errors import (
     HostKeyError,
     IdentityError,
@@ -36,7 +36,7 @@ BAD: dict[str, tuple[type[Exception], int, str, str]] = {
     "image-missing": (WorkflowFailed, 31, "Install", "failed at action stream-ubuntu-image"),
     "never-netboots": (NeverInstalled, 30, "Boot", "rebooted into Debian GNU/Linux 11 (bullseye) instead of"),
     "dead": (NeverInstalled, 30, "Boot", "nothing was heard of it"),
-    "wrong-agent-id": (IdentityError, 11, "Preflight", "it gives task 'os-installation' to 00:0c:29:00:de:ad"),
+    "wrong-agent-id": (IdentityError, 11, "Preflight", "it gives task 'os-installation' to 00:00:5e:00:53:ad"),
     "agent-silent": (NeverInstalled, 30, "Boot", "did not reach the installer within 3 s"),
     "old-system-returns": (VerificationFailed, 33, "Verify", "came back with the old system"),
     "cloud-init-fails": (VerificationFailed, 33, "Verify", "cloud-init: status: error"),

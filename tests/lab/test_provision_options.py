@@ -14,8 +14,8 @@ import yaml
 
 from metalfoundry import Foundry, Options
 from metalfoundry.commands.netboot import RUN, WINDOW
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import ClaimedError
 from metalfoundry.model.events import (
     ActionStarted,
@@ -61,7 +61,7 @@ def good(ran: Ran) -> Ran:
 
 def test_hardware_without_allow_workflow_and_the_neighbour_that_is_left_alone(lab: Lab) -> None:
     """anvil's Hardware has no allowWorkflow and no annotations; the other server's document toggles netboot, too."""
-    tune(lab, name="anvil", server={"mac": "00:21:9B:A1:DC:C0"})
+    tune(lab, name="anvil", server={"mac": "00:00:5E:00:53:C0"})
     before, other = hardware(lab, "anvil"), hardware(lab)
     assert before["spec"]["interfaces"][0]["netboot"] == {"allowPXE": False}
     assert before["metadata"].get("annotations") is None
@@ -145,7 +145,7 @@ def test_a_plan_writes_nothing_and_says_what_a_run_then_says(lab: Lab) -> None:
     assert version(lab) == before
     assert plan.identity.address == "127.0.0.1"
     assert plan.identity.system.startswith("Debian GNU/Linux 11")
-    assert plan.identity.macs == ("00:0c:29:73:03:4b",)
+    assert plan.identity.macs == ("00:00:5e:00:53:4b",)
     assert json.loads(json.dumps(plan.to_json()))["steps"][0]["phase"] == "Claim"
     ran = good(provision(lab, options=Options(reason="r")))
     said = [
@@ -190,7 +190,7 @@ def test_a_person_reboots(lab: Lab) -> None:
 
 
 def test_a_template_and_its_map(lab: Lab) -> None:
-    mapped = {"device_1": "00:0c:29:73:03:4b", "hostname": NAME}
+    mapped = {"device_1": "00:00:5e:00:53:4b", "hostname": NAME}
     tune(lab, server={"workflow": None, "template": "ubuntu-2404", "hardware_map": mapped})
     made: list[Object] = []
 

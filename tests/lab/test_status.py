@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 
 from metalfoundry import Foundry
-from metalfoundry.lab import rack
+from metalfoundry.lab import fixtures
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import scenario
-from metalfoundry.lab.world import Lab
 from metalfoundry.model.events import CommandEnded, CommandStarted
 from metalfoundry.runs.status import Row
 from tests.lab.bench import NAME, SPEED, Ran, call, provision, start, tune
@@ -145,7 +145,7 @@ def test_watch_survives_a_cut_line_and_sees_what_was_deleted_meanwhile(fresh: La
 
 
 def _workflow(lab: Lab) -> dict[str, Any]:
-    document = rack.workflow(lab.machine(NAME).metal, scenario("installs"))
+    document = fixtures.workflow(lab.machine(NAME).metal, scenario("installs"))
     del document["metadata"]["namespace"]
     return document
 

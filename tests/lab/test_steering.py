@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from metalfoundry import Foundry, Options, load
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import ClaimedError, PreflightError
 from metalfoundry.model.events import (
     ActionEnded,

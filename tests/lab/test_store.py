@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.door import Door
-from metalfoundry.lab.jsonpatch import apply_patch, merge_difference, merge_patch
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.refusals import BarePatch
-from metalfoundry.lab.standin import REFUSED_EXIT, UNKNOWN_FORM
-from metalfoundry.lab.store import AlreadyExists, Conflict, Invalid, Object
+from metalfoundry.lab.kubectl.client_script import REFUSED_EXIT, UNKNOWN_FORM
+from metalfoundry.lab.kubectl.server import KubectlServer
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.errors import BarePatch
+from metalfoundry.lab.kubernetes.jsonpatch import apply_patch, merge_difference, merge_patch
+from metalfoundry.lab.kubernetes.store import AlreadyExists, Conflict, Invalid, Object
 
 HARDWARE: Object = {
     "metadata": {"name": "one"},
-    "spec": {"interfaces": [{"dhcp": {"mac": "00:0c:29:73:03:4b"}, "netboot": {"allowPXE": False}}]},
+    "spec": {"interfaces": [{"dhcp": {"mac": "00:00:5e:00:53:4b"}, "netboot": {"allowPXE": False}}]},
 }
 WORKFLOW: Object = {"metadata": {"name": "wf"}, "spec": {"hardwareRef": "one"}}
 ALLOW = "/spec/interfaces/0/netboot/allowPXE"
@@ -73,7 +73,7 @@ class TestStore:
 
     @pytest.mark.parametrize(
         ("path", "value"),
-        [("/spec/interfaces/0/dhcp/mac", "00:0C:29:73:03:4B"), (ALLOW, "yes"), ("/metadata/annotations", {"a": 1})],
+        [("/spec/interfaces/0/dhcp/mac", "00:00:5E:00:53:4B"), (ALLOW, "yes"), ("/metadata/annotations", {"a": 1})],
     )
     def test_what_the_schema_forbids_is_refused(self, store: MemoryStore, path: str, value: object) -> None:
         before = store.get("hardware", "one")
@@ -203,13 +203,13 @@ class TestPatch:
 
 
 @pytest.fixture
-def door(store: MemoryStore) -> Iterator[Door]:
-    with Door(store) as door:
+def door(store: MemoryStore) -> Iterator[KubectlServer]:
+    with KubectlServer(store) as door:
         yield door
 
 
 @pytest.fixture
-def kubectl(door: Door, tmp_path: Path) -> Path:
+def kubectl(door: KubectlServer, tmp_path: Path) -> Path:
     return door.install(tmp_path / "bin with blanks")
 
 
@@ -255,17 +255,19 @@ class TestStandin:
         assert "not known here" in done.stderr
         assert done.stdout == ""
 
-    def test_a_closed_door_is_an_api_that_is_away(self, kubectl: Path, door: Door) -> None:
+    def test_a_closed_door_is_an_api_that_is_away(self, kubectl: Path, door: KubectlServer) -> None:
         door.stop()
         done = say(kubectl, "get hw -n tink-system")
         assert done.returncode == REFUSED_EXIT
         assert done.stderr.startswith("The connection to the server 127.0.0.1:6443 was refused")
 
-    def test_every_call_is_kept(self, kubectl: Path, door: Door) -> None:
+    def test_every_call_is_kept(self, kubectl: Path, door: KubectlServer) -> None:
         say(kubectl, "get hw -n tink-system")
         assert door.calls == [("get", "hw", "-n", "tink-system")]
 
-    def test_a_watch_ends_with_its_reader_or_its_api(self, kubectl: Path, door: Door, store: MemoryStore) -> None:
+    def test_a_watch_ends_with_its_reader_or_its_api(
+        self, kubectl: Path, door: KubectlServer, store: MemoryStore
+    ) -> None:
         words = [str(kubectl), *["get", "hw", "-n", "tink-system", "-w", "-o", "name"]]
         for end in (subprocess.Popen.terminate, subprocess.Popen.kill, lambda _: door.faults.api_down()):
             with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

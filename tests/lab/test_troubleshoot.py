@@ -15,8 +15,8 @@ import pytest
 
 from metalfoundry import Foundry
 from metalfoundry.diagnosis.facts import Seen
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import BEGUN
-from metalfoundry.lab.world import Lab
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.runs.troubleshoot import Diagnosis
 from tests.lab.bench import NAME, Ran, call, is_open, tune, workflow
@@ -38,13 +38,13 @@ STORIES = {
     "template-missing": Story("template-missing", "template not found", 31),
     "map-key-missing": Story("map-key-missing", 'map has no entry for key "device_1"', 31),
     "pxe-closed": Story("pxe-closed", "does not allow it to pxe", 30),
-    "mac-mismatch": Story("mac-mismatch", "00:0c:29:99:aa:02", 30),
+    "mac-mismatch": Story("mac-mismatch", "00:00:5e:00:53:a2", 30),
     "never-netbooted": Story("never-netbooted", "Debian GNU/Linux 11", 30),
     "no-image-on-cmdline": Story("no-agent-image", "'tink_worker_image' NOT specified", 30),
     "image-pull-failure": Story("agent-image-pull", "pull access denied", 30),
     "grpc-unreachable": Story("grpc-unreachable", "connect: connection refused", 30),
     "tls-mismatch": Story("tls-mismatch", "first record does not look like a TLS handshake", 30),
-    "waits-for-nobody": Story("wrong-agent-id", "status.agentID: 00:0c:29:00:de:ad", 30),
+    "waits-for-nobody": Story("wrong-agent-id", "status.agentID: 00:00:5e:00:53:ad", 30),
     "stays-shadowed": Story("shadowed", "Workflow not in pending or running state", 30),
     "two-live-workflows": Story("two-live-workflows", "state RUNNING", 30),
     "rebooted-mid-action": Story("rebooted-mid-action", "current Action not in success state", 31),

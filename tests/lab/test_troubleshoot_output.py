@@ -15,10 +15,10 @@ import pytest
 
 from metalfoundry import Foundry
 from metalfoundry.commands.loglines import LogLine
-from metalfoundry.lab.hosts import JumpHost
-from metalfoundry.lab.memory import MemoryStore
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.lab import POD, Lab
 from metalfoundry.lab.scenarios import scenario
-from metalfoundry.lab.world import POD, Lab
+from metalfoundry.lab.ssh.server import JumpHost
 from metalfoundry.model.events import CommandStarted, RunEnded, WindowChanged
 from metalfoundry.runs.logs import Ask
 from tests.lab.bench import NAME, Ran, call, is_open, provision, start, tune, workflow

@@ -11,9 +11,9 @@ import pytest
 import yaml
 
 from metalfoundry import Options
+from metalfoundry.lab.lab import Lab
+from metalfoundry.lab.machine.operating_systems import SystemKind
 from metalfoundry.lab.scenarios import SCENARIOS, Fault, Scenario
-from metalfoundry.lab.systems import Kind
-from metalfoundry.lab.world import Lab
 from metalfoundry.model.events import ActionStarted, Notice, PhaseStarted, Record, Sink
 from tests.lab.bench import NAME, WORKFLOW, Ran, call, clean, hardware, old_systems, provision, start, tune, workflow
 
@@ -195,15 +195,15 @@ def test_a_workflow_that_tinkerbell_gives_to_another_agent_is_deleted_at_once(tm
 
         def overtake(record: Record) -> None:
             if isinstance(record.event, PhaseStarted) and record.event.title == "Claim":
-                change_template(lab, "00:0c:29:00:de:ad")
+                change_template(lab, "00:00:5e:00:53:ad")
 
         ran = provision(lab, at=overtake)
         code, what = outcome(ran)
         assert code == 11, what
-        assert "00:0c:29:00:de:ad" in what and lab.machine(NAME).metal.mac in what
+        assert "00:00:5e:00:53:ad" in what and lab.machine(NAME).metal.mac in what
         assert workflow(lab) is None
         assert clean(lab, before)
-        assert lab.machine(NAME).boots[-1].what == Kind.OLD.value
+        assert lab.machine(NAME).boots[-1].what == SystemKind.OLD.value
 
 
 def test_an_error_of_cloud_init_is_an_error_of_the_diagnosis_too(tmp_path: Path) -> None:

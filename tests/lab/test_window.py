@@ -15,9 +15,9 @@ import pytest
 from metalfoundry import Options
 from metalfoundry.commands.netboot import RUN
 from metalfoundry.foundry import Foundry
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.store import NotFound, Object
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import NotFound, Object
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import Notice, PhaseStarted, Record, Sink, WindowChanged
 from metalfoundry.model.inventory import load
 from metalfoundry.runs.provision import new_job

@@ -11,11 +11,11 @@ import asyncssh
 import pytest
 import yaml
 
-from metalfoundry.lab.hosts import MAX_SESSIONS, JumpHost
-from metalfoundry.lab.pace import LabError
-from metalfoundry.lab.process import down, up
+from metalfoundry.lab.background import down, up
+from metalfoundry.lab.clock import LabError
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import SCENARIOS
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.ssh.server import MAX_SESSIONS, JumpHost
 from metalfoundry.model.inventory import load
 from tests.lab.client import on_jump, on_machine, options, until
 

@@ -6,7 +6,7 @@ import pytest
 
 from metalfoundry.model.templates import Unresolved, workers
 
-MAC = "00:0c:29:73:03:4b"
+MAC = "00:00:5e:00:53:4b"
 VALUES = {
     "device_1": MAC,
     "Hardware": {"interfaces": [{"dhcp": {"mac": "aa:bb:cc:00:00:01"}}], "disks": [{"device": "/dev/sda"}]},

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 from metalfoundry.commands.base import Command
 from metalfoundry.commands.script import MARK
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.store import Invalid, Object
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Invalid, Object
 from metalfoundry.model.errors import LinkLost
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result

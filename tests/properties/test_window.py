@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from metalfoundry.commands.netboot import RUN, WINDOW
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.store import Object
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError
 from metalfoundry.model.events import Bus
 from metalfoundry.model.hosts import Host
@@ -27,8 +27,8 @@ from tests.properties.cluster import OnStore
 from tests.sweeping import FLUX, sweep
 
 LEASE = 600.0
-SERVER = Server("anvil", "anvil", mac="00:21:9b:a1:dc:c0")
-SITE = Place("colo", Host("jump", "170.9.8.103", "ubuntu"))
+SERVER = Server("anvil", "anvil", mac="00:00:5e:00:53:c0")
+SITE = Place("colo", Host("jump", "192.0.2.103", "ubuntu"))
 CLIENTS = st.integers(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""The lab's Store (lab/store.py) over HTTPS on a real kube-apiserver."""
+"""The lab's Store (lab/kubernetes/store.py) over HTTPS on a real kube-apiserver."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from typing import Any
 
 import httpx
 
-from metalfoundry.lab.jsonpatch import apply_patch
-from metalfoundry.lab.kinds import Kind, need
-from metalfoundry.lab.refusals import BadRequest, Forbidden, Unreachable
-from metalfoundry.lab.store import AlreadyExists, Conflict, Invalid, NotFound, Object, Objects, StoreError
+from metalfoundry.lab.kubernetes.errors import BadRequest, Forbidden, Unreachable
+from metalfoundry.lab.kubernetes.jsonpatch import apply_patch
+from metalfoundry.lab.kubernetes.resources import Kind, need
+from metalfoundry.lab.kubernetes.store import AlreadyExists, Conflict, Invalid, NotFound, Object, Objects, StoreError
 
 JSON_PATCH = "application/json-patch+json"
 _REASONS: dict[str, type[StoreError]] = {

@@ -16,7 +16,7 @@ from typing import Any
 import asyncssh
 import yaml
 
-from metalfoundry.lab.store import AlreadyExists, StoreError
+from metalfoundry.lab.kubernetes.store import AlreadyExists, StoreError
 from tests.real.api import ApiClient, HttpStore
 
 ADMIN = "admin"

@@ -15,9 +15,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import trustme
 
-from metalfoundry.lab import cluster
-from metalfoundry.lab.podlogs import Line, PodLogs
-from metalfoundry.lab.store import Store
+from metalfoundry.lab import control_plane
+from metalfoundry.lab.kubernetes.pod_logs import Line, PodLogs
+from metalfoundry.lab.kubernetes.store import Store
 
 _PATH = re.compile(r"/containerLogs/(?P<namespace>[^/]+)/(?P<pod>[^/]+)/(?P<container>[^/]+)")
 
@@ -59,10 +59,10 @@ class Kubelet:
         }
         store.create("nodes", {"metadata": {"name": self._name}, "status": status})
         store.create("serviceaccounts", {"metadata": {"name": "default"}})
-        placed = cluster.pod(pod)
+        placed = control_plane.pod(pod)
         placed["spec"] |= {"nodeName": self._name, "automountServiceAccountToken": False}
         store.create("pods", placed)
-        store.create("deployments", cluster.deployment())
+        store.create("deployments", control_plane.deployment())
 
     def lines(self, path: str) -> Iterator[bytes] | None:
         """What a request for that path is answered with; None where it asks for no log."""

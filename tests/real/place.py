@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metalfoundry.lab.kubernetes.store import Store, StoreError
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import Scenario
-from metalfoundry.lab.store import Store, StoreError
-from metalfoundry.lab.world import Lab
 from tests.real.kube import Kube
 from tests.real.sshd import SshdJump
 from tests.realtier import need_kubectl

@@ -9,8 +9,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from metalfoundry.lab.hosts import Jump
-from metalfoundry.lab.pace import LabError
+from metalfoundry.lab.clock import LabError
+from metalfoundry.lab.ssh.server import Jump
 
 _CONFIG = """\
 Port {port}

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import scenario
-from metalfoundry.lab.world import Lab
 from tests.lab.bench import start
 from tests.real.kube import Kube
 from tests.real.place import Seen, forward, is_open, real_lab, until, watched

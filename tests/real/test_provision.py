@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.store import NotFound, Object, Store
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.store import NotFound, Object, Store
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import CommandEnded, CommandStarted
 from tests.lab.bench import Ran, clean, hardware, workflow
 from tests.lab.test_provision import BAD, GOOD, KEPT, provision

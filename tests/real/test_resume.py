@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from tests.lab.bench import NAME, PROGRAM, start
 from tests.real.kube import Kube
 from tests.real.place import is_open, real_lab, until

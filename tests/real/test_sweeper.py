@@ -16,8 +16,8 @@ import yaml
 
 from metalfoundry import Foundry
 from metalfoundry.commands import sweeper
-from metalfoundry.lab.refusals import Forbidden
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.kubernetes.errors import Forbidden
+from metalfoundry.lab.lab import Lab
 from tests.real.kube import Kube
 from tests.real.place import is_open, real_lab, until
 from tests.realtier import need_kubectl

@@ -11,7 +11,7 @@ import pytest
 
 from metalfoundry import Foundry
 from metalfoundry.diagnosis.facts import Seen
-from metalfoundry.lab.world import POD, Lab
+from metalfoundry.lab.lab import POD, Lab
 from metalfoundry.runs.logs import Ask
 from tests.lab.bench import NAME
 from tests.real.kube import Kube

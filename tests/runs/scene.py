@@ -19,7 +19,7 @@ from metalfoundry.transport.clock import FakeClock
 from metalfoundry.transport.gates import Gated
 from tests.fakes import FakeTransport
 
-MAC = "00:21:9b:a1:dc:c0"
+MAC = "00:00:5e:00:53:c0"
 T0 = 1_795_000_000.0  # by the machine's clock, at the reboot
 ELAPSED = 200.0  # seconds since the reboot
 
@@ -64,9 +64,9 @@ class Scene:
         self.clock = FakeClock()
         self.events: list[Event] = []
         self.transport = FakeTransport(self.clock)
-        server = Server("anvil", "anvil", verify=Verify(**verify), address="108.181.38.87")
+        server = Server("anvil", "anvil", verify=Verify(**verify), address="192.0.2.87")
         inventory = Inventory(
-            Place("colo", Host("jump", "170.9.8.103", "ubuntu")),
+            Place("colo", Host("jump", "192.0.2.103", "ubuntu")),
             {"anvil": server},
             Timeouts(),
             Path("/inventory.yaml"),

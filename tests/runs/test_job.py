@@ -41,7 +41,7 @@ spec: {hardwareRef: anvil, templateRef: ubuntu, bootOptions: {toggleAllowNetboot
 
 def hardware(opened: bool, version: int) -> Hardware:
     meta = {"name": "anvil", "resourceVersion": str(version), "annotations": {RUN: "run-1"}}
-    interface = {"dhcp": {"mac": "00:21:9b:a1:dc:c0"}, "netboot": {"allowPXE": opened}}
+    interface = {"dhcp": {"mac": "00:00:5e:00:53:c0"}, "netboot": {"allowPXE": opened}}
     return Hardware.of({"kind": "Hardware", "metadata": meta, "spec": {"interfaces": [interface]}})
 
 

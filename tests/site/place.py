@@ -9,9 +9,9 @@ from pathlib import Path
 from types import TracebackType
 
 from metalfoundry.commands.base import Command, Effect
-from metalfoundry.lab.door import Door
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.store import Object
+from metalfoundry.lab.kubectl.server import KubectlServer
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.events import Bus, Event, Record
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.model.inventory import Inventory, Server, Timeouts
@@ -22,7 +22,7 @@ from metalfoundry.transport.clock import Deadline, FakeClock
 from metalfoundry.transport.gates import Gated
 
 Hook = Callable[[Command], None]
-MAC = "00:21:9b:a1:dc:c0"
+MAC = "00:00:5e:00:53:c0"
 SERVER = Server("anvil", "anvil", mac=MAC)
 
 
@@ -68,7 +68,7 @@ class Bench:
 
     def __init__(self, folder: Path, hardware: Object | None = None) -> None:
         self.store = MemoryStore()
-        self.door = Door(self.store)
+        self.door = KubectlServer(self.store)
         self.clock = FakeClock()
         self.shell = Shell(folder / "bin", self.clock)
         self.events: list[Event] = []
@@ -92,7 +92,7 @@ class Bench:
 
     def site(self, holder: str = "kevin@laptop") -> Site:
         inventory = Inventory(
-            Place("colo", Host("jump", "170.9.8.103", "ubuntu")), {"anvil": SERVER}, Timeouts(), Path("/inventory.yaml")
+            Place("colo", Host("jump", "192.0.2.103", "ubuntu")), {"anvil": SERVER}, Timeouts(), Path("/inventory.yaml")
         )
         gated = Gated(self.shell, [], self.clock)
         bus = Bus(lambda: self.clock.now().wall, [self])

@@ -10,7 +10,7 @@ import pytest
 
 from metalfoundry.commands.base import Command, Effect
 from metalfoundry.commands.netboot import RUN
-from metalfoundry.lab.store import Object
+from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.errors import ApiAway, ClaimedError, UnsafeError
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.resources import Hardware

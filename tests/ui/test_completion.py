@@ -19,7 +19,7 @@ TABLE = table_of(ns)
 INVENTORY = """\
 site: {jump: {host: 192.0.2.1}}
 servers:
-  anvil: {mac: 00:21:9b:a1:dc:c0}
+  anvil: {mac: 00:00:5e:00:53:c0}
   'rack-2': {}
   bellows:
 """

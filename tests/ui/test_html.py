@@ -24,7 +24,7 @@ BARS = """[...document.querySelectorAll('.row')].filter(row => row.querySelector
     const name = row.querySelector('.name').textContent
     return [name, (bar.left - track.left) / track.width, bar.width / track.width]
 })"""
-FACTS = {"os_name": "Debian 11", "hostname": "anvil", "boot_id": "b-1", "macs": ["00:21:9b:a1:dc:c0"]}
+FACTS = {"os_name": "Debian 11", "hostname": "anvil", "boot_id": "b-1", "macs": ["00:00:5e:00:53:c0"]}
 DIAGNOSIS = {
     "witnesses": {"verdict": "it has failed"},
     "findings": [

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.lab.world import Lab
+from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Notice, PhaseEnded, PhaseSkipped, Record
 from metalfoundry.ui.journal import EVENTS, Journal, clean, find, kept, latest

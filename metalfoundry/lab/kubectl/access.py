@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from metalfoundry.lab.kinds import KINDS, resolve
-from metalfoundry.lab.kubectl.args import Words
+from metalfoundry.lab.clock import UnknownForm
+from metalfoundry.lab.kubectl.args import Arguments
 from metalfoundry.lab.kubectl.session import VERBS, Session
-from metalfoundry.lab.pace import UnknownForm
-from metalfoundry.lab.store import Object
+from metalfoundry.lab.kubernetes.resources import KINDS, resolve
+from metalfoundry.lab.kubernetes.store import Object
 
 _REVIEWS = ("selfsubjectaccessreviews", "selfsubjectrulesreviews")
 _HEALTH = ["/healthz", "/livez", "/readyz", "/version", "/version/"]
 
 
-def can_i(session: Session, words: Words) -> int:
+def can_i(session: Session, words: Arguments) -> int:
     """Run `kubectl auth can-i VERB RESOURCE[/NAME]`: yes, or no and exit 1."""
     if len(words.plain) != 3 or words.plain[0] != "can-i":
         raise UnknownForm("auth " + " ".join(words.plain))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from metalfoundry.lab.pace import UnknownForm
+from metalfoundry.lab.clock import UnknownForm
 
 _GLOBAL = {"-n": "namespace", "--namespace": "namespace", "--request-timeout": "request-timeout"}
 _GLOBAL |= {"--kubeconfig": "kubeconfig", "--context": "context"}
@@ -36,7 +36,7 @@ _TRUTH = {"true": True, "false": False}
 
 
 @dataclass(frozen=True, slots=True)
-class Words:
+class Arguments:
     """What was said: the verb, its plain words, and its options by long name."""
 
     verb: str
@@ -53,7 +53,7 @@ class Words:
         return self.flags.get(name, default)
 
 
-def parse(argv: list[str]) -> Words:
+def parse(argv: list[str]) -> Arguments:
     """Sort the words; raises UnknownForm for a verb or an option that is not known here."""
     words, values, flags = list(argv), dict[str, str](), dict[str, bool]()
     verb, plain = "", list[str]()
@@ -73,7 +73,7 @@ def parse(argv: list[str]) -> Words:
         _option(word, words, verb, values, flags)
     if not verb:
         raise UnknownForm("no verb")
-    return Words(verb, tuple(plain), values, flags)
+    return Arguments(verb, tuple(plain), values, flags)
 
 
 def _option(word: str, words: list[str], verb: str, values: dict[str, str], flags: dict[str, bool]) -> None:

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from metalfoundry.lab.pace import UnknownForm
+from metalfoundry.lab.clock import UnknownForm
 
 _STEP = re.compile(
     r"""\.(?P<field>(?:\\.|[^.\[\]\\{}\s])+)      # .name, with \. for a dot in it

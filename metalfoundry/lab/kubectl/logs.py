@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from metalfoundry.lab.kinds import need
-from metalfoundry.lab.kubectl.args import Words
+from metalfoundry.lab.clock import UnknownForm
+from metalfoundry.lab.kubectl.args import Arguments
 from metalfoundry.lab.kubectl.read import namespace_of, seconds
 from metalfoundry.lab.kubectl.session import Failure, Session
-from metalfoundry.lab.pace import UnknownForm
-from metalfoundry.lab.podlogs import Line
-from metalfoundry.lab.store import NotFound
+from metalfoundry.lab.kubernetes.pod_logs import Line
+from metalfoundry.lab.kubernetes.resources import need
+from metalfoundry.lab.kubernetes.store import NotFound
 
 
-def logs(session: Session, words: Words) -> int:
+def logs(session: Session, words: Arguments) -> int:
     """Run `kubectl logs POD` or `kubectl logs pods/POD`."""
     pod = _pod(session, words)
     lines = session.store.logs.read(pod)
@@ -29,7 +29,7 @@ def logs(session: Session, words: Words) -> int:
     return 0
 
 
-def _pod(session: Session, words: Words) -> str:
+def _pod(session: Session, words: Arguments) -> str:
     pods, namespace = need("pods"), namespace_of(words)
     pod = words.plain[0].removeprefix("pods/") if words.plain else ""
     if len(words.plain) != 1 or "/" in pod:
@@ -45,7 +45,7 @@ def _pod(session: Session, words: Words) -> str:
     return pod
 
 
-def _text(pod: str, line: Line, words: Words) -> str:
+def _text(pod: str, line: Line, words: Arguments) -> str:
     prefix = f"[pod/{pod}/{line.container or 'main'}] " if words.flag("prefix") else ""
     at = line.at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%f000Z ") if words.flag("timestamps") else ""
     return f"{prefix}{at}{line.text}\n"

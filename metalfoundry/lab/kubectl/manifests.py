@@ -8,12 +8,12 @@ from typing import Any
 
 import yaml
 
-from metalfoundry.lab.kubectl.args import Words
+from metalfoundry.lab.kubectl.args import Arguments
 from metalfoundry.lab.kubectl.session import Failure, Session
-from metalfoundry.lab.store import Object
+from metalfoundry.lab.kubernetes.store import Object
 
 
-def source(words: Words) -> str:
+def source(words: Arguments) -> str:
     """The file of `-f` as kubectl's messages call it."""
     return "STDIN" if words.value("filename") in ("-", "/dev/stdin") else words.value("filename")
 

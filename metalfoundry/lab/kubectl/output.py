@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import yaml
 
+from metalfoundry.lab.clock import UnknownForm
 from metalfoundry.lab.gotemplate import Template
-from metalfoundry.lab.kinds import Kind, of_object
 from metalfoundry.lab.kubectl import jsonpath
-from metalfoundry.lab.pace import UnknownForm
-from metalfoundry.lab.schema import Column, schema_of
-from metalfoundry.lab.store import Object
+from metalfoundry.lab.kubernetes.resources import Kind, of_object
+from metalfoundry.lab.kubernetes.schema import Column, schema_of
+from metalfoundry.lab.kubernetes.store import Object
 
 LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 _LEAST, _GAP = 6, 3

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from metalfoundry.lab.clock import UnknownForm
 from metalfoundry.lab.kubectl import access, logs, read, write
-from metalfoundry.lab.kubectl.args import Words, parse
+from metalfoundry.lab.kubectl.args import Arguments, parse
+from metalfoundry.lab.kubectl.client_script import UNKNOWN_FORM
 from metalfoundry.lab.kubectl.jsonpath import PathError
 from metalfoundry.lab.kubectl.session import ApiAway, Failure, Session
-from metalfoundry.lab.pace import UnknownForm
-from metalfoundry.lab.standin import UNKNOWN_FORM
-from metalfoundry.lab.store import StoreError
+from metalfoundry.lab.kubernetes.store import StoreError
 
 
 def run(session: Session, argv: list[str]) -> int:
@@ -34,7 +34,7 @@ def run(session: Session, argv: list[str]) -> int:
     return 1
 
 
-_VERBS: dict[str, Callable[[Session, Words], int]] = {
+_VERBS: dict[str, Callable[[Session, Arguments], int]] = {
     "get": read.get,
     "patch": write.patch,
     "apply": write.apply,

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import chain
 
-from metalfoundry.lab.kinds import Kind, resolve
+from metalfoundry.lab.clock import UnknownForm
 from metalfoundry.lab.kubectl import output
-from metalfoundry.lab.kubectl.args import Words
+from metalfoundry.lab.kubectl.args import Arguments
 from metalfoundry.lab.kubectl.session import Failure, Session
-from metalfoundry.lab.pace import UnknownForm
-from metalfoundry.lab.store import NotFound, Object, StoreError
+from metalfoundry.lab.kubernetes.resources import Kind, resolve
+from metalfoundry.lab.kubernetes.store import NotFound, Object, StoreError
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
@@ -25,7 +25,7 @@ class Target:
     name: str = ""
 
 
-def namespace_of(words: Words) -> str:
+def namespace_of(words: Arguments) -> str:
     """The namespace that was said, or kubectl's default."""
     return words.value("namespace", "default")
 
@@ -62,7 +62,7 @@ def fetch(session: Session, kind: Kind, name: str, namespace: str) -> Object:
     return session.store.get(kind.key, name)
 
 
-def get(session: Session, words: Words) -> int:
+def get(session: Session, words: Arguments) -> int:
     """Run `kubectl get`."""
     if "raw" in words.values:
         return _health(session, words.value("raw"))
@@ -88,7 +88,7 @@ def get(session: Session, words: Words) -> int:
     return 1 if faults else 0
 
 
-def _objects(session: Session, words: Words, target: Target) -> list[Object]:
+def _objects(session: Session, words: Arguments, target: Target) -> list[Object]:
     namespace = namespace_of(words)
     if target.name:
         return [fetch(session, target.kind, target.name, namespace)]
@@ -98,7 +98,7 @@ def _objects(session: Session, words: Words, target: Target) -> list[Object]:
     return [obj for obj in session.store.list(target.kind.key) if chosen(words)(obj)]
 
 
-def chosen(words: Words) -> Callable[[Object], bool]:
+def chosen(words: Arguments) -> Callable[[Object], bool]:
     """Whether an object fits the field selector; raises UnknownForm for a selector not known here."""
     said = words.value("field-selector")
     if said and re.fullmatch(r"metadata\.name=[^=,!]+", said) is None:
@@ -106,7 +106,7 @@ def chosen(words: Words) -> Callable[[Object], bool]:
     return lambda obj: not said or obj["metadata"]["name"] == said.partition("=")[2]
 
 
-def _table(session: Session, words: Words, found: list[tuple[Kind, list[Object]]], form: str, quiet: bool) -> None:
+def _table(session: Session, words: Arguments, found: list[tuple[Kind, list[Object]]], form: str, quiet: bool) -> None:
     batches = dict[Kind, list[Object]]()
     for kind, objects in found:
         batches.setdefault(kind, []).extend(objects)
@@ -120,7 +120,7 @@ def _table(session: Session, words: Words, found: list[tuple[Kind, list[Object]]
     session.out("\n".join(texts))
 
 
-def _watch(session: Session, words: Words, wanted: list[Target], form: str) -> int:
+def _watch(session: Session, words: Arguments, wanted: list[Target], form: str) -> int:
     if len(wanted) != 1:
         raise Failure("error: you may only specify a single resource type")
     target, namespace = wanted[0], namespace_of(words)
@@ -139,7 +139,7 @@ def _watch(session: Session, words: Words, wanted: list[Target], form: str) -> i
     return 0
 
 
-def _shower(session: Session, words: Words, form: str) -> Callable[[str, Object], None]:
+def _shower(session: Session, words: Arguments, form: str) -> Callable[[str, Object], None]:
     events = words.flag("output-watch-events")
     if form in ("", "wide", "yaml"):
         raise UnknownForm(f"get -w -o {form}")

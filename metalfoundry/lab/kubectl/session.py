@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from metalfoundry.lab.kinds import Kind
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.refusals import Forbidden
-from metalfoundry.lab.store import StoreError
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.errors import Forbidden
+from metalfoundry.lab.kubernetes.resources import Kind
+from metalfoundry.lab.kubernetes.store import StoreError
 
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
 

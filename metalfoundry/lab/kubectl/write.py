@@ -8,17 +8,17 @@ from typing import Any
 
 import yaml
 
-from metalfoundry.lab.admission import unknown_fields
-from metalfoundry.lab.jsonpatch import apply_patch, merge_difference, merge_patch
-from metalfoundry.lab.kinds import Kind, of_object
+from metalfoundry.lab.clock import UnknownForm
 from metalfoundry.lab.kubectl import access, output
-from metalfoundry.lab.kubectl.args import Words
+from metalfoundry.lab.kubectl.args import Arguments
 from metalfoundry.lab.kubectl.manifests import documents, read_text, source, values
 from metalfoundry.lab.kubectl.read import fetch, namespace_of, targets
 from metalfoundry.lab.kubectl.session import Failure, Session
-from metalfoundry.lab.pace import UnknownForm
-from metalfoundry.lab.refusals import BadRequest
-from metalfoundry.lab.store import NotFound, Object, StoreError
+from metalfoundry.lab.kubernetes.admission import unknown_fields
+from metalfoundry.lab.kubernetes.errors import BadRequest
+from metalfoundry.lab.kubernetes.jsonpatch import apply_patch, merge_difference, merge_patch
+from metalfoundry.lab.kubernetes.resources import Kind, of_object
+from metalfoundry.lab.kubernetes.store import NotFound, Object, StoreError
 
 _MOVES = ("move", "copy")
 _MISSING = (
@@ -28,7 +28,7 @@ _MISSING = (
 )
 
 
-def patch(session: Session, words: Words) -> int:
+def patch(session: Session, words: Arguments) -> int:
     """Run `kubectl patch`, with --type=json or --type=merge."""
     form = output.known(words.value("output"))
     wanted, single = targets(words.plain)
@@ -61,7 +61,7 @@ def _warn(session: Session, kind: Kind, name: str, operations: Any) -> None:
             session.err(f'Warning: unknown field "{path}"\n')
 
 
-def _patch_body(session: Session, words: Words) -> Any:
+def _patch_body(session: Session, words: Arguments) -> Any:
     if "patch-file" in words.values:
         text = read_text(session, words.value("patch-file"))
     elif "patch" in words.values:
@@ -74,17 +74,17 @@ def _patch_body(session: Session, words: Words) -> Any:
         raise Failure(f'error: unable to parse "{text}": yaml: {error}') from error
 
 
-def apply(session: Session, words: Words) -> int:
+def apply(session: Session, words: Arguments) -> int:
     """Run `kubectl apply -f`, client side, by the last-applied annotation."""
     return _each_document(session, words, "apply", _apply_one)
 
 
-def create(session: Session, words: Words) -> int:
+def create(session: Session, words: Arguments) -> int:
     """Run `kubectl create -f`."""
     return _each_document(session, words, "create", _create_one)
 
 
-def _each_document(session: Session, words: Words, verb: str, deed: Any) -> int:
+def _each_document(session: Session, words: Arguments, verb: str, deed: Any) -> int:
     if words.plain:
         raise UnknownForm(f"{verb} {words.plain[0]}")
     form = output.known(words.value("output"))
@@ -112,7 +112,7 @@ def _each_document(session: Session, words: Words, verb: str, deed: Any) -> int:
     return 1 if faults else 0
 
 
-def _create_one(session: Session, kind: Kind, document: Object, words: Words) -> tuple[Object, str]:
+def _create_one(session: Session, kind: Kind, document: Object, words: Arguments) -> tuple[Object, str]:
     namespace = namespace_of(words)
     session.request("create", kind, "", namespace)
     if kind.namespaced and namespace != session.store.namespace:
@@ -121,7 +121,7 @@ def _create_one(session: Session, kind: Kind, document: Object, words: Words) ->
     return session.store.create(kind.key, document, whole=False), "created"
 
 
-def _apply_one(session: Session, kind: Kind, document: Object, words: Words) -> tuple[Object, str]:
+def _apply_one(session: Session, kind: Kind, document: Object, words: Arguments) -> tuple[Object, str]:
     name, namespace = str(document["metadata"].get("name") or ""), namespace_of(words)
     if not name:
         raise Failure("error: resource name may not be empty")
@@ -174,7 +174,7 @@ def _joined(one: Object, other: Object) -> Object:
     return joined
 
 
-def delete(session: Session, words: Words) -> int:
+def delete(session: Session, words: Arguments) -> int:
     """Run `kubectl delete`."""
     form, namespace, faults = words.value("output"), namespace_of(words), list[str]()
     if form not in ("", "name"):
@@ -198,7 +198,7 @@ def delete(session: Session, words: Words) -> int:
     return 1 if faults else 0
 
 
-def _deletions(session: Session, words: Words) -> list[tuple[Kind, str]]:
+def _deletions(session: Session, words: Arguments) -> list[tuple[Kind, str]]:
     if "filename" in words.values:
         manifests = documents(session, words.value("filename"))
         kinds = [(of_object(str(each.get("apiVersion")), str(each.get("kind"))), each) for each in manifests]
@@ -217,7 +217,7 @@ def _report(session: Session, form: str, objects: list[Object], said: list[str])
         session.out(output.one(objects[0] if len(objects) == 1 else output.as_list(objects), form))
 
 
-def _strict(kind: Kind, document: Object, words: Words) -> None:
+def _strict(kind: Kind, document: Object, words: Arguments) -> None:
     unknown = unknown_fields(kind, document) if words.flag("validate", True) else []
     if unknown:
         fields = ", ".join(f'unknown field "{path}"' for path in unknown)
@@ -227,7 +227,7 @@ def _strict(kind: Kind, document: Object, words: Words) -> None:
         )
 
 
-def _in_namespace(document: Object, kind: Kind, words: Words) -> None:
+def _in_namespace(document: Object, kind: Kind, words: Arguments) -> None:
     meta = document.setdefault("metadata", {})
     if not kind.namespaced:
         return

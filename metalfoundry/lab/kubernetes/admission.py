@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from metalfoundry.lab.kinds import Kind
-from metalfoundry.lab.refusals import BadRequest, InvalidObject
-from metalfoundry.lab.schema import RELEASES, schema_of
-from metalfoundry.lab.store import Conflict, Invalid, Object, StoreError
+from metalfoundry.lab.kubernetes.errors import BadRequest, InvalidObject
+from metalfoundry.lab.kubernetes.resources import Kind
+from metalfoundry.lab.kubernetes.schema import RELEASES, schema_of
+from metalfoundry.lab.kubernetes.store import Conflict, Invalid, Object, StoreError
 
 _QUALIFIED = re.compile(r"([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]")
 _LABEL = re.compile(r"(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metalfoundry.lab.store import Invalid, StoreError
+from metalfoundry.lab.kubernetes.store import Invalid, StoreError
 
 
 class BadRequest(StoreError):

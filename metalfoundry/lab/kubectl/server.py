@@ -12,16 +12,16 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from metalfoundry.lab import standin
+from metalfoundry.lab.kubectl import client_script
 from metalfoundry.lab.kubectl.program import run
 from metalfoundry.lab.kubectl.session import Faults, Session
-from metalfoundry.lab.memory import MemoryStore
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
 
 SERVER = "127.0.0.1:6443"
 """What kubectl's messages call the API server."""
 
 
-class Door:
+class KubectlServer:
     """Serves the stand-in from one store, from `start` to `stop`; usable as a context manager.
 
     `faults` makes things go wrong on cue; `calls` is every command line that came, in order.
@@ -43,7 +43,7 @@ class Door:
             raise RuntimeError("the door is not open")
         return str(self._folder / "door")
 
-    def start(self) -> Door:
+    def start(self) -> KubectlServer:
         """Begin to listen."""
         self._folder = Path(tempfile.mkdtemp(prefix="mf-door-"))
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -54,7 +54,7 @@ class Door:
 
     def install(self, folder: Path) -> Path:
         """Write the executable `kubectl` that speaks to this door into `folder`; returns its path."""
-        return standin.install(folder, self.address)
+        return client_script.install(folder, self.address)
 
     def stop(self) -> None:
         """Listen no more; calls under way end."""
@@ -74,7 +74,7 @@ class Door:
         with self._quiet:
             return self._quiet.wait_for(lambda: not self._live, seconds)
 
-    def __enter__(self) -> Door:
+    def __enter__(self) -> KubectlServer:
         return self.start()
 
     def __exit__(self, *_: object) -> None:

@@ -9,11 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
-from metalfoundry.lab.admission import admit
-from metalfoundry.lab.jsonpatch import apply_patch, merge_patch, same
-from metalfoundry.lab.kinds import Kind, need
-from metalfoundry.lab.podlogs import PodLogs
-from metalfoundry.lab.store import AlreadyExists, NotFound, Object, Objects
+from metalfoundry.lab.kubernetes.admission import admit
+from metalfoundry.lab.kubernetes.jsonpatch import apply_patch, merge_patch, same
+from metalfoundry.lab.kubernetes.pod_logs import PodLogs
+from metalfoundry.lab.kubernetes.resources import Kind, need
+from metalfoundry.lab.kubernetes.store import AlreadyExists, NotFound, Object, Objects
 
 Change = Callable[[Object], Object]
 

@@ -13,19 +13,27 @@ from pathlib import Path
 
 import asyncssh
 
-from metalfoundry.lab.agent import Agent
-from metalfoundry.lab.body import Body, spoilt
-from metalfoundry.lab.bootkit import Bootkit
-from metalfoundry.lab.hosts import Listener, SshHost
-from metalfoundry.lab.journal import Journal
-from metalfoundry.lab.loop import LoopThread
-from metalfoundry.lab.pace import Pace
+from metalfoundry.lab.clock import MachineClock
+from metalfoundry.lab.machine.body import BootedMachine, spoilt
+from metalfoundry.lab.machine.hook_bootkit import Bootkit
+from metalfoundry.lab.machine.operating_systems import (
+    OTHER_MAC,
+    Metal,
+    System,
+    SystemKind,
+    default_cmdline,
+    kernel,
+    make_system,
+)
+from metalfoundry.lab.machine.programs import write_stubs
+from metalfoundry.lab.machine.tink_agent import TinkAgent
 from metalfoundry.lab.scenarios import Fault, Firmware, Scenario, Trouble
-from metalfoundry.lab.shell import Children, Place
-from metalfoundry.lab.smee import Smee, auto_ipxe, kernel_params
-from metalfoundry.lab.stubs import write_stubs
-from metalfoundry.lab.systems import OTHER_MAC, Kind, Metal, System, default_cmdline, kernel, make_system
-from metalfoundry.lab.tinkserver import TinkServer
+from metalfoundry.lab.ssh.event_loop import LoopThread
+from metalfoundry.lab.ssh.server import Listener, SshHost
+from metalfoundry.lab.ssh.shell import Children, Workspace
+from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
+from metalfoundry.lab.tinkerbell.smee import Smee, auto_ipxe, kernel_params
+from metalfoundry.lab.tinkerbell.tink_server import TinkServer
 
 # Machine seconds. In life: POST 60-180, HookOS 40, a disk boot 30.
 SHUTDOWN, POST, HOOK_BOOT, DISK_BOOT, KEXEC = 0.5, 3.0, 2.0, 2.0, 0.5
@@ -42,12 +50,12 @@ class Boot:
 
 
 @dataclass(frozen=True, slots=True)
-class World:
+class SharedParts:
     """What every machine of a lab shares."""
 
     loop: LoopThread
-    pace: Pace
-    journal: Journal
+    pace: MachineClock
+    journal: ControlPlaneLog
     server: TinkServer
     smee: Smee
     client: asyncssh.SSHKey
@@ -60,7 +68,7 @@ class Machine:
     no-system (a wiped disk), dead, off.
     """
 
-    def __init__(self, metal: Metal, folder: Path, scenario: Scenario, world: World) -> None:
+    def __init__(self, metal: Metal, folder: Path, scenario: Scenario, world: SharedParts) -> None:
         self.metal = metal
         self.scenario = scenario
         self.boots: list[Boot] = []
@@ -92,9 +100,9 @@ class Machine:
     def start(self) -> None:
         """Power on; the first system is up when this returns."""
         self._folder.mkdir(parents=True)
-        for kind in Kind:
+        for kind in SystemKind:
             write_stubs(self._folder / "bin" / kind.value, kind)
-        self.disk = self._make(Kind.OLD)
+        self.disk = self._make(SystemKind.OLD)
         self._open_control()
         self._thread.start()
         first = "hook" if self.scenario.in_hook else "old"
@@ -124,7 +132,7 @@ class Machine:
 
     def install(self) -> None:
         """The disk now holds the new system."""
-        self.disk = self._make(Kind.NEW)
+        self.disk = self._make(SystemKind.NEW)
 
     def power_cut(self) -> None:
         """As the plug pulled and put back: nothing is said to anybody."""
@@ -209,10 +217,10 @@ class Machine:
         self._down.wait()
 
     def _hook(self, cmdline: str) -> None:
-        system = self._make(Kind.HOOK)
+        system = self._make(SystemKind.HOOK)
         log = system.root / ".tink-worker.log"
-        body = Body(self, len(self.boots) + 1)
-        agent = Agent(
+        body = BootedMachine(self, len(self.boots) + 1)
+        agent = TinkAgent(
             self.metal.mac,
             self.metal.ip,
             self.scenario,
@@ -232,7 +240,7 @@ class Machine:
 
     def _up(self, system: System, cmdline: str, *, ssh: bool) -> None:
         boot_id = system.boot(cmdline)
-        if ssh and self.scenario.mute and system.kind is Kind.NEW:
+        if ssh and self.scenario.mute and system.kind is SystemKind.NEW:
             self._listener.open_mute()
         elif ssh:
             self._listener.open(lambda children: self._host(system, children), system.host_key)
@@ -249,15 +257,15 @@ class Machine:
             "LAB_KERNEL": kernel(system.kind),
         }
 
-        def place(user: str) -> Place:
-            return Place({**env, "LAB_USER": user, "USER": user}, system.root / "root", self.log.append)
+        def place(user: str) -> Workspace:
+            return Workspace({**env, "LAB_USER": user, "USER": user}, system.root / "root", self.log.append)
 
         def keys(user: str) -> bytes | None:
             return self._world.client.public_data if user in system.users and not self.refuses_keys else None
 
         return SshHost(place, keys, children)
 
-    def _make(self, kind: Kind) -> System:
+    def _make(self, kind: SystemKind) -> System:
         folder = self._folder / kind.value
         return make_system(
             kind,
@@ -266,7 +274,7 @@ class Machine:
             marker=self.scenario.marker,
             cloud_init=self.scenario.cloud_init,
             other_nic=self.scenario.other_nic,
-            baked=self.scenario.baked and kind is Kind.NEW,
+            baked=self.scenario.baked and kind is SystemKind.NEW,
         )
 
     def _pass(self, seconds: float) -> bool:

@@ -11,23 +11,23 @@ from pathlib import Path
 
 import yaml
 
-from metalfoundry.lab.pace import stamp
-from metalfoundry.lab.render import render, template_values
+from metalfoundry.lab.clock import stamp
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.lab.machine.operating_systems import Metal
 from metalfoundry.lab.scenarios import Last, Scenario
-from metalfoundry.lab.store import Object
-from metalfoundry.lab.systems import Metal
+from metalfoundry.lab.tinkerbell.template import render, template_values
 
-NOBODY = "00:0c:29:00:de:ad"
+NOBODY = "00:00:5e:00:53:ad"
 _KNOWN = {
-    "colo-server-01": ("00:0c:29:73:03:4b", "108.181.38.85"),
-    "anvil": ("00:21:9b:a1:dc:c0", "108.181.38.87"),
+    "colo-server-01": ("00:00:5e:00:53:4b", "192.0.2.85"),
+    "anvil": ("00:00:5e:00:53:c0", "192.0.2.87"),
 }
 _SUFFIX = {Last.WAITDAEMON: "", Last.REBOOT: "-reboot", Last.KEXEC: "-kexec", Last.STAY: "-stay"}
 
 
 def metal(name: str, place: int) -> Metal:
     """The machine of that name; other names than the rack's own get addresses by their place (from 0)."""
-    mac, ip = _KNOWN.get(name, (f"00:0c:29:99:{place // 256:02x}:{place % 256:02x}", f"108.181.38.{100 + place % 150}"))
+    mac, ip = _KNOWN.get(name, (f"02:00:00:00:{place // 256:02x}:{place % 256:02x}", f"192.0.2.{100 + place % 150}"))
     seed = hashlib.sha256(name.encode()).hexdigest()
     return Metal(name, mac, ip, seed[:7].upper(), str(uuid.UUID(seed[:32])))
 
@@ -39,7 +39,7 @@ def hardware(metal: Metal, scenario: Scenario, *, allow_workflow: bool) -> Objec
         "dhcp": {
             "arch": "x86_64",
             "hostname": metal.name,
-            "ip": {"address": metal.ip, "gateway": "108.181.38.1", "netmask": "255.255.255.0"},
+            "ip": {"address": metal.ip, "gateway": "192.0.2.1", "netmask": "255.255.255.0"},
             "mac": metal.mac,
             "uefi": True,
         },

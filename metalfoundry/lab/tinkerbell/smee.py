@@ -6,9 +6,9 @@ import re
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from metalfoundry.lab.informer import Informer
-from metalfoundry.lab.journal import Journal
-from metalfoundry.lab.store import Store
+from metalfoundry.lab.kubernetes.informer import Informer
+from metalfoundry.lab.kubernetes.store import Store
+from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
 
 _OLD = re.compile(r"/(?P<mac>[0-9a-fA-F:]{17})/auto\.ipxe")
 _NEW = re.compile(r"/ipxe/script/(?P<mac>[0-9a-fA-F:]{17})/auto\.ipxe")
@@ -20,7 +20,7 @@ class Smee:
     200 where the Hardware's interface with that MAC has allowPXE true, else 404; the other path is always 404.
     """
 
-    def __init__(self, store: Store, journal: Journal, *, new_paths: bool = False) -> None:
+    def __init__(self, store: Store, journal: ControlPlaneLog, *, new_paths: bool = False) -> None:
         self._journal = journal
         self._pattern = _NEW if new_paths else _OLD
         self._new_paths = new_paths

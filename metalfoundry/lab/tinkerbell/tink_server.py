@@ -8,16 +8,16 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-from metalfoundry.lab.informer import Informer, amend
-from metalfoundry.lab.journal import Journal
-from metalfoundry.lab.pace import Pace
-from metalfoundry.lab.store import NotFound, Object, Store, StoreError
+from metalfoundry.lab.clock import MachineClock
+from metalfoundry.lab.kubernetes.informer import Informer, amend
+from metalfoundry.lab.kubernetes.store import NotFound, Object, Store, StoreError
+from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
 
 LIVE = ("PENDING", "RUNNING")
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class Assignment:
     """One action as the agent gets it."""
 
     workflow: str
@@ -42,7 +42,7 @@ class TinkServer:
     `shadow` is how long a finished Workflow holds up a new one of the same agent, by the agent's ID.
     """
 
-    def __init__(self, store: Store, pace: Pace, journal: Journal, patience: float = 3.0) -> None:
+    def __init__(self, store: Store, pace: MachineClock, journal: ControlPlaneLog, patience: float = 3.0) -> None:
         self.shadow: dict[str, float] = {}
         self._store = store
         self._pace = pace
@@ -60,7 +60,7 @@ class TinkServer:
         """End."""
         self._workflows.stop()
 
-    def get_action(self, agent: str, interrupt: threading.Event) -> Job | None:
+    def get_action(self, agent: str, interrupt: threading.Event) -> Assignment | None:
         """The agent's next action; None when `interrupt` is set. Raises NoWorkflow, Refused after `patience`."""
         ends = time.monotonic() + self._pace.real(self._patience)
         seen, logged = -1, ""
@@ -78,7 +78,7 @@ class TinkServer:
             seen = self._workflows.wait(seen, min(0.05, self._pace.real(0.5)))
         return None
 
-    def _serve(self, agent: str) -> Job:
+    def _serve(self, agent: str) -> Assignment:
         workflow = self._choose(agent)
         status = workflow["status"]
         task, action = _next(status, agent)
@@ -105,7 +105,7 @@ class TinkServer:
             raise NoWorkflow("no Workflow found") from error
         if written is None:
             raise Refused("Workflow not in pending or running state")
-        job = Job(name, uid, task["id"], agent, action)
+        job = Assignment(name, uid, task["id"], agent, action)
         self._journal.sending_action(agent, _sent(job, task))
         return job
 
@@ -132,7 +132,7 @@ class TinkServer:
         if time.monotonic() - since < self._pace.real(self.shadow.get(agent, 8.0)):
             raise Refused("Workflow not in pending or running state")
 
-    def report(self, job: Job, state: str, **times: str) -> None:
+    def report(self, job: Assignment, state: str, **times: str) -> None:
         """The agent reports `state` of an action. Raises NoWorkflow when the Workflow is gone or another."""
 
         def change(obj: Object) -> bool:
@@ -199,7 +199,7 @@ def _next(status: Object, agent: str) -> tuple[Object, Object]:
     return steps[found]
 
 
-def _sent(job: Job, task: Object) -> dict[str, Any]:
+def _sent(job: Assignment, task: Object) -> dict[str, Any]:
     action = job.action
     return {
         "workflow_id": f"tink-system/{job.workflow}",

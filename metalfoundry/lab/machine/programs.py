@@ -1,6 +1,6 @@
 """The programs on a machine's PATH: small sh scripts that show the machine's own files instead of this computer's.
 
-They stand in `programs` beside this file: `every` system has some, a system on `disk` and `hookos` have some of their
+They stand in `scripts` beside this file: `every` system has some, a system on `disk` and `hookos` have some of their
 own; mapped.sh is what stands before this computer's own programs. They know from the environment: LAB_ROOT (the
 running system's files), LAB_CONTROL (a pipe to the machine), LAB_USER, LAB_IP, LAB_KERNEL. @date@ and the like become
 paths of this computer's programs.
@@ -11,10 +11,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from metalfoundry.lab.pace import LabError
-from metalfoundry.lab.systems import Kind
+from metalfoundry.lab.clock import LabError
+from metalfoundry.lab.machine.operating_systems import SystemKind
 
-_SCRIPTS = Path(__file__).with_name("programs")
+_SCRIPTS = Path(__file__).with_name("scripts")
 _SHEBANG = "#!/bin/sh\n"
 # Their arguments are mapped, whether the path exists or not; and only where it does.
 _MAPPED = ("cat", "ls", "test", "readlink", "find")
@@ -25,7 +25,7 @@ _PLAIN = (
 )
 
 
-def write_stubs(folder: Path, kind: Kind) -> Path:
+def write_stubs(folder: Path, kind: SystemKind) -> Path:
     """Write the programs of a system of that kind into `folder`, made anew, and return it."""
     shutil.rmtree(folder, ignore_errors=True)
     (folder / "inside").mkdir(parents=True)
@@ -37,7 +37,7 @@ def write_stubs(folder: Path, kind: Kind) -> Path:
     for name in _PLAIN:
         if real := shutil.which(name):
             (folder / name).symlink_to(real)
-    for own in ("every", "hookos" if kind is Kind.HOOK else "disk"):
+    for own in ("every", "hookos" if kind is SystemKind.HOOK else "disk"):
         for file in (_SCRIPTS / own).iterdir():
             # In HookOS docker lives inside hook-docker: it is reached through nerdctl or ctr, never directly.
             name = "inside/docker" if file.stem == "docker" else file.stem

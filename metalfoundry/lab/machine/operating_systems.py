@@ -12,13 +12,13 @@ from pathlib import Path
 
 import asyncssh
 
-OTHER_MAC = "00:0c:29:99:aa:02"
+OTHER_MAC = "00:00:5e:00:53:a2"
 OLD_AGE = 365 * 86400  # seconds: how long ago the old system was installed
 _IMAGE_ROOT = "0b5f4f4e-6d3f-4b0a-9a57-1f8a3f0c24e1"  # an image brings its file system's UUID along
 _AGED = ("etc/machine-id", "etc/ssh/ssh_host_ed25519_key.pub", "var/lib/tinkerbell-provisioned")
 
 
-class Kind(Enum):
+class SystemKind(Enum):
     """Which of the three."""
 
     OLD = "old"
@@ -41,7 +41,7 @@ class Metal:
 class System:
     """One installed (or netbooted) system: its kind, its files below `root`, its host key."""
 
-    kind: Kind
+    kind: SystemKind
     root: Path
     host_key: asyncssh.SSHKey
     users: tuple[str, ...]
@@ -56,7 +56,7 @@ class System:
 
 
 def make_system(
-    kind: Kind,
+    kind: SystemKind,
     folder: Path,
     metal: Metal,
     *,
@@ -72,25 +72,25 @@ def make_system(
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    _metal_files(folder, metal, "eth0" if kind is Kind.HOOK else "eno1")
+    _metal_files(folder, metal, "eth0" if kind is SystemKind.HOOK else "eno1")
     if other_nic:
         _write(folder, "sys/class/net/eno2/address", OTHER_MAC)
     _write(folder, "etc/os-release", _OS_RELEASE[kind])
     _write(folder, "etc/machine-id", uuid.uuid4().hex)
-    _write(folder, "etc/hostname", "hookos" if kind is Kind.HOOK else metal.name)
-    _write(folder, ".cloud-init", cloud_init if kind is Kind.NEW else "")
+    _write(folder, "etc/hostname", "hookos" if kind is SystemKind.HOOK else metal.name)
+    _write(folder, ".cloud-init", cloud_init if kind is SystemKind.NEW else "")
     for name in ("opt", "tmp", "root", "var/log", "var/lib/cloud", "run"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    if kind is Kind.NEW and marker:
+    if kind is SystemKind.NEW and marker:
         _write(folder, "var/lib/tinkerbell-provisioned", f"tinkerbell_provisioned={int(time.time())}")
     key = asyncssh.generate_private_key("ssh-ed25519")
     _write(folder, "etc/ssh/ssh_host_ed25519_key.pub", key.export_public_key().decode().strip())
-    own = _IMAGE_ROOT if kind is Kind.NEW else str(uuid.uuid4())
-    _write(folder, ".root", "tmpfs" if kind is Kind.HOOK else f"{own} ext4")
+    own = _IMAGE_ROOT if kind is SystemKind.NEW else str(uuid.uuid4())
+    _write(folder, ".root", "tmpfs" if kind is SystemKind.HOOK else f"{own} ext4")
     _write(folder, ".born", str(int(time.time()) - OLD_AGE))
-    if kind is Kind.OLD or baked:
+    if kind is SystemKind.OLD or baked:
         make_older(folder)
-    return System(kind, folder, key, ("root",) if kind is Kind.HOOK else ("root", "ubuntu"))
+    return System(kind, folder, key, ("root",) if kind is SystemKind.HOOK else ("root", "ubuntu"))
 
 
 def make_older(root: Path) -> None:
@@ -101,12 +101,12 @@ def make_older(root: Path) -> None:
             os.utime(path, (moment, moment))
 
 
-def default_cmdline(kind: Kind) -> str:
+def default_cmdline(kind: SystemKind) -> str:
     """The kernel's command line of a system that boots from disk."""
     return f"BOOT_IMAGE=/vmlinuz-{_KERNEL[kind]} root=LABEL=cloudimg-rootfs ro quiet"
 
 
-def kernel(kind: Kind) -> str:
+def kernel(kind: SystemKind) -> str:
     """What `uname -r` says."""
     return _KERNEL[kind]
 
@@ -133,12 +133,12 @@ def _write(root: Path, name: str, text: str) -> None:
     path.write_text(text + "\n", encoding="utf-8")
 
 
-_KERNEL = {Kind.OLD: "5.10.0-28-amd64", Kind.HOOK: "6.6.71-linuxkit", Kind.NEW: "6.8.0-79-generic"}
+_KERNEL = {SystemKind.OLD: "5.10.0-28-amd64", SystemKind.HOOK: "6.6.71-linuxkit", SystemKind.NEW: "6.8.0-79-generic"}
 _OS_RELEASE = {
-    Kind.OLD: 'PRETTY_NAME="Debian GNU/Linux 11 (bullseye)"\nNAME="Debian GNU/Linux"\nVERSION_ID="11"\n'
+    SystemKind.OLD: 'PRETTY_NAME="Debian GNU/Linux 11 (bullseye)"\nNAME="Debian GNU/Linux"\nVERSION_ID="11"\n'
     'VERSION="11 (bullseye)"\nVERSION_CODENAME=bullseye\nID=debian',
-    Kind.HOOK: 'NAME="HookOS"\nVERSION=0.10.0\nID=hookos\nVERSION_ID=0.10.0\nPRETTY_NAME="HookOS 0.10.0"\n'
+    SystemKind.HOOK: 'NAME="HookOS"\nVERSION=0.10.0\nID=hookos\nVERSION_ID=0.10.0\nPRETTY_NAME="HookOS 0.10.0"\n'
     'ANSI_COLOR="1;34"\nHOME_URL="https://github.com/tinkerbell/hook"',
-    Kind.NEW: 'PRETTY_NAME="Ubuntu 24.04.3 LTS"\nNAME="Ubuntu"\nVERSION_ID="24.04"\n'
+    SystemKind.NEW: 'PRETTY_NAME="Ubuntu 24.04.3 LTS"\nNAME="Ubuntu"\nVERSION_ID="24.04"\n'
     'VERSION="24.04.3 LTS (Noble Numbat)"\nVERSION_CODENAME=noble\nID=ubuntu\nID_LIKE=debian',
 }

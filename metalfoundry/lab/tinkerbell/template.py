@@ -10,8 +10,8 @@ from typing import Any
 
 import yaml
 
+from metalfoundry.lab.clock import UnknownForm
 from metalfoundry.lab.gotemplate import Template, Unfilled
-from metalfoundry.lab.pace import UnknownForm
 
 _IMAGE = re.compile(
     r"[a-z0-9]+([._:-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"

@@ -14,7 +14,7 @@ import asyncssh
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Workspace:
     """Where commands run: their environment and working directory; `ran` is told each line."""
 
     env: Mapping[str, str]
@@ -29,7 +29,7 @@ class ShellSession(asyncssh.SSHServerSession[bytes]):
     more; and when the connection is lost, its pipes are closed but the command is not signalled.
     """
 
-    def __init__(self, place: Place, children: Children) -> None:
+    def __init__(self, place: Workspace, children: Children) -> None:
         self._place = place
         self._children = children
         self._command: str | None = None

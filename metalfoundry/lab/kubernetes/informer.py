@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.store import Conflict, Object, Store, StoreError
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Conflict, Object, Store, StoreError
 
 
 class Informer:

@@ -1,6 +1,6 @@
 """What the lab needs of a cluster: a few verbs of the Kubernetes API on the objects of one namespace.
 
-memory.py is the embedded one; the tests have another for a real kube-apiserver. Objects are plain dicts as
+api_server.py is the embedded one; the tests have another for a real kube-apiserver. Objects are plain dicts as
 `kubectl get -o json` shows them; a caller may keep and change what it is given.
 """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metalfoundry.lab.store import Object
+from metalfoundry.lab.kubernetes.store import Object
 
 IMAGE = "ghcr.io/tinkerbell/tinkerbell:v0.21.0"
 _LABELS = {"app": "tinkerbell"}

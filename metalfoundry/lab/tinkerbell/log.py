@@ -9,12 +9,12 @@ import uuid
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from metalfoundry.lab.pace import fine_stamp
+from metalfoundry.lab.clock import fine_stamp
 
 Sink = Callable[[str], None]
 
 
-class Journal:
+class ControlPlaneLog:
     """Keeps every line and hands it on to `sink`, where a store keeps pod logs. Safe for many threads."""
 
     def __init__(self, namespace: str = "tink-system", sink: Sink | None = None) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from metalfoundry.lab.refusals import BadRequest, BarePatch
+from metalfoundry.lab.kubernetes.errors import BadRequest, BarePatch
 
 _INDEX = re.compile(r"[+-]?[0-9]+")
 _ABSENT = object()

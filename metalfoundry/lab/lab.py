@@ -14,20 +14,20 @@ from types import TracebackType
 import asyncssh
 import yaml
 
-from metalfoundry.lab import cluster, rack
-from metalfoundry.lab.controller import Controller
-from metalfoundry.lab.door import Door
-from metalfoundry.lab.hosts import Jump, JumpHost
-from metalfoundry.lab.journal import Journal
-from metalfoundry.lab.loop import LoopThread
-from metalfoundry.lab.machine import Machine, World
-from metalfoundry.lab.memory import MemoryStore
-from metalfoundry.lab.pace import LabError, Pace
-from metalfoundry.lab.processes import Marked
+from metalfoundry.lab import control_plane, fixtures
+from metalfoundry.lab.clock import LabError, MachineClock
+from metalfoundry.lab.kubectl.server import KubectlServer
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import AlreadyExists, Store
+from metalfoundry.lab.machine.machine import Machine, SharedParts
+from metalfoundry.lab.processes import MarkedProcesses
 from metalfoundry.lab.scenarios import Scenario, scenario
-from metalfoundry.lab.smee import Smee
-from metalfoundry.lab.store import AlreadyExists, Store
-from metalfoundry.lab.tinkserver import TinkServer
+from metalfoundry.lab.ssh.event_loop import LoopThread
+from metalfoundry.lab.ssh.server import Jump, JumpHost
+from metalfoundry.lab.tinkerbell.controller import Controller
+from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
+from metalfoundry.lab.tinkerbell.smee import Smee
+from metalfoundry.lab.tinkerbell.tink_server import TinkServer
 
 NAMESPACE = "tink-system"
 POD = "tinkerbell-0"
@@ -38,10 +38,10 @@ class Lab:
     """A small world in `folder`, from `start` to `stop` (or as a context manager).
 
     `scenario` is every server's; `each` names another for some. `speed` makes machine time pass faster.
-    `new_smee_paths` makes Smee answer as from 0.22 on; `patience` is tink-server's (tinkserver.py).
+    `new_smee_paths` makes Smee answer as from 0.22 on; `patience` is tink-server's (tink_server.py).
 
     Parts of one's own: with `store` and `kubectl` (a program, on the jump host's PATH) the cluster is another one,
-    whose `namespace` must hold no objects of the same names; `jump` makes another jump host (hosts.Jump);
+    whose `namespace` must hold no objects of the same names; `jump` makes another jump host (ssh.server.Jump);
     `environment` is added to the jump host's; `log` is given each line of the control plane's log.
 
     Tests find everything in the attributes: `store`, `jump`, `smee`, `journal`, `processes` (of the jump host),
@@ -69,20 +69,20 @@ class Lab:
             raise LabError("another cluster needs both `store` and `kubectl`")
         self._stories = {name: _story((each or {}).get(name, scenario)) for name in servers}
         self.folder = folder.resolve()
-        self.pace = Pace(speed)
+        self.pace = MachineClock(speed)
         self.inventory = self.folder / "inventory.yaml"
         self.namespace = namespace
         embedded = MemoryStore(namespace)
-        self.door = Door(embedded) if store is None else None
+        self.door = KubectlServer(embedded) if store is None else None
         self.store: Store = embedded if store is None else store
         self._log, self._kubectl = log, kubectl
-        self.journal = Journal(namespace, self._keep_log)
+        self.journal = ControlPlaneLog(namespace, self._keep_log)
         self.server = TinkServer(self.store, self.pace, self.journal, patience)
         self.controller = Controller(self.store, self.pace, self.journal)
         self.smee = Smee(self.store, self.journal, new_paths=new_smee_paths)
         self.client = asyncssh.generate_private_key("ssh-ed25519")
         self.mark = f"METALFOUNDRY_LAB={uuid.uuid4()}"
-        self.processes = Marked(self.mark)
+        self.processes = MarkedProcesses(self.mark)
         self.machines: dict[str, Machine] = {}
         self._loop = LoopThread()
         self._undo: list[Callable[[], None]] = []
@@ -108,9 +108,9 @@ class Lab:
         for part in (self.server, self.controller, self.smee, self.jump):
             self._up(part.start, part.stop)
         self._undo.append(self.processes.kill)
-        world = World(self._loop, self.pace, self.journal, self.server, self.smee, self.client)
+        world = SharedParts(self._loop, self.pace, self.journal, self.server, self.smee, self.client)
         for place, (name, story) in enumerate(self._stories.items()):
-            machine = Machine(rack.metal(name, place), self.folder / "machines" / name, story, world)
+            machine = Machine(fixtures.metal(name, place), self.folder / "machines" / name, story, world)
             self.machines[name] = machine
             self.server.shadow[machine.metal.mac] = story.shadow
             self._up(machine.start, machine.stop)
@@ -124,9 +124,9 @@ class Lab:
         """What somebody with kubectl and a reset button does: apply the server's Workflow, reboot the machine."""
         machine, story = self.machines[name], self._stories[name]
         if story.rival:
-            self.store.create("workflows", rack.rival_workflow(machine.metal, story))
+            self.store.create("workflows", fixtures.rival_workflow(machine.metal, story))
             machine.wait(lambda: machine.wiped > 0)
-        document = rack.workflow(machine.metal, story)
+        document = fixtures.workflow(machine.metal, story)
         del document["metadata"]["namespace"]
         self.store.create("workflows", document)
         if story.toggle and story.template and story.map_key:
@@ -136,7 +136,7 @@ class Lab:
 
     def _until_open(self, name: str) -> None:
         ends = time.monotonic() + 10
-        while not cluster.is_open(self.store.get("hardware", name)) and time.monotonic() < ends:
+        while not control_plane.is_open(self.store.get("hardware", name)) and time.monotonic() < ends:
             time.sleep(0.01)
 
     def stop(self) -> None:
@@ -200,14 +200,14 @@ class Lab:
 
     def _fill_cluster(self) -> None:
         for place, (name, story) in enumerate(self._stories.items()):
-            metal = rack.metal(name, place)
-            self._create("hardware", rack.hardware(metal, story, allow_workflow=place == 0))
-            self._create("templates", rack.template(story))
+            metal = fixtures.metal(name, place)
+            self._create("hardware", fixtures.hardware(metal, story, allow_workflow=place == 0))
+            self._create("templates", fixtures.template(story))
             if story.finished_before:
-                self._create("workflows", rack.finished_workflow(metal, story))
+                self._create("workflows", fixtures.finished_workflow(metal, story))
         if self.door is not None:
-            self._create("pods", cluster.pod(POD))
-            self._create("deployments", cluster.deployment())
+            self._create("pods", control_plane.pod(POD))
+            self._create("deployments", control_plane.deployment())
 
     def _create(self, kind: str, obj: dict[str, object]) -> None:
         try:
@@ -219,9 +219,9 @@ class Lab:
     def _write_files(self) -> None:
         (self.folder / "known_hosts").write_text(self.known_hosts())
         pairs = [(machine.metal, self._stories[name]) for name, machine in self.machines.items()]
-        documents = [rack.workflow(metal, story, self.namespace) for metal, story in pairs]
+        documents = [fixtures.workflow(metal, story, self.namespace) for metal, story in pairs]
         (self.folder / "workflows.yaml").write_text(yaml.safe_dump_all(documents, sort_keys=False))
-        places = rack.Places(
+        places = fixtures.Places(
             folder=self.folder,
             jump_port=self.jump.port,
             jump_user=getpass.getuser(),
@@ -231,7 +231,7 @@ class Lab:
             speed=self.pace.speed,
             ports={name: machine.port for name, machine in self.machines.items()},
         )
-        self.inventory.write_text(rack.inventory(places, pairs))
+        self.inventory.write_text(fixtures.inventory(places, pairs))
 
 
 def _story(name: str | Scenario) -> Scenario:

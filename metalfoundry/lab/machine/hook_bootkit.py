@@ -7,7 +7,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from metalfoundry.lab.pace import Pace, stamp
+from metalfoundry.lab.clock import MachineClock, stamp
 from metalfoundry.lab.scenarios import Trouble
 
 IMAGE = "ghcr.io/tinkerbell/tink-agent:v0.21.0"
@@ -23,7 +23,7 @@ _DENIED = (
 class Bootkit:
     """One run of hook-bootkit on the HookOS whose files are below `root`."""
 
-    def __init__(self, root: Path, trouble: Trouble | None, pace: Pace) -> None:
+    def __init__(self, root: Path, trouble: Trouble | None, pace: MachineClock) -> None:
         self._root = root
         self._trouble = trouble
         self._pace = pace

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from datetime import UTC, datetime, timedelta
 
-from metalfoundry.lab.informer import Informer, amend
-from metalfoundry.lab.journal import Journal
-from metalfoundry.lab.pace import Pace, stamp
-from metalfoundry.lab.render import RenderError, render, template_values
-from metalfoundry.lab.store import NotFound, Object, Store, StoreError
+from metalfoundry.lab.clock import MachineClock, stamp
+from metalfoundry.lab.kubernetes.informer import Informer, amend
+from metalfoundry.lab.kubernetes.store import NotFound, Object, Store, StoreError
+from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
+from metalfoundry.lab.tinkerbell.template import RenderError, render, template_values
 
 SETTLED = ("PENDING", "SUCCESS", "FAILED", "TIMEOUT")
 
@@ -17,7 +17,7 @@ SETTLED = ("PENDING", "SUCCESS", "FAILED", "TIMEOUT")
 class Controller:
     """Reconciles every Workflow of the store, in a thread, from `start` to `stop`."""
 
-    def __init__(self, store: Store, pace: Pace, journal: Journal) -> None:
+    def __init__(self, store: Store, pace: MachineClock, journal: ControlPlaneLog) -> None:
         self._store = store
         self._pace = pace
         self._journal = journal

@@ -18,8 +18,8 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from metalfoundry.lab.pace import LabError
-from metalfoundry.lab.processes import Marked
+from metalfoundry.lab.clock import LabError
+from metalfoundry.lab.processes import MarkedProcesses
 from metalfoundry.lab.scenarios import scenario as find_scenario
 
 HOURS = 8.0
@@ -39,7 +39,7 @@ def up(folder: Path, scenario: str = "installs", speed: float = 1.0, hours: floa
     down(folder)
     for name in ("lab.error", "lab.ready", "inventory.yaml"):
         (folder / name).unlink(missing_ok=True)
-    words = [sys.executable, "-m", "metalfoundry.lab.process"]
+    words = [sys.executable, "-m", "metalfoundry.lab.background"]
     words += [json.dumps({"folder": str(folder), "scenario": scenario, "speed": speed, "hours": hours})]
     with (folder / "lab.log").open("wb") as log:
         child = subprocess.Popen(
@@ -60,7 +60,7 @@ def down(folder: Path) -> bool:
         if not _until(lambda: not _locked(folder), 15):
             os.killpg(who["pid"], signal.SIGKILL)
             _until(lambda: not _locked(folder), 5)
-    Marked(who["mark"]).kill()
+    MarkedProcesses(who["mark"]).kill()
     (folder / "lab.pid").unlink(missing_ok=True)
     return running
 
@@ -75,7 +75,7 @@ def main(argv: list[str]) -> int:
     with (folder / "lab.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         try:
-            from metalfoundry.lab.world import Lab
+            from metalfoundry.lab.lab import Lab
 
             lab = Lab(folder, said["scenario"], said["speed"])
             (folder / "lab.pid").write_text(json.dumps({"pid": os.getpid(), "mark": lab.mark}))

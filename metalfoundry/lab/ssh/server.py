@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import asyncssh
 
-from metalfoundry.lab.loop import LoopThread
-from metalfoundry.lab.shell import Children, Place, ShellSession
-from metalfoundry.lab.wire import Wire
+from metalfoundry.lab.ssh.event_loop import LoopThread
+from metalfoundry.lab.ssh.faulty_proxy import FaultyProxy
+from metalfoundry.lab.ssh.shell import Children, ShellSession, Workspace
 
 T = TypeVar("T")
 MAX_SESSIONS = 10  # sshd's default, for each connection; forwarded channels do not count
@@ -21,7 +21,9 @@ MAX_SESSIONS = 10  # sshd's default, for each connection; forwarded channels do 
 class SshHost(asyncssh.SSHServer):
     """One client's connection to a host: public keys only, commands in `place`, forwarding where `routes` allows."""
 
-    def __init__(self, place: Callable[[str], Place], keys: Callable[[str], bytes | None], children: Children) -> None:
+    def __init__(
+        self, place: Callable[[str], Workspace], keys: Callable[[str], bytes | None], children: Children
+    ) -> None:
         self._place = place
         self._keys = keys
         self._all = children
@@ -71,7 +73,7 @@ class SshHost(asyncssh.SSHServer):
 class _Counted(ShellSession):
     """A session that counts for its connection, while its process belongs to the host."""
 
-    def __init__(self, place: Place, children: Children, own: Children) -> None:
+    def __init__(self, place: Workspace, children: Children, own: Children) -> None:
         super().__init__(place, children)
         self._own = own
 
@@ -166,7 +168,7 @@ class Listener:
 
 
 class Jump:
-    """A jump host: `port` is where it is reached, through a `wire` (see wire.py) that tests may spoil.
+    """A jump host: `port` is where it is reached, through a `wire` (see faulty_proxy.py) that tests may spoil.
 
     `routes`: (address, port) as said by the client to the (address, port) where it is in the lab. `log` is what was
     run, `accepted` how many connections there were; `refused`: user names whose keys are not taken.
@@ -177,12 +179,12 @@ class Jump:
         self.log: list[str] = []
         self.refused: set[str] = set()
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
-        self.wire = Wire(("127.0.0.1", 0))
+        self.wire = FaultyProxy(("127.0.0.1", 0))
         self._loop, self._home, self._env, self._client = loop, home, env, client
 
     def start(self) -> None:
         """Listen."""
-        self.wire = Wire(("127.0.0.1", self._listen()))
+        self.wire = FaultyProxy(("127.0.0.1", self._listen()))
         self._loop.call(self.wire.open())
 
     def stop(self) -> None:
@@ -242,7 +244,7 @@ class JumpHost(Jump):
         return self._listener.port
 
     def _host(self, children: Children) -> SshHost:
-        place = Place(self._env, self._home, self.log.append)
+        place = Workspace(self._env, self._home, self.log.append)
         host = SshHost(lambda user: place, self._key, children)
         host.routes = lambda address, port: self.routes.get((address, port), (address, port))
         return host

@@ -7,7 +7,7 @@ import asyncio
 CHUNK = 65536
 
 
-class Wire:
+class FaultyProxy:
     """Passes TCP from a port of its own to `target`.
 
     `delay` is added in each direction, in seconds. All methods but the coroutines are for the loop's thread.

@@ -14,7 +14,7 @@ class UnknownForm(Exception):
     """Something was said that the lab does not know; nobody is to take its gap for the real one's answer."""
 
 
-class Pace:
+class MachineClock:
     """Machine time: `speed` 20 makes a machine's 20 seconds pass in one. Time stamps stay real."""
 
     def __init__(self, speed: float = 1.0) -> None:

@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
-from metalfoundry.lab.journal import Journal
-from metalfoundry.lab.pace import Pace, fine_stamp, stamp
+from metalfoundry.lab.clock import MachineClock, fine_stamp, stamp
 from metalfoundry.lab.scenarios import Fault, Scenario, Trouble
-from metalfoundry.lab.tinkserver import Job, NoWorkflow, Refused, TinkServer
+from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
+from metalfoundry.lab.tinkerbell.tink_server import Assignment, NoWorkflow, Refused, TinkServer
 
 CONTAINER = "6f1c0ffee001"
 IMAGE_SECONDS, ACTION_SECONDS = 1.5, 1.0
@@ -22,7 +22,7 @@ _WRITERS = ("image2disk", "oci2disk", "qemuimg2disk", "archive2disk")
 _BOOTS = ("reboot", "kexec")
 
 
-class Body(Protocol):
+class AgentMachine(Protocol):
     """What an agent's actions do to the machine they run on."""
 
     def wipe(self) -> None:
@@ -46,11 +46,18 @@ class Ending:
     error: str = ""
 
 
-class Agent:
+class TinkAgent:
     """One run of tink-agent, from one boot of HookOS to its end."""
 
     def __init__(
-        self, agent_id: str, ip: str, scenario: Scenario, server: TinkServer, pace: Pace, journal: Journal, log: Path
+        self,
+        agent_id: str,
+        ip: str,
+        scenario: Scenario,
+        server: TinkServer,
+        pace: MachineClock,
+        journal: ControlPlaneLog,
+        log: Path,
     ) -> None:
         self._id = agent_id
         self._ip = ip
@@ -60,7 +67,7 @@ class Agent:
         self._journal = journal
         self._log = log
 
-    def run(self, body: Body, down: threading.Event) -> None:
+    def run(self, body: AgentMachine, down: threading.Event) -> None:
         """Work until the machine goes `down`."""
         self._say("starting Agent", _MAIN, 87, runtime="docker", transport="grpc")
         self._say("starting gRPC transport", _AGENT, 294, server="10.77.0.2:42113", attributes=None)
@@ -85,7 +92,7 @@ class Agent:
                     self._do(job, body, down)
                     self._pace.wait(BETWEEN, down)
 
-    def _do(self, job: Job, body: Body, down: threading.Event) -> None:
+    def _do(self, job: Assignment, body: AgentMachine, down: threading.Event) -> None:
         self._say("received action", _AGENT, 102, action=_shown(job))
         if not self._report(job, "RUNNING", {}):
             return
@@ -112,7 +119,7 @@ class Agent:
         if self._report(job, ending.state, times):
             self._say("reported action status", _AGENT, 153, action=_shown(job) | fine, state=_WORD[ending.state])
 
-    def _report(self, job: Job, state: str, times: dict[str, str]) -> bool:
+    def _report(self, job: Assignment, state: str, times: dict[str, str]) -> bool:
         try:
             self._server.report(job, state, **times)
         except NoWorkflow as error:
@@ -125,7 +132,7 @@ class Agent:
             return False
         return True
 
-    def _execute(self, job: Job, body: Body, down: threading.Event) -> Ending:
+    def _execute(self, job: Assignment, body: AgentMachine, down: threading.Event) -> Ending:
         """Let the action's time pass and do what it does to the machine."""
         action, scenario = job.action, self._scenario
         writes = any(word in action["image"] for word in _WRITERS)
@@ -148,7 +155,7 @@ class Agent:
             return Ending("TIMEOUT", "error starting container: context deadline exceeded")
         return self._finish(action, body, fault)
 
-    def _finish(self, action: dict[str, Any], body: Body, fault: Fault | None) -> Ending:
+    def _finish(self, action: dict[str, Any], body: AgentMachine, fault: Fault | None) -> Ending:
         environment = action.get("environment", {})
         app = f"tinkerbell_{action['name']}"
         if fault in _COMPLAINTS:
@@ -170,7 +177,7 @@ class Agent:
         self._journal.syslog(self._ip, app, "ok")
         return Ending("SUCCESS")
 
-    def _reboot_later(self, seconds: float, body: Body) -> None:
+    def _reboot_later(self, seconds: float, body: AgentMachine) -> None:
         timer = threading.Timer(self._pace.real(seconds), body.reboot)
         timer.daemon = True
         timer.start()
@@ -205,7 +212,7 @@ _ERRORS = {
 }
 
 
-def _shown(job: Job) -> dict[str, Any]:
+def _shown(job: Assignment) -> dict[str, Any]:
     return {
         "agent_id": job.agent_id,
         "task_id": job.task_id,

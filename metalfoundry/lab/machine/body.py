@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from metalfoundry.lab.scenarios import Trouble
 
 if TYPE_CHECKING:
-    from metalfoundry.lab.machine import Machine
+    from metalfoundry.lab.machine.machine import Machine
 
 
 def spoilt(cmdline: str, trouble: Trouble | None) -> str:
@@ -17,7 +17,7 @@ def spoilt(cmdline: str, trouble: Trouble | None) -> str:
     return cmdline.replace("tinkerbell_tls=false", "tinkerbell_tls=true") if trouble is Trouble.TLS else cmdline
 
 
-class Body:
+class BootedMachine:
     """The machine in the hands of one boot's agent: what comes after the next boot is not its business."""
 
     def __init__(self, machine: Machine, boot: int) -> None:

@@ -1,0 +1,1 @@
+"""A small kube-apiserver in memory: objects, their checks, patches and watches."""

@@ -1,0 +1,1 @@
+"""SSH servers on loopback, and a proxy that may be slow, cut, or silent."""
