@@ -16,13 +16,13 @@ from pathlib import Path
 from types import TracebackType
 
 from metalfoundry.commands.guard import GuardSeen
-from metalfoundry.commands.loglines import LogLine
+from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.model.errors import TransportError
 from metalfoundry.model.events import Bus, Retried, Sink
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, load
-from metalfoundry.runs import attach, audit, logs, manual, plan, provision, status, sweeper, troubleshoot
+from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.job import Options
@@ -118,7 +118,7 @@ class Foundry:
 
     def reboot(self, name: str) -> None:
         """Reboot one server over SSH. Raises TransportError, NeverInstalled when it refuses."""
-        manual.reboot(self._site(), self.inventory.server(name))
+        netboot_by_hand.reboot(self._site(), self.inventory.server(name))
 
     def status(self, servers: Sequence[Server] | None = None, *, probe: bool = False) -> list[Row]:
         """One row for each server, from one remote command; `probe`: each machine is asked what it is, too, at most 3
@@ -154,15 +154,15 @@ class Foundry:
 
     def open_netboot(self, name: str, reason: str, seconds: float = 600.0) -> str:
         """Open one server's window by hand, for `seconds`; return the run id that holds it. Raises ClaimedError."""
-        return manual.open_netboot(self._site(), self.inventory.server(name), reason, seconds)
+        return netboot_by_hand.open_netboot(self._site(), self.inventory.server(name), reason, seconds)
 
     def close_netboot(self, name: str) -> Proof:
         """Close one server's window, whoever opened it by hand. Raises ClaimedError while a live run holds it."""
-        return manual.close_netboot(self._site(), self.inventory.server(name))
+        return netboot_by_hand.close_netboot(self._site(), self.inventory.server(name))
 
     def break_claim(self, name: str, run: str, reason: str = "") -> Proof:
         """Close the window of run `run` on one server and take its claim away. Raises ClaimedError for another run."""
-        return manual.break_claim(self._site(), self.inventory.server(name), run, reason)
+        return netboot_by_hand.break_claim(self._site(), self.inventory.server(name), run, reason)
 
     def audit(self, close: bool = False) -> list[OpenWindow]:
         """Every open window in the namespace; with `close`, those that nobody holds are closed. Raises UnsafeError."""
@@ -170,15 +170,15 @@ class Foundry:
 
     def guards(self) -> list[GuardSeen]:
         """All guards on the jump host."""
-        return manual.guards(self._site())
+        return netboot_by_hand.guards(self._site())
 
     def reap_guards(self) -> list[str]:
         """Remove what guards that are over have left there; the runs they belonged to."""
-        return manual.reap_guards(self._site())
+        return netboot_by_hand.reap_guards(self._site())
 
     def guard_log(self, run: str) -> str:
         """The whole log of one guard."""
-        return manual.guard_log(self._site(), run)
+        return netboot_by_hand.guard_log(self._site(), run)
 
     def sweeper_manifests(self) -> str:
         """The sweeper's objects as YAML."""
@@ -198,7 +198,7 @@ class Foundry:
 
     def init(self, name: str) -> bool:
         """Make a closed `netboot` block where the Hardware has none; say whether something was to do."""
-        return manual.init(self._site(), self.inventory.server(name))
+        return netboot_by_hand.init(self._site(), self.inventory.server(name))
 
     def _retrying(self, host: Host, error: TransportError, seconds: float) -> None:
         own = host.name if host.name in self.inventory.servers else ""

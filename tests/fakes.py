@@ -15,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock
@@ -122,7 +122,7 @@ class FakeTransport:
                     self.clock.advance(tick)
                 yield line
 
-    def presented(self, host: Host) -> ServerKey | None:
+    def server_key(self, host: Host) -> ServerKey | None:
         """What the test put into `keys` under the host's name."""
         return self.keys.get(host.name)
 

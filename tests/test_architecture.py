@@ -26,7 +26,7 @@ def test_every_module_stands_in_a_room() -> None:
 @pytest.mark.parametrize(
     ("path", "text", "expected"),
     (
-        ("model/x.py", "from metalfoundry.commands.base import Command", "1: model imports from commands"),
+        ("model/x.py", "from metalfoundry.commands.command import Command", "1: model imports from commands"),
         ("commands/x.py", "import metalfoundry.transport.base", "1: commands imports from transport"),
         ("transport/x.py", "from metalfoundry import site", "1: transport imports from site"),
         ("transport/x.py", "from .. import runs", "1: transport imports from runs"),

@@ -107,7 +107,7 @@ def test_the_readmes_inventory_is_one(tmp_path: Path) -> None:
 
 def test_the_picture_shows_every_phase_and_what_became_of_netboot() -> None:
     (picture,) = blocks(page("README.md"), "console")
-    shown = re.findall(r"^[✓-] ([A-Z]\w+) ", picture, re.MULTILINE)
+    shown = re.findall(r"^[✓-] ([A-Z]\w+(?: \w+)?) ", picture, re.MULTILINE)
     assert shown == [phase.title for phase in PHASES]
     assert picture.index("netboot is open") < picture.index("netboot is closed")
 
@@ -148,7 +148,7 @@ REPORTS = (
         None,
         Netboot(True, Proof("2026-01-02T03:04:05Z", "allowPXE false at resourceVersion 9", {"/m/auto.ipxe": 404})),
         PhaseEnded("Claim", 0.5, said="held"),
-        PhaseSkipped("Quiet", "nothing old"),
+        PhaseSkipped("Clean up", "nothing old"),
         Resumed("r0", "me@here", "2026-01-02T03:00:00Z", "Boot"),
         CommandStarted("jump", "kubectl get", "read"),
         ActionStarted("a1", 1, 2, 300.0),

@@ -1,4 +1,4 @@
-"""Everything that a diagnosis looks at, in two commands: gather.sh on the jump host, surroundings.sh on the machine.
+"""Everything that a diagnosis looks at, in two commands: gather.sh on the jump host, installer_probe.sh on the machine.
 
 Parts of the first: objects, logs, deployments, events, bmc, flux, smee0, smee1, guards, addresses, clock. Of the
 second: facts, containers, agent, bootkit, around, clock. A part that failed says why on stderr, and is that alone.
@@ -12,14 +12,14 @@ from dataclasses import dataclass, replace
 from importlib.resources import files
 
 from metalfoundry.commands import smee
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.guard import list_guards
 from metalfoundry.commands.kubectl import Kubectl, Refusal, read_only, refusal
 from metalfoundry.commands.machine import DEFAULT_MARKER, facts
 from metalfoundry.commands.reading import real, whole
 from metalfoundry.commands.script import Outcome, Part
-from metalfoundry.commands.sightings import Container, Surroundings, read_containers
 from metalfoundry.model.inventory import Verify
+from metalfoundry.commands.kubernetes import Container, MachineProbe, read_containers
 
 REQUEST_SECONDS = 4
 TAIL = 2000
@@ -84,18 +84,18 @@ def machine(wanted: Verify, tail: int = AGENT_TAIL) -> Command:
         Part("around", ("around",)),
         Part("clock", ("date", "-u", "+%s.%N")),
     ]
-    return replace(read_only(*parts, functions=_text("surroundings.sh")), most=MACHINE_BYTES)
+    return replace(read_only(*parts, functions=_text("installer_probe.sh")), most=MACHINE_BYTES)
 
 
 def agent_log(tail: int = AGENT_TAIL) -> Command:
     """The agent's and the bootkit's logs alone."""
     parts = [Part("agent", ("agent_log", str(tail))), Part("bootkit", ("bootkit_log", str(tail)))]
-    return replace(read_only(*parts, functions=_text("surroundings.sh")), most=MACHINE_BYTES)
+    return replace(read_only(*parts, functions=_text("installer_probe.sh")), most=MACHINE_BYTES)
 
 
 def follow_agent(tail: int) -> Command:
     """The agent's log as it grows, for Transport.follow; ends with the container, or fails outside the installer."""
-    return Command(("sh", "-s"), stdin=f"{_text('surroundings.sh')}follow_agent {tail}\n")
+    return Command(("sh", "-s"), stdin=f"{_text('installer_probe.sh')}follow_agent {tail}\n")
 
 
 def why_not(outcome: Outcome | None) -> str:
@@ -119,13 +119,13 @@ def read_clock(outcome: Outcome | None) -> float | None:
     return real(text) if whole(text.partition(".")[2] or "0") is not None else real(text.partition(".")[0])
 
 
-def read_surroundings(outcomes: Mapping[str, Outcome], seen: Surroundings) -> Surroundings:
+def read_probe(outcomes: Mapping[str, Outcome], seen: MachineProbe) -> MachineProbe:
     """`seen` (of which only `facts` need be known) with what the parts containers and around say."""
     around = outcomes.get("around", Outcome(1, "", "")).stdout
     pairs = [line.partition("=") for line in around.splitlines()]
     one = {key: value for key, _, value in pairs}
     addresses = tuple(value for key, _, value in pairs if key == "address")
-    return Surroundings(
+    return MachineProbe(
         facts=seen.facts,
         containers=_containers(outcomes.get("containers")),
         memory=_mib(one.get("memory_kib")),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.script import Outcome, Part, script
 from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.names import is_object_name

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.reading import real, whole
 
 MARKS = ("boot_id", "machine_id", "host_key", "root", "os_id", "os_name", "hostname", "marker", "serial", "uuid")

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from metalfoundry.commands.base import Command, Effect, Raw
+from metalfoundry.commands.command import Command, Effect, Raw
 
 MARK = "@@metalfoundry"
 _END = "METALFOUNDRY_STDIN"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Sequence
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.hosts import Host
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeAlias, TypeVar
 
-from metalfoundry.commands.loglines import AGENT, SOURCES, LogLine
+from metalfoundry.commands.log_parser import AGENT, SOURCES, LogLine
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, old_systems, parse_time
-from metalfoundry.commands.sightings import BmcJob, Deployment, Event, Flux, GuardSeen, Surroundings, Version
 from metalfoundry.model.actions import Action
 from metalfoundry.model.inventory import Timeouts, Verify
+from metalfoundry.commands.kubernetes import BmcJob, Deployment, Event, Flux, GuardSeen, MachineProbe, Version
 from metalfoundry.model.resources import Hardware, Interface, Template, Workflow
 from metalfoundry.model.states import SshAnswer
 
@@ -93,7 +93,7 @@ class Facts:
     smee       HTTP status of Smee's answer by path (commands/smee.py), 0 where a path did not answer
     ssh        how the machine's sshd took us
     machine    what the machine says of itself; `before` what it said before a run rebooted it
-    logs       by source (commands/loglines.py: agent, bootkit, action, console, smee, server, controller, web)
+    logs       by source (commands/log_parser.py: agent, bootkit, action, console, smee, server, controller, web)
     started    when this run rebooted the machine, where a run asks; else NotSeen
     """
 
@@ -112,7 +112,7 @@ class Facts:
     flux: Fact[Flux | None] = UNSEEN
     smee: Fact[Mapping[str, int]] = UNSEEN
     ssh: Fact[SshAnswer] = UNSEEN
-    machine: Fact[Surroundings] = UNSEEN
+    machine: Fact[MachineProbe] = UNSEEN
     before: Fact[MachineFacts] = UNSEEN
     started: Fact[datetime] = UNSEEN
     logs: Mapping[str, Fact[tuple[LogLine, ...]]] = field(default_factory=dict, hash=False)

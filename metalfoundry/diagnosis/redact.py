@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from metalfoundry.commands.base import HIDDEN, hide
+from metalfoundry.commands.command import HIDDEN, hide
 
 _LONG = (
     r"passwd|password|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|"

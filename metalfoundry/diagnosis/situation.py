@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
-from metalfoundry.commands.loglines import AGENT, SERVER, SMEE, LogLine
+from metalfoundry.commands.log_parser import AGENT, SERVER, SMEE, LogLine
 from metalfoundry.commands.netboot import parse_time
 from metalfoundry.commands.smee import says_open
 from metalfoundry.diagnosis.facts import Facts, seen

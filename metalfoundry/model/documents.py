@@ -16,7 +16,7 @@ import yaml
 
 from metalfoundry.model.actions import mapping, text
 from metalfoundry.model.errors import PreflightError
-from metalfoundry.model.marked import broken
+from metalfoundry.model.yaml_lines import broken
 
 _API = "tinkerbell.org/v1alpha1"
 _NAME_LENGTH = 63

@@ -13,7 +13,7 @@ from metalfoundry.model.errors import InventoryError, PreflightError
 from metalfoundry.model.hosts import Host, HostKeyPolicy
 
 if TYPE_CHECKING:
-    from metalfoundry.model.schema import InventoryKeys, JumpKeys, ServerKeys, SiteKeys
+    from metalfoundry.model.inventory_schema import InventoryKeys, JumpKeys, ServerKeys, SiteKeys
 
 MINIMAL = """\
 site:
@@ -159,18 +159,18 @@ class Inventory:
 
 def load(path: Path) -> Inventory:
     """Read and check the inventory; raises InventoryError that tells every fault at once, each with its line."""
-    from metalfoundry.model import faults, marked
+    from metalfoundry.model import inventory_errors, yaml_lines
 
     text = _text(path)
     try:
-        read = marked.read(text)
-    except marked.BrokenYaml as error:
+        read = yaml_lines.read(text)
+    except yaml_lines.BrokenYaml as error:
         where = f"{path}:{error.line}:{error.column}"
         raise InventoryError(
             f"this is not YAML: {error.what}", where=where, next=f"correct line {error.line}"
         ) from error
-    keys, found = faults.check(read.value)
-    found += [faults.Fault(*fault) for fault in read.faults]
+    keys, found = inventory_errors.check(read.value)
+    found += [inventory_errors.Fault(*fault) for fault in read.faults]
     if keys is None or found:
         found.sort(key=lambda fault: read.line(fault.place))
         lines = tuple(

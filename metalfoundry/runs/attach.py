@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metalfoundry.commands import netboot
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.netboot import BY_HAND, ClaimSeen
 from metalfoundry.model.errors import ClaimedError, PreflightError, WorkflowFailed
 from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice, WindowChanged
@@ -13,7 +13,7 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import ClaimState, WindowState
-from metalfoundry.runs.manual import break_claim, settle
+from metalfoundry.runs.netboot_by_hand import break_claim, settle
 from metalfoundry.runs.prepare import UNRUN
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone

@@ -13,8 +13,8 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from metalfoundry.commands.loglines import LogLine
-from metalfoundry.commands.logs import merged
+from metalfoundry.commands.log_commands import merged
+from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.netboot import stamp
 from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.facts import Facts, Seen, seen

@@ -173,7 +173,7 @@ def _unproven(job: Job, last: Verdict) -> VerificationFailed:
 def _record_key(job: Job, look: MachineFacts) -> None:
     """The new system's key replaces the old one in known_hosts, and is shown: the key of that very look, no other."""
     assert job.machine is not None
-    key = job.machine.presented()
+    key = job.machine.server_key()
     if key is None or key.fingerprint != look.host_key:
         return
     try:

@@ -8,16 +8,16 @@ from datetime import timedelta
 from functools import partial
 
 from metalfoundry.commands.gather import Wanted
-from metalfoundry.commands.loglines import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
-from metalfoundry.commands.logs import merged
+from metalfoundry.commands.log_commands import merged
+from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
 from metalfoundry.diagnosis.facts import NotSeen, Seen, about, seen
 from metalfoundry.model.errors import MetalfoundryError, UsageError
 from metalfoundry.model.inventory import Server
-from metalfoundry.runs.evidence import address_of, concerned, names_of
+from metalfoundry.runs.build_facts import address_of, concerned, names_of
 from metalfoundry.runs.troubleshoot import gathered, known_server
 from metalfoundry.site import logs
-from metalfoundry.site.gathering import look_at_cluster
 from metalfoundry.site.site import Site
+from metalfoundry.site.snapshot import snapshot_cluster
 from metalfoundry.transport.clock import Deadline
 
 SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -89,7 +89,7 @@ def follow(site: Site, name: str, ask: Ask) -> Iterator[LogLine | None]:
     deadline = Deadline.after(site.clock, READ_SECONDS)
     server = known_server(site, name)
     wanted = Wanted(hardware=server.hardware) if server else Wanted(workflow=name)
-    survey = look_at_cluster(site, replace(wanted, names=(name,)), deadline).survey
+    survey = snapshot_cluster(site, replace(wanted, names=(name,)), deadline).survey
     if server is None:
         workflow = survey.workflows.get(name)
         hardware = workflow.hardware_ref if workflow else name

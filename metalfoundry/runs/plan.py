@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metalfoundry.commands import machine, netboot
-from metalfoundry.commands.base import Effect, hide
+from metalfoundry.commands.command import Effect, hide
 from metalfoundry.commands.script import Part
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
@@ -65,11 +65,11 @@ def _steps(job: Job) -> Iterator[Step]:
     note = job.window.claim.new_note(job.hardware)
     yield step("Claim", kubectl.patch(name, netboot.claim(job.hardware, job.run, note)))
     for old in job.stale:
-        yield step("Quiet", kubectl.delete_workflow(old))
+        yield step("Clean up", kubectl.delete_workflow(old))
     guard = job.window.guard
-    yield step("Declare", guard.arming(job.document.name, job.boot_action, job.window.claim.lease))
+    yield step("Apply", guard.arming(job.document.name, job.boot_action, job.window.claim.lease))
     declared = kubectl.apply(job.document.text)
-    yield step("Declare", replace(declared, stdin=hide(declared.stdin, job.secrets)))
+    yield step("Apply", replace(declared, stdin=hide(declared.stdin, job.secrets)))
     opened = job.hardware
     if not job.in_hook:
         yield step(

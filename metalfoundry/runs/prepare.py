@@ -1,9 +1,9 @@
-"""Claim, Quiet, Declare: what is written before netboot may open."""
+"""Claim, CleanUp, Apply: what is written before netboot may open."""
 
 from __future__ import annotations
 
 from metalfoundry.commands import ssh
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.netboot import claim_of
 from metalfoundry.model.errors import NeverInstalled, PreflightError, TransportError, WorkflowFailed
 from metalfoundry.model.program import ours
@@ -43,10 +43,10 @@ class Claim:
         run.say(f"held by {run.job.site.holder} as {run.id}")
 
 
-class Quiet:
+class CleanUp:
     """Remove Workflows of the same agent that are over: Tinkerbell up to 0.25 serves them before the new one."""
 
-    title = "Quiet"
+    title = "Clean up"
     failure = NeverInstalled
 
     def needed(self, run: Run[Job]) -> Needed:
@@ -60,10 +60,10 @@ class Quiet:
         run.say(f"removed {', '.join(run.job.stale)}")
 
 
-class Declare:
+class Apply:
     """Apply this server's Workflow document, and no other: a whole file would open netboot on other servers."""
 
-    title = "Declare"
+    title = "Apply"
     failure = NeverInstalled
 
     def needed(self, run: Run[Job]) -> Needed:

@@ -15,14 +15,14 @@ from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated
 from metalfoundry.model.events import RunEnded, RunStarted, Sink
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
-from metalfoundry.runs.aftermath import LastSeen, diagnosis
 from metalfoundry.runs.engine import Phase, Run, execute
+from metalfoundry.runs.failure_diagnosis import LastSeen, diagnosis
 from metalfoundry.runs.finish import Release, Verify
 from metalfoundry.runs.hooks import Hooks
 from metalfoundry.runs.install import Boot, Close, Install, Open
 from metalfoundry.runs.job import Job, Options, failed_as
 from metalfoundry.runs.preflight import Preflight
-from metalfoundry.runs.prepare import Claim, Declare, Quiet
+from metalfoundry.runs.prepare import Apply, Claim, CleanUp
 from metalfoundry.runs.progress import Progress
 from metalfoundry.runs.report import Netboot, Recorder, Report
 from metalfoundry.runs.troubleshoot import Diagnosis
@@ -35,8 +35,8 @@ from metalfoundry.transport.clock import Clock
 PHASES: tuple[Phase[Job], ...] = (
     Preflight(),
     Claim(),
-    Quiet(),
-    Declare(),
+    CleanUp(),
+    Apply(),
     Open(),
     Boot(),
     Close(),

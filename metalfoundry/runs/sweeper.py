@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metalfoundry.commands import sweeper
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import read_list
 from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.commands.sweeper import SweeperSeen

@@ -16,10 +16,10 @@ from metalfoundry.diagnosis.findings import Finding
 from metalfoundry.diagnosis.judge import exit_code, judge
 from metalfoundry.diagnosis.witnesses import Witnesses, hear
 from metalfoundry.model.inventory import Server
-from metalfoundry.runs.evidence import address_of, concerned, facts_of, in_question
+from metalfoundry.runs.build_facts import address_of, concerned, facts_of, in_question
 from metalfoundry.site.cluster import Cluster, Survey
-from metalfoundry.site.gathering import ClusterLook, MachineLook, look_at_cluster, look_at_machine
 from metalfoundry.site.site import Site
+from metalfoundry.site.snapshot import ClusterSnapshot, MachineSnapshot, snapshot_cluster, snapshot_machine
 from metalfoundry.transport.clock import Deadline
 
 SCHEMA = 1
@@ -92,7 +92,7 @@ def gathered(site: Site, name: str, seconds: float) -> Facts:
     deadline = Deadline.after(site.clock, seconds)
     server = known_server(site, name)
     looking = _look(site, server, None, deadline) if server and server.address else None
-    cluster = look_at_cluster(site, _wanted(site, name, server), deadline)
+    cluster = snapshot_cluster(site, _wanted(site, name, server), deadline)
     server = server or _unknown(site, name, cluster)
     machine = looking.result() if looking else _look_now(site, server, cluster, deadline)
     return facts_of(site, name, server, cluster, machine)
@@ -109,7 +109,7 @@ def troubleshoot_all(site: Site, *, all: bool = False) -> list[Diagnosis]:
     found = []
     for server, look in zip(names, looks, strict=True):
         begun = site.clock.now().mono
-        cluster = look_at_cluster(site, _wanted(site, server.name, server), deadline)
+        cluster = snapshot_cluster(site, _wanted(site, server.name, server), deadline)
         facts = facts_of(site, server.name, server, cluster, look.result())
         found.append(judged(facts, site.clock.now().mono - begun, all))
     return found
@@ -137,7 +137,7 @@ def _wanted(site: Site, name: str, server: Server | None) -> Wanted:
     return Wanted(hardware=server.hardware, mac=server.mac or "", names=names, smee=smee)
 
 
-def _unknown(site: Site, name: str, cluster: ClusterLook) -> Server:
+def _unknown(site: Site, name: str, cluster: ClusterSnapshot) -> Server:
     """The server behind a Workflow of that name, or a Hardware that the inventory does not have."""
     survey = cluster.survey
     workflow = survey.workflows.get(name)
@@ -148,13 +148,13 @@ def _unknown(site: Site, name: str, cluster: ClusterLook) -> Server:
     return known or Server(name=hardware, hardware=hardware)
 
 
-def _look(site: Site, server: Server, address: str | None, deadline: Deadline) -> Future[MachineLook]:
-    return site.background(lambda: look_at_machine(site, server, address, deadline))
+def _look(site: Site, server: Server, address: str | None, deadline: Deadline) -> Future[MachineSnapshot]:
+    return site.background(lambda: snapshot_machine(site, server, address, deadline))
 
 
-def _look_now(site: Site, server: Server, cluster: ClusterLook, deadline: Deadline) -> MachineLook:
+def _look_now(site: Site, server: Server, cluster: ClusterSnapshot, deadline: Deadline) -> MachineSnapshot:
     survey = cluster.survey
-    return look_at_machine(site, server, address_of(survey.hardware.get(server.hardware)), deadline)
+    return snapshot_machine(site, server, address_of(survey.hardware.get(server.hardware)), deadline)
 
 
 def _servers(site: Site, survey: Survey) -> list[Server]:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from metalfoundry.commands import netboot
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metalfoundry.commands import smee, ssh
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import (
     HARDWARE,

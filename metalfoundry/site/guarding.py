@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.guard import REFUSED_BY_LOGIND, Guard, read_words, reap_guards
 from metalfoundry.commands.script import Part
 from metalfoundry.model.errors import PreflightError, TransportError

@@ -11,10 +11,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from metalfoundry.commands import gather, logs
-from metalfoundry.commands.base import Command
+from metalfoundry.commands import gather, log_commands
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.kubectl import read_only
-from metalfoundry.commands.loglines import AGENT, LogLine, read_line, read_log
+from metalfoundry.commands.log_parser import AGENT, LogLine, read_line, read_log
 from metalfoundry.commands.script import read_script
 from metalfoundry.model.errors import CommandError, PreflightError, TransportError
 from metalfoundry.model.hosts import Host, HostKeyPolicy
@@ -45,7 +45,7 @@ def hook_log(site: Site, host: Host, tail: int, deadline: Deadline) -> tuple[Log
     Raises TransportError where the machine does not answer, PreflightError where it has no such log.
     """
     bounded = deadline.within(ANSWER_SECONDS)
-    first = site.transport.run(host, logs.hook_agent_log(tail), bounded)
+    first = site.transport.run(host, log_commands.hook_agent_log(tail), bounded)
     if first.ok:
         return read_log(AGENT, first.stdout + first.stderr)
     result = site.transport.run(host, gather.agent_log(tail), deadline.within(ANSWER_SECONDS))
@@ -99,8 +99,8 @@ def follow_pod(site: Site, pod: Pod, since: float, ours: Callable[[LogLine], boo
         back = since + site.clock.now().mono - begun.mono
         try:
             yield from told.once(f"reading {pod.name} by kubectl logs")
-            for text in _lines(site, site.jump, logs.follow_pod(site.kubectl, pod.namespace, pod.name, back)):
-                line = logs.read_pod_line(text) if text else None
+            for text in _lines(site, site.jump, log_commands.follow_pod(site.kubectl, pod.namespace, pod.name, back)):
+                line = log_commands.read_pod_line(text) if text else None
                 if line is None or (last and line.time and line.time <= last):
                     yield None
                     continue

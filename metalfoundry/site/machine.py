@@ -110,9 +110,9 @@ class Machine:
                 raise
             return self._ask(self.newcomer, deadline, self.site.lookout)
 
-    def presented(self) -> ServerKey | None:
+    def server_key(self) -> ServerKey | None:
         """The key of the system that answered last."""
-        return self.site.transport.presented(self._verifier)
+        return self.site.transport.server_key(self._verifier)
 
     def record_key(self, key: ServerKey) -> str | None:
         """Write the new system's key into known_hosts in place of the old one; return what it replaced.
@@ -124,7 +124,7 @@ class Machine:
     @property
     def answers(self) -> bool:
         """Whether a connection to it stands, so that there is nothing to try again but to wait."""
-        return any(self.site.lookout.presented(host) for host in (self.newcomer, self._verifier))
+        return any(self.site.lookout.server_key(host) for host in (self.newcomer, self._verifier))
 
     @property
     def _limit(self) -> float:
@@ -159,7 +159,7 @@ class Machine:
                 next=f"ssh {host.user}@{host.address} cat /proc/sys/kernel/random/boot_id",
                 evidence=(result.stderr or result.stdout)[-500:],
             )
-        key = transport.presented(host)
+        key = transport.server_key(host)
         return replace(seen, host_key=key.fingerprint if key else "")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import HARDWARE, Refusal, never_arrived, refusal
 from metalfoundry.commands.script import Outcome
 from metalfoundry.model.errors import ApiAway, PreflightError

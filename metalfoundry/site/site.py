@@ -15,7 +15,7 @@ from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.model.events import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
-from metalfoundry.site.telling import Teller
+from metalfoundry.site.command_events import CommandEvents
 from metalfoundry.transport.clock import Cancel, Clock
 from metalfoundry.transport.gates import Gate, Gated
 from metalfoundry.transport.local import Local, Shell
@@ -85,8 +85,8 @@ class Site:
         return replace(
             self,
             bus=bus,
-            transport=carried.observed(Teller(bus)),
-            lookout=carried.observed(Teller(bus, waiting=True)),
+            transport=carried.observed(CommandEvents(bus)),
+            lookout=carried.observed(CommandEvents(bus, waiting=True)),
         )
 
     def gated(self, gate: Gate) -> Site:

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from metalfoundry.commands import netboot, smee
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError, PreflightError, TransportError, UnsafeError

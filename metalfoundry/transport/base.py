@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import CommandError
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.clock import Deadline
@@ -56,7 +56,7 @@ class Transport(Protocol):
         and says so. Closing the iterator ends the remote command, and so does the end of the link.
         """
 
-    def presented(self, host: Host) -> ServerKey | None:
+    def server_key(self, host: Host) -> ServerKey | None:
         """The key with which the kept connection to `host` was opened; None without a connection."""
 
     def disconnect(self, host: Host) -> None:

@@ -10,7 +10,7 @@ import paramiko
 
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, TooMuchOutput
 from metalfoundry.transport.clock import Deadline
-from metalfoundry.transport.link import Link
+from metalfoundry.transport.connection import Link
 
 PIECE = 2**20
 CHUNK = 32 * 1024
@@ -45,7 +45,7 @@ class Exchange:
         self._stdin, self._keep_open = memoryview(stdin.encode()), keep_open
         link = self._link
         try:
-            with link.limit(min(link.patience.connect, self._deadline.remaining())):
+            with link.limit(min(link.timeouts.connect, self._deadline.remaining())):
                 self._channel.exec_command(line)
         except (paramiko.SSHException, EOFError, OSError) as exc:
             if link.active:
@@ -60,18 +60,18 @@ class Exchange:
     def read(self, seconds: float) -> tuple[bytes, bytes]:
         """What came on stdout and stderr; waits up to `seconds`, so both may be empty.
 
-        After `patience.silence` without a word the host is asked whether it lives. Raises LinkLost.
+        After `timeouts.silence` without a word the host is asked whether it lives. Raises LinkLost.
         """
         link, now = self._link, self._deadline.clock.now
         end = now().mono + seconds
         while not (self._channel.recv_ready() or self._channel.recv_stderr_ready() or self.ended):
             self._send()
             moment = now().mono
-            if moment - self._heard >= link.patience.silence:
+            if moment - self._heard >= link.timeouts.silence:
                 self._confirm()
             if moment >= end:
                 return b"", b""
-            self._wait(min(end - moment, WINDOW_POLL if self._stdin else link.patience.silence))
+            self._wait(min(end - moment, WINDOW_POLL if self._stdin else link.timeouts.silence))
         self._heard = now().mono
         try:
             out = self._channel.recv(PIECE) if self._channel.recv_ready() else b""
@@ -87,7 +87,7 @@ class Exchange:
             if self._deadline.expired():
                 raise self.too_late()
             self._calm = True
-            self._channel.status_event.wait(min(self._link.patience.silence, self._deadline.remaining()))
+            self._channel.status_event.wait(min(self._link.timeouts.silence, self._deadline.remaining()))
             self._calm = False
             if not self._channel.status_event.is_set():
                 self._confirm()
@@ -121,7 +121,7 @@ class Exchange:
         """Give the channel back. Interrupted in the middle of a packet, the whole link is dropped."""
         if interrupted and not self._calm:
             self._link.kill()
-        with self._link.limit(self._link.patience.answer):
+        with self._link.limit(self._link.timeouts.answer):
             self._channel.close()
 
     def _wait(self, seconds: float) -> None:
@@ -134,7 +134,7 @@ class Exchange:
         if self._all_sent or (self._stdin and not self._channel.send_ready()):
             return
         try:
-            with self._link.limit(self._link.patience.connect):
+            with self._link.limit(self._link.timeouts.connect):
                 while self._stdin and self._channel.send_ready():
                     self._stdin = self._stdin[self._channel.send(bytes(self._stdin[:CHUNK])) :]
                 if not self._stdin and not self._keep_open:
@@ -162,7 +162,7 @@ def exchange(link: Link, deadline: Deadline) -> Iterator[Exchange]:
     """
     if not link.sessions.acquire(timeout=deadline.remaining()):
         raise DeadlineExceeded(
-            f"{link.endpoint.host.name}: all {link.patience.sessions} sessions are busy", where=link.endpoint.where
+            f"{link.endpoint.host.name}: all {link.timeouts.sessions} sessions are busy", where=link.endpoint.where
         )
     try:
         try:

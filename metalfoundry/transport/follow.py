@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from metalfoundry.commands.base import Command, Raw
+from metalfoundry.commands.command import Command, Raw
 
 # Without a terminal sshd does not signal a command whose connection is gone; only its stdin ends. So stdin is the
 # lifeline: a watcher reads it and ends the command at its end. The command's own stdin comes first on the same

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import GateClosed
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result, Transport
@@ -102,9 +102,9 @@ class Gated:
         finally:
             self._leave(host, command, outcome, begun)
 
-    def presented(self, host: Host) -> ServerKey | None:
+    def server_key(self, host: Host) -> ServerKey | None:
         """As Transport.presented."""
-        return self._inner.presented(host)
+        return self._inner.server_key(host)
 
     def disconnect(self, host: Host) -> None:
         """As Transport.disconnect."""

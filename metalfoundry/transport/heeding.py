@@ -8,7 +8,7 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TypeVar
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import Cancelled
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result, Transport
@@ -53,9 +53,9 @@ class Heeding:
         """As Transport.follow; whoever reads it looks at the cancel, see HeedingMerge."""
         return self._inner.follow(host, command, deadline, tick)
 
-    def presented(self, host: Host) -> ServerKey | None:
+    def server_key(self, host: Host) -> ServerKey | None:
         """As Transport.presented."""
-        return self._inner.presented(host)
+        return self._inner.server_key(host)
 
     def disconnect(self, host: Host) -> None:
         """As Transport.disconnect."""

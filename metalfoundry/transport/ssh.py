@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 
 import paramiko
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import (
     AuthError,
     CommandError,
@@ -26,8 +26,8 @@ from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.channel import Exchange, exchange
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
+from metalfoundry.transport.connection import Link, SshTimeouts, open_link
 from metalfoundry.transport.follow import Lines, wrap
-from metalfoundry.transport.link import Link, Patience, open_link
 from metalfoundry.transport.ssh_config import UserFiles, resolve
 from metalfoundry.transport.wire import in_any_shell, sent
 
@@ -62,17 +62,17 @@ class SshTransport:
         clock: Clock,
         *,
         files: UserFiles | None = None,
-        patience: Patience | None = None,
+        timeouts: SshTimeouts | None = None,
         retrying: Retrying | None = None,
     ) -> None:
-        """`files` and `patience` are for tests; the default is this user's ssh_config, keys, agent, known_hosts.
+        """`files` and `timeouts` are for tests; the default is this user's ssh_config, keys, agent, known_hosts.
 
         `retrying` is told of each link that was lost, and of the seconds until it is tried again.
         """
         self._retrying = retrying
         self._clock = clock
         self._files = files or UserFiles.of_this_user()
-        self._patience = patience or Patience()
+        self._patience = timeouts or SshTimeouts()
         self._slots: dict[Host, _Slot] = {}
         self._lock = threading.Lock()
         self._closed = Cancel()
@@ -121,7 +121,7 @@ class SshTransport:
                     what = f"{host.name}: a followed command ended with exit status {status}"
                     raise CommandError(what, where=host.address, exit_status=status, stderr=_text([said]))
 
-    def presented(self, host: Host) -> ServerKey | None:
+    def server_key(self, host: Host) -> ServerKey | None:
         """The key with which the kept connection to `host` was opened; None without a connection."""
         link = self._slot(host).link
         return link.key if link and link.active else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from metalfoundry.commands.base import Command, Raw
+from metalfoundry.commands.command import Command, Raw
 
 _SAME_EVERYWHERE = re.compile(r"[^!\\\n]{0,900}")  # csh has no longer words than 1024
 _READER = """sh -c 'eval "$(head -c {size})"'"""

@@ -8,7 +8,7 @@ from contextlib import closing
 from rich.console import Console
 from rich.text import Text
 
-from metalfoundry.commands.loglines import LogLine
+from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.durations import seconds
 from metalfoundry.model.errors import UsageError

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 
 
 def run(command: Command, shell: str = "sh", path: Path | None = None, env: dict[str, str] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""gather.sh and surroundings.sh in real shells: what is asked, what one refusal costs, and where they look further."""
+"""gather.sh and installer_probe.sh in real shells: what is asked, what a refusal costs, where they look further."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.commands import gather
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.kubectl import Kubectl
-from metalfoundry.commands.logs import AGENT_LOG
+from metalfoundry.commands.log_commands import AGENT_LOG
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.script import Outcome, read_script
-from metalfoundry.commands.sightings import Container, Surroundings
 from metalfoundry.model.inventory import Verify
+from metalfoundry.commands.kubernetes import Container, MachineProbe
 from tests.commands.shells import run
 
 SHELLS = ("dash", "busybox", "bash")
@@ -193,7 +193,7 @@ def test_the_first_rung_is_the_missions_own_command(tmp_path: Path, shell: str) 
     said = (tmp_path / "said").read_text().splitlines()
     assert "nerdctl -n services.linuxkit exec hook-docker docker logs tink-worker --tail=50" in said
     assert not [line for line in said if " -t" in line or "-it" in line]
-    around = gather.read_surroundings(found, Surroundings(MachineFacts()))
+    around = gather.read_probe(found, MachineProbe(MachineFacts()))
     assert around.containers == (Container("tink-worker", "Up 2 minutes", "ghcr.io/tinkerbell/tink-agent:v0.21.0"),)
 
 

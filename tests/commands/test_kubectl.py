@@ -5,7 +5,7 @@ import json
 import pytest
 
 from metalfoundry.commands import kubectl as said
-from metalfoundry.commands.base import HIDDEN, Command, Effect, Raw
+from metalfoundry.commands.command import HIDDEN, Command, Effect, Raw
 from metalfoundry.commands.kubectl import Kubectl, Refusal, missing_rights, read_event, read_list, refusal
 from metalfoundry.commands.script import Outcome
 

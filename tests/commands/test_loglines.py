@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.commands.loglines import ACTION, AGENT, SMEE, WEB, LogLine, read_line
+from metalfoundry.commands.log_parser import ACTION, AGENT, SMEE, WEB, LogLine, read_line
 
 MAC, ADDRESS = "52:54:00:a1:b2:c3", "192.0.2.21"
 

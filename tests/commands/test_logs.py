@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import Kubectl
-from metalfoundry.commands.loglines import read_line
-from metalfoundry.commands.logs import follow_pod, hook_agent_log, merged, read_pod_line, read_pods
+from metalfoundry.commands.log_commands import follow_pod, hook_agent_log, merged, read_pod_line, read_pods
+from metalfoundry.commands.log_parser import read_line
 from metalfoundry.commands.ssh import words
 from metalfoundry.model.hosts import Host
 

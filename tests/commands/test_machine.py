@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.machine import REBOOT, MachineFacts, facts, read_facts
 from tests.commands.shells import folder_of, run
 

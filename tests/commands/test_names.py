@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metalfoundry.commands import logs
+from metalfoundry.commands import log_commands
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, Kubectl
 from metalfoundry.commands.netboot import RUN, WINDOW, ClaimSeen, WindowNote, claim_of
 from metalfoundry.model.errors import PreflightError
@@ -43,7 +43,7 @@ def test_one_object_is_one_word_with_its_type(name: str) -> None:
     assert f"{HARDWARE}/{name}" in KUBECTL.patch(name, []).argv
     assert f"{WORKFLOWS}/{name}" in KUBECTL.delete_workflow(name).argv
     assert f"metadata.name={name}" in KUBECTL.watch(WORKFLOWS, name).argv
-    assert f"pods/{name}" in logs.follow_pod(KUBECTL, "tink", name, 1).argv
+    assert f"pods/{name}" in log_commands.follow_pod(KUBECTL, "tink", name, 1).argv
 
 
 @settings(deadline=None)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from metalfoundry.commands.base import Effect, Raw
+from metalfoundry.commands.command import Effect, Raw
 from metalfoundry.commands.script import MARK, Outcome, Part, read_script, script
 from tests.commands.shells import run
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.commands import smee
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.script import Outcome, read_script, script
 from tests.commands.shells import folder_of, run
 

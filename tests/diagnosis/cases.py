@@ -16,13 +16,13 @@ from typing import Any
 
 import yaml
 
-from metalfoundry.commands.loglines import SOURCES, LogLine, read_log
+from metalfoundry.commands.log_parser import SOURCES, LogLine, read_log
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote, stamp
-from metalfoundry.commands.sightings import BmcJob, Container, Deployment, Event, Flux, GuardSeen, Surroundings
 from metalfoundry.commands.smee import paths
 from metalfoundry.diagnosis.facts import Configured, Facts, NotSeen, Seen, split
 from metalfoundry.model.inventory import Timeouts, Verify
+from metalfoundry.commands.kubernetes import BmcJob, Container, Deployment, Event, Flux, GuardSeen, MachineProbe
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import BmcState, ClaimPhase, GuardState, SshAnswer
 
@@ -219,7 +219,7 @@ def _job(given: list[Any], now: datetime) -> BmcJob:
     return BmcJob(kind, name, "bmc-1", stamp(now - timedelta(seconds=90)), BmcState(state), message)
 
 
-def _machine(given: Mapping[str, Any] | str) -> Surroundings:
+def _machine(given: Mapping[str, Any] | str) -> MachineProbe:
     said = {"system": given} if isinstance(given, str) else dict(given)
     system = said.pop("system")
     around: dict[str, Any] = {
@@ -240,7 +240,7 @@ def _machine(given: Mapping[str, Any] | str) -> Surroundings:
     }
     for name in ("macs", "checks", "born"):
         values[name] = tuple(tuple(item) if isinstance(item, list) else item for item in values.get(name, ()))
-    return Surroundings(MachineFacts(**values), **around)
+    return MachineProbe(MachineFacts(**values), **around)
 
 
 def _configured(given: Mapping[str, Any]) -> Configured:

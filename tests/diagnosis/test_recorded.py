@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.commands.loglines import AGENT, CONTROLLER, SERVER, SMEE, read_log
+from metalfoundry.commands.log_parser import AGENT, CONTROLLER, SERVER, SMEE, read_log
 from metalfoundry.diagnosis.facts import Seen, about, split
 from metalfoundry.diagnosis.judge import judge
 from tests.diagnosis.cases import MAC, RECORDED, facts

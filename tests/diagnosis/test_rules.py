@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from metalfoundry.commands.loglines import SOURCES
+from metalfoundry.commands.log_parser import SOURCES
 from metalfoundry.diagnosis.facts import FIELDS, Facts
 from metalfoundry.diagnosis.findings import Certainty, Finding, Stage
 from metalfoundry.diagnosis.judge import exit_code, judge

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, LinkLost, TransportError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.base import Result, Transport
@@ -159,8 +159,8 @@ class Spoiled:
             if strikes and line is not None:
                 raise self._after(host)
 
-    def presented(self, host: Host) -> ServerKey | None:
-        return self._inner.presented(host)
+    def server_key(self, host: Host) -> ServerKey | None:
+        return self._inner.server_key(host)
 
     def disconnect(self, host: Host) -> None:
         self._inner.disconnect(host)

@@ -89,7 +89,7 @@ class Case:
     @property
     def window(self) -> bool:
         """Whether netboot may be open when the fault comes: from the arming of the guard to the proven close."""
-        return not self.command.startswith(("Preflight", "Claim", "Quiet"))
+        return not self.command.startswith(("Preflight", "Claim", "Clean up"))
 
 
 @dataclass

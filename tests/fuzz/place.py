@@ -12,7 +12,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import MARK
 from metalfoundry.lab.fixtures import finished_workflow, hardware, metal, template
 from metalfoundry.lab.scenarios import scenario
@@ -67,7 +67,7 @@ class Answers:
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
         yield from ()
 
-    def presented(self, host: Host) -> ServerKey | None:
+    def server_key(self, host: Host) -> ServerKey | None:
         return None
 
     def disconnect(self, host: Host) -> None:

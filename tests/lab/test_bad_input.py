@@ -22,7 +22,7 @@ from metalfoundry.lab.lab import Lab
 from metalfoundry.model import errors
 from metalfoundry.model.inventory import load
 from metalfoundry.transport.clock import Cancel, Instant
-from metalfoundry.transport.link import Patience
+from metalfoundry.transport.connection import SshTimeouts
 from metalfoundry.transport.ssh import SshTransport
 from metalfoundry.ui.boundary import described
 from tests.lab.bench import NAME, SPEED, hardware, provision, tune, version
@@ -250,7 +250,7 @@ def test_nothing_listens_at_the_jump_host(lab: Lab) -> None:
     assert "port 1" in described(error)
 
 
-SHORT = Patience(connect=0.7)
+SHORT = SshTimeouts(connect=0.7)
 
 
 class Quick:
@@ -271,7 +271,7 @@ class Quick:
 def quickly(lab: Lab, times: float) -> Any:
     """A run on a quick clock."""
     clock = Quick(times)
-    with Foundry(load(lab.inventory), clock=clock, transport=SshTransport(clock, patience=SHORT)) as foundry:
+    with Foundry(load(lab.inventory), clock=clock, transport=SshTransport(clock, timeouts=SHORT)) as foundry:
         return foundry.provision(NAME)
 
 
@@ -351,7 +351,7 @@ def test_the_server_refuses_to_reboot(own: Lab) -> None:
 def test_no_room_for_the_guard_on_the_jump_host(own: Lab) -> None:
     (own.folder / "home" / ".local").write_text("a file where a folder belongs")
     ran = provision(own)
-    assert (ran.json["exit_code"], ran.json["phases"][-1]["title"]) == (30, "Declare")
+    assert (ran.json["exit_code"], ran.json["phases"][-1]["title"]) == (30, "Apply")
     assert "guard could not be armed" in ran.json["error"]["what"]
     assert ran.json["netboot"]["closed"]
     assert "annotations" not in hardware(own)["metadata"]

@@ -19,7 +19,7 @@ from metalfoundry.model.events import CommandStarted, PhaseEnded, PhaseStarted, 
 from metalfoundry.runs.job import Identity
 from tests.lab.bench import NAME, SPEED, Ran, clean, hardware, provision, workflow
 
-PHASES = ("Preflight", "Claim", "Quiet", "Declare", "Open", "Boot", "Close", "Install", "Verify", "Release")
+PHASES = ("Preflight", "Claim", "Clean up", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release")
 UNTOUCHED = PHASES[: PHASES.index("Boot")]  # later the machine is in the middle of its own way, with a new host key
 SLOW = {"Boot": "dead", "Install": "slow"}
 
@@ -75,7 +75,7 @@ def begins(phase: str) -> Callable[[Record], bool]:
 def cancelled_in(folder: Path, phase: str) -> Cancelled:
     """A run that is cancelled in `phase`, while the jump host says nothing; and the next one of the same Foundry."""
     with Lab(folder, SLOW.get(phase, "installs"), 10 if phase == "Install" else SPEED) as lab:
-        if phase == "Quiet":
+        if phase == "Clean up":
             provision(lab, options=Options(keep_workflow=True))
         before = hardware(lab)
 
@@ -88,7 +88,7 @@ def cancelled_in(folder: Path, phase: str) -> Cancelled:
         canceller = Canceller(due, lab.jump.thaw)
         report, foundry = canceller.run(lab)
         assert clean(lab, before)
-        if phase not in ("Quiet", "Install", "Verify", "Release", "Close"):
+        if phase not in ("Clean up", "Install", "Verify", "Release", "Close"):
             assert workflow(lab) is None, phase
         following = foundry.provision(NAME, Options(replace=True)) if phase in UNTOUCHED else report
         foundry.close()

@@ -39,7 +39,7 @@ def test_a_good_run_is_one_report_on_stdout_and_lines_on_stderr(lab: Lab) -> Non
     report = json.loads(done.stdout)
     assert (report["server"], report["verdict"], report["netboot"]["closed"]) == (NAME, "provisioned", True)
     assert report["netboot"]["proof"]["smee"]
-    for phase in ("Preflight", "Claim", "Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"):
+    for phase in ("Preflight", "Claim", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"):
         assert f"✓ {phase}" in done.stderr
     assert "action 1/3 stream-ubuntu-image" in done.stderr
     assert clean(lab, before)

@@ -18,10 +18,10 @@ from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import Notice, PhaseStarted, Record
 from tests.lab.bench import NAME, SPEED, Ran, clean, hardware, provision, start, tune
 
-PHASES = ["Preflight", "Claim", "Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"]
+PHASES = ["Preflight", "Claim", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 SIGNALS = [
     ("Preflight", signal.SIGINT, 130),
-    ("Declare", signal.SIGINT, 130),
+    ("Apply", signal.SIGINT, 130),
     ("Boot", signal.SIGINT, 130),
     ("Boot", signal.SIGTERM, 143),
     ("Install", signal.SIGINT, 130),

@@ -25,7 +25,7 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.events import ActionEnded, ActionStarted, CommandEnded, CommandStarted, Notice, WindowChanged
 from tests.lab.bench import SPEED, Ran, clean, hardware, is_open, old_systems, workflow
 
-PHASES = ["Preflight", "Claim", "Quiet", "Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"]
+PHASES = ["Preflight", "Claim", "Clean up", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 GOOD = (
     "installs", "reboot-last", "kexec-last", "already-in-hook", "already-in-hook-ssh", "hook-ssh", "shadowed", "slow",
     "no-netboot-block", "no-toggle",
@@ -158,7 +158,7 @@ def test_for_a_machine_in_the_installer_only_tinkerbell_opens_and_nobody_reboots
 
 
 def test_a_finished_workflow_of_the_same_agent_is_removed_first(rack: Rack) -> None:
-    assert rack.ran["shadowed"].phases["Quiet"] == "done"
+    assert rack.ran["shadowed"].phases["Clean up"] == "done"
     assert workflow(rack.lab, "shadowed-last-year") is None
 
 

@@ -94,7 +94,7 @@ def test_what_flux_manages_is_paused_and_put_back(lab: Lab) -> None:
             during[record.event.title] = hardware(lab)["metadata"].get("annotations", {})
 
     good(provision(lab, options=Options(reason="new disk"), at=look))
-    for phase in ("Declare", "Open", "Install", "Verify"):
+    for phase in ("Apply", "Open", "Install", "Verify"):
         assert during[phase][FLUX_RECONCILE] == "disabled"
         assert during[phase]["team"] == "metal"
         note = json.loads(during[phase][WINDOW])
@@ -159,7 +159,7 @@ def test_a_plan_writes_nothing_and_says_what_a_run_then_says(lab: Lab) -> None:
     assert laid_out([one for one in planned if guard not in one[1]]) == laid_out(
         [one for one in said if guard not in one[1]]
     )
-    assert {phase for phase, text in said if guard in text} == {"Declare", "Release"}
+    assert {phase for phase, text in said if guard in text} == {"Apply", "Release"}
 
 
 def test_keep_the_workflow(lab: Lab) -> None:
@@ -170,7 +170,7 @@ def test_keep_the_workflow(lab: Lab) -> None:
     before = hardware(lab)
     assert not is_open(lab)
     again = good(provision(lab, options=Options(keep_workflow=True)))
-    assert again.phases["Quiet"] == "done"
+    assert again.phases["Clean up"] == "done"
     assert lab.machine(NAME).wiped == 2
     assert clean(lab, before)
 

@@ -36,7 +36,7 @@ from tests.lab.client import until
 # asyncssh, in the lab's SSH server, leaves a transport open whose client was killed in mid-handshake.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-PHASES = ["Preflight", "Claim", "Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"]
+PHASES = ["Preflight", "Claim", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 RUN, BROKEN = "metalfoundry.dev/run", "metalfoundry.dev/broken"
 
 
@@ -162,7 +162,7 @@ def test_somebody_else_follows_takes_up_and_reports_without_our_records(tmp_path
 
 def test_a_run_without_its_own_client_is_refused_with_the_way_to_take_it_up(tmp_path: Path) -> None:
     with Lab(tmp_path / "lab", speed=10) as lab:
-        killed_in(lab, "Declare")
+        killed_in(lab, "Apply")
         ran = provision(lab)
         assert isinstance(ran.report and ran.report.error, ClaimedError)
         assert f"fab provision {NAME} --resume" in ran.json["error"]["next"]
@@ -213,7 +213,7 @@ class Watched:
         return self.ran
 
 
-@pytest.fixture(params=["Declare", "Boot", "Install"])
+@pytest.fixture(params=["Apply", "Boot", "Install"])
 def cancelled(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Lab, str, Ran]]:
     """A live run that somebody ends while it is in a phase."""
     with Lab(tmp_path / "lab", "slow", speed=10) as lab, Watched(lab, request.param) as run:
@@ -238,7 +238,7 @@ def test_a_cancelled_run_ends_with_20_and_says_by_whom(cancelled: tuple[Lab, str
     assert RUN not in notes(lab)
     assert json.loads(notes(lab)[BROKEN])["reason"] == "cancelled: wrong image"
     assert (workflow(lab) is None) is (phase != "Install")
-    assert phase == "Declare" or guards(lab) == []  # one that was armed too late leaves its log to the next run
+    assert phase == "Apply" or guards(lab) == []  # one that was armed too late leaves its log to the next run
 
 
 def test_a_dead_run_is_cancelled_and_its_workflow_that_never_ran_is_removed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from metalfoundry import Foundry
-from metalfoundry.commands.loglines import LogLine
+from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.lab import POD, Lab
 from metalfoundry.lab.scenarios import scenario

@@ -23,7 +23,7 @@ from metalfoundry.model.inventory import load
 from metalfoundry.runs.provision import new_job
 from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow
 
-AFTER_THE_CLAIM = ["Declare", "Open", "Boot", "Close", "Install", "Verify", "Release"]
+AFTER_THE_CLAIM = ["Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 
 
 def at(phase: str, deed: Callable[[], object]) -> Sink:
@@ -92,7 +92,7 @@ def test_from_apply_on_the_window_of_a_workflow_that_toggles_is_shown_open(tmp_p
     with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
         ran = provision(lab)
         opened = [record.phase for record in ran.records if isinstance(record.event, WindowChanged)]
-        assert opened[0] == "Declare"
+        assert opened[0] == "Apply"
         states = [event.state for event in ran.each(WindowChanged)]  # type: ignore[attr-defined]
         assert states == ["open", "closed"]
 

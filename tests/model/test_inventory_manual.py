@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.model import faults, inventory, marked, schema
+from metalfoundry.model import inventory, inventory_errors, inventory_schema, yaml_lines
 
 ROOT = Path(__file__).parents[2]
 
 
 def rows() -> list[str]:
-    return [f"| `{key.path}` | {key.default} | {key.expected} | {key.meaning} |" for key in faults.manual()]
+    return [f"| `{key.path}` | {key.default} | {key.expected} | {key.meaning} |" for key in inventory_errors.manual()]
 
 
 def test_the_manuals_table_is_the_schema() -> None:
@@ -23,7 +23,7 @@ def test_the_manuals_table_is_the_schema() -> None:
 
 
 def test_the_example_shows_every_key() -> None:
-    value = marked.read((ROOT / "inventory.yaml").read_text(encoding="utf-8")).value
+    value = yaml_lines.read((ROOT / "inventory.yaml").read_text(encoding="utf-8")).value
     shown: set[str] = set()
 
     def walk(section: Any, above: str) -> None:
@@ -35,7 +35,7 @@ def test_the_example_shows_every_key() -> None:
 
     walk(value, "")
     shown |= {path.replace("defaults.", "servers.*.", 1) for path in shown}
-    assert {key.path for key in faults.manual()} == {path for path in shown if not _free(path)}
+    assert {key.path for key in inventory_errors.manual()} == {path for path in shown if not _free(path)}
 
 
 def _free(path: str) -> bool:
@@ -46,15 +46,15 @@ def _free(path: str) -> bool:
 @pytest.mark.parametrize(
     ("section", "made"),
     [
-        (schema.ServerKeys, inventory.Server),
-        (schema.VerifyKeys, inventory.Verify),
-        (schema.TimeoutKeys, inventory.Timeouts),
-        (schema.SiteKeys, inventory.Site),
-        (schema.HookKeys, inventory.Hooks),
-        (schema.SweeperKeys, inventory.Sweeper),
+        (inventory_schema.ServerKeys, inventory.Server),
+        (inventory_schema.VerifyKeys, inventory.Verify),
+        (inventory_schema.TimeoutKeys, inventory.Timeouts),
+        (inventory_schema.SiteKeys, inventory.Site),
+        (inventory_schema.HookKeys, inventory.Hooks),
+        (inventory_schema.SweeperKeys, inventory.Sweeper),
     ],
 )
-def test_what_is_loaded_has_the_schemas_keys_and_defaults(section: type[schema.Section], made: Any) -> None:
+def test_what_is_loaded_has_the_schemas_keys_and_defaults(section: type[inventory_schema.Section], made: Any) -> None:
     own = {field.name: field for field in fields(made)}
     assert set(section.model_fields) == set(own) - ({"name"} if made is inventory.Server else set())
     for name, info in section.model_fields.items():

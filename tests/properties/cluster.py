@@ -7,7 +7,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import MARK
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Invalid, Object
@@ -54,7 +54,7 @@ class OnStore:
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
         raise AssertionError("nobody watches here")
 
-    def presented(self, host: Host) -> ServerKey | None:
+    def server_key(self, host: Host) -> ServerKey | None:
         return None
 
     def disconnect(self, host: Host) -> None:

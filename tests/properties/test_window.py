@@ -18,7 +18,7 @@ from metalfoundry.model.events import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, Timeouts
 from metalfoundry.model.inventory import Site as Place
-from metalfoundry.runs import manual
+from metalfoundry.runs import netboot_by_hand
 from metalfoundry.site.site import Site, inline
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import FakeClock
@@ -236,7 +236,7 @@ class Netboot(RuleBasedStateMachine):
             return
         self.breaking = run
         try:
-            manual.break_claim(self.site(number), SERVER, run, "a test")
+            netboot_by_hand.break_claim(self.site(number), SERVER, run, "a test")
         finally:
             self.breaking = None
         assert not opened(self.hardware)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import AuthError, ConnectError, HostKeyError, LinkLost
 from metalfoundry.model.hosts import Host, HostKeyPolicy
 from metalfoundry.transport.clock import Deadline, SystemClock
@@ -133,7 +133,7 @@ def test_a_target_through_the_jump_and_its_recorded_key(
     target = start(tmp_path / "target", user_key)
     learned = replace(host(target, tmp_path, HostKeyPolicy.LEARN), via=host(sshd, tmp_path))
     assert transport.run(learned, Command(("echo", "here")), soon()).stdout == "here\n"
-    key = transport.presented(learned)
+    key = transport.server_key(learned)
     assert key is not None and key.base64 in (target.folder / "key.pub").read_text()
     strict = replace(learned, host_key=HostKeyPolicy.YES)
     with pytest.raises(HostKeyError, match="not known"):

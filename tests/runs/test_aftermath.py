@@ -11,7 +11,7 @@ import pytest
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.model.errors import NeverInstalled, TransportError, VerificationFailed, WorkflowFailed
 from metalfoundry.model.events import Notice
-from metalfoundry.runs.aftermath import LastSeen, diagnosis
+from metalfoundry.runs.failure_diagnosis import LastSeen, diagnosis
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.ui.troubleshooting import diagnosis_text
 from tests.diagnosis.cases import facts

@@ -73,7 +73,7 @@ def test_a_watch_goes_on_after_the_workflow_is_deleted() -> None:
 
 @pytest.mark.parametrize(
     ("title", "code"),
-    [("Claim", 30), ("Quiet", 30), ("Declare", 30), ("Open", 30), ("Boot", 30), ("Close", 32), ("Install", 32),
+    [("Claim", 30), ("Clean up", 30), ("Apply", 30), ("Open", 30), ("Boot", 30), ("Close", 32), ("Install", 32),
      ("Verify", 33), ("Release", 33)],
 )  # fmt: skip
 def test_once_the_claim_is_taken_no_phase_says_that_nothing_was_changed(title: str, code: int) -> None:

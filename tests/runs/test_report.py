@@ -46,7 +46,7 @@ def test_a_good_run() -> None:
         None,
         CLOSED,
         PhaseEnded("Preflight", 0.2004, said="all is there"),
-        PhaseSkipped("Quiet", "nothing old"),
+        PhaseSkipped("Clean up", "nothing old"),
         ActionStarted("a1", 1, 2, 300.0),
         ActionEnded("a1", 1, "SUCCESS", 7.00049),
         ActionStarted("a2", 2, 2, 90.0),
@@ -66,7 +66,7 @@ def test_a_good_run() -> None:
     }
     assert seen["phases"] == [
         {"title": "Preflight", "outcome": "done", "said": "all is there", "seconds": 0.2},
-        {"title": "Quiet", "outcome": "skipped", "said": "nothing old", "seconds": 0.0},
+        {"title": "Clean up", "outcome": "skipped", "said": "nothing old", "seconds": 0.0},
     ]
     started = "2026-01-02T03:04:05.678+00:00"
     assert seen["actions"] == [

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.netboot import BROKEN, RUN, WINDOW, parse_time
 from metalfoundry.model.errors import ClaimedError, LinkLost
 from metalfoundry.model.events import ClaimChanged, Notice
-from metalfoundry.runs import manual
+from metalfoundry.runs import netboot_by_hand
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 from tests.site.place import SERVER, Bench
@@ -124,7 +124,7 @@ def test_a_lost_claim_still_lets_the_way_back_be_asked_for(bench: Bench, window:
 
 def test_a_broken_claim_says_by_whom_at_the_next_heartbeat(bench: Bench, window: Window) -> None:
     window.open()
-    manual.break_claim(bench.site("ann@desk"), SERVER, "run-1", "rack move")
+    netboot_by_hand.break_claim(bench.site("ann@desk"), SERVER, "run-1", "rack move")
     assert not bench.is_open
     record = json.loads(bench.annotations[BROKEN])
     assert (record["by"], record["reason"], record["run"]) == ("ann@desk", "rack move", "run-1")
@@ -139,14 +139,14 @@ def test_a_broken_claim_says_by_whom_at_the_next_heartbeat(bench: Bench, window:
 
 
 def test_the_record_of_the_break_goes_with_the_next_claim(bench: Bench, window: Window) -> None:
-    manual.break_claim(bench.site("ann@desk"), SERVER, "run-1", "")
+    netboot_by_hand.break_claim(bench.site("ann@desk"), SERVER, "run-1", "")
     stolen(bench)
     assert BROKEN not in bench.annotations
 
 
 def test_breaking_needs_the_run_id(bench: Bench, window: Window) -> None:
     with pytest.raises(ClaimedError, match="is held by run-1") as caught:
-        manual.break_claim(bench.site("ann@desk"), SERVER, "run-0", "a guess")
+        netboot_by_hand.break_claim(bench.site("ann@desk"), SERVER, "run-0", "a guess")
     assert caught.value.next == "fab netboot.break anvil --run run-1"
     assert bench.annotations[RUN] == "run-1"
 

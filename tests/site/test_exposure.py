@@ -8,7 +8,7 @@ from shlex import split
 
 import pytest
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.netboot import RUN
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.errors import ApiAway, ClaimedError, UnsafeError

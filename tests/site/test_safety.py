@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import LinkLost, PreflightError, UnsafeError
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.resources import Hardware

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.transport.clock import SystemClock
-from metalfoundry.transport.link import Patience
+from metalfoundry.transport.connection import SshTimeouts
 from metalfoundry.transport.ssh import SshTransport
 from tests.transport.servers import World
 
@@ -20,11 +20,11 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 @pytest.fixture
 def connect(world: World) -> Iterator[Callable[..., SshTransport]]:
-    """A new transport of this user; keyword arguments are Patience's."""
+    """A new transport of this user; keyword arguments are SshTimeouts's."""
     made: list[SshTransport] = []
 
     def make(**patience: float) -> SshTransport:
-        made.append(SshTransport(SystemClock(), files=world.files, patience=Patience(**patience)))  # type: ignore[arg-type]
+        made.append(SshTransport(SystemClock(), files=world.files, timeouts=SshTimeouts(**patience)))  # type: ignore[arg-type]
         return made[-1]
 
     yield make

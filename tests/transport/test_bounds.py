@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import TooMuchOutput
 from metalfoundry.transport.follow import CUT, LINE_BYTES, Lines
 from metalfoundry.transport.merge import WAITING, Threaded

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.transport.follow import wrap
 from tests.transport.servers import is_running
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from metalfoundry.commands.base import Command, Effect
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import Cancelled, GateClosed, LinkLost
 from metalfoundry.model.hosts import Host
 from metalfoundry.transport.base import Result, Transport

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import Cancelled, LinkLost
 from metalfoundry.model.hosts import Host
 from metalfoundry.transport.base import Result

@@ -12,7 +12,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import HostKeyError, TransportError
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
 from metalfoundry.transport.host_keys import host_name, names_match, parse, server_key
@@ -89,9 +89,9 @@ def test_learn_takes_any_key_reports_it_and_writes_nothing(world: World, connect
     world.known_hosts.write_text(f"[127.0.0.1]:{server.port} {public(new_key())}\n")
     before = world.known_hosts.read_text()
     transport, host = connect(), world.host(server, HostKeyPolicy.LEARN)
-    assert transport.presented(host) is None
+    assert transport.server_key(host) is None
     transport.run(host, TRUE, soon())
-    assert transport.presented(host) == as_server_key(server.key)
+    assert transport.server_key(host) == as_server_key(server.key)
     assert world.known_hosts.read_text() == before
 
 
@@ -138,7 +138,7 @@ def test_the_server_is_asked_for_the_key_we_know(world: World, connect: Connect)
     world.known_hosts.write_text(f"[127.0.0.1]:{server.port} {public(rsa)}\n")
     transport, host = connect(), world.host(server)
     transport.run(host, TRUE, soon())
-    assert transport.presented(host) == as_server_key(rsa)
+    assert transport.server_key(host) == as_server_key(rsa)
 
 
 @pytest.mark.parametrize("policy", list(HostKeyPolicy))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.commands.base import Command, Effect, Raw
+from metalfoundry.commands.command import Command, Effect, Raw
 from metalfoundry.commands.kubectl import HARDWARE, Kubectl
 from metalfoundry.commands.script import Part, read_script, script
 from metalfoundry.model.errors import CommandError

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import ConnectError, HostKeyError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.ssh import SshTransport

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry.commands.base import Command, Raw
+from metalfoundry.commands.command import Command, Raw
 from metalfoundry.model.errors import LinkLost
 from metalfoundry.transport.follow import Lines
 from metalfoundry.transport.ssh import SshTransport
@@ -115,7 +115,7 @@ def test_a_silent_line_is_found_dead(world: World, connect: Connect) -> None:
     proxy.silence.set()
     with pytest.raises(LinkLost):
         list(stream)
-    assert transport.presented(host) is None
+    assert transport.server_key(host) is None
     proxy.close()
 
 

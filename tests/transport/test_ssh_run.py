@@ -15,7 +15,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
-from metalfoundry.commands.base import Command, Effect, Raw
+from metalfoundry.commands.command import Command, Effect, Raw
 from metalfoundry.model.errors import AuthError, ConnectError, DeadlineExceeded, LinkLost
 from metalfoundry.model.hosts import Host
 from metalfoundry.transport.ssh import SshTransport
@@ -267,8 +267,8 @@ def test_disconnect_drops_only_that_host(world: World, connect: Connect) -> None
     for server in (one, two):
         transport.run(world.host(server), Command(("true",)), soon())
     transport.disconnect(world.host(one))
-    assert transport.presented(world.host(one)) is None
-    assert transport.presented(world.host(two)) is not None
+    assert transport.server_key(world.host(one)) is None
+    assert transport.server_key(world.host(two)) is not None
 
 
 def test_an_interrupt_comes_through_at_once_and_leaves_a_usable_transport(world: World, connect: Connect) -> None:

@@ -60,8 +60,8 @@ def to_install(server: str = "anvil", reason: str = "new disk") -> Tale:
     """A run up to the start of its first action's work, 100 s after its start."""
     tale = Tale(server).said(RunStarted("provision", reason))
     tale.did("Preflight", 2, CommandStarted("jump", "kubectl get", "read"), MachineSeen("Debian 11", "b-1"))
-    tale.did("Claim", 1).said(PhaseSkipped("Quiet", "nothing old"))
-    tale.did("Declare", 1, WorkflowChanged("w", "PENDING", template="ubuntu-2404"))
+    tale.did("Claim", 1).said(PhaseSkipped("Clean up", "nothing old"))
+    tale.did("Apply", 1, WorkflowChanged("w", "PENDING", template="ubuntu-2404"))
     tale.did("Open", 1, WindowChanged("open", proof="Smee serves the installer", expires=EXPIRES))
     tale.did("Boot", 90, ActionStarted("stream-image", 1, 2, 300.0), said="the installer runs")
     tale.did("Close", 1, WindowChanged("closed", why="the installer runs", proof="allowPXE false"))

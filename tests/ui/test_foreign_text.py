@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from invoke.exceptions import Exit
 from rich.text import Text
 
-from metalfoundry.commands.loglines import LogLine
+from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import ClaimedError
 from metalfoundry.model.events import Notice, PhaseEnded, Record

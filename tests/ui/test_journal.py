@@ -91,12 +91,12 @@ def test_a_line_that_was_cut_in_the_middle_of_a_letter_is_left_out(base: Path) -
 
 def test_the_part_of_a_run_without_a_report_comes_from_its_events(base: Path) -> None:
     journal = Journal(base)
-    for event in (PhaseEnded("Claim", 0.25, said="held"), PhaseSkipped("Quiet", "nothing old")):
+    for event in (PhaseEnded("Claim", 0.25, said="held"), PhaseSkipped("Clean up", "nothing old")):
         journal(Record(NOW, event, RUN, "anvil"))
-    journal(Record(NOW, PhaseEnded("Declare", 1.0, "no guard"), RUN, "anvil"))
+    journal(Record(NOW, PhaseEnded("Apply", 1.0, "no guard"), RUN, "anvil"))
     journal.close()
     assert [(one["title"], one["outcome"], one["said"]) for one in kept(base)[0].parts()["phases"]] == [
-        ("Claim", "done", "held"), ("Quiet", "skipped", "nothing old"), ("Declare", "failed", "no guard")
+        ("Claim", "done", "held"), ("Clean up", "skipped", "nothing old"), ("Apply", "failed", "no guard")
     ]  # fmt: skip
 
 

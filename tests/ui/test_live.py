@@ -23,7 +23,7 @@ from metalfoundry.ui.timeline import joined
 from tests.ui.tale import EXPIRES, Tale, failed, last, provisioned, to_install
 from tests.ui.terminal import Terminal
 
-USUAL = {"Preflight": 2.0, "Claim": 1.0, "Declare": 1.0, "Open": 1.0, "Boot": 90.0, "Close": 1.0}
+USUAL = {"Preflight": 2.0, "Claim": 1.0, "Apply": 1.0, "Open": 1.0, "Boot": 90.0, "Close": 1.0}
 PAST = PastRun(
     USUAL | {"Install": 104.0, "Verify": 99.0, "Release": 1.0}, {"stream-image": 85.0, "write-netplan": 20.0}
 )

@@ -104,12 +104,12 @@ def test_pictures_fit_their_terminal(width: int) -> None:
 
 def test_the_timeline_puts_each_bar_where_its_time_was() -> None:
     tale = provisioned()
-    lines = {line.plain.split()[1]: line.plain for line in timeline(told(tale.records), tale.now, 100)}
+    lines = {line.plain[2:].split("  ")[0]: line.plain for line in timeline(told(tale.records), tale.now, 100)}
     bar = lines["Boot"].index("█"), lines["Boot"].count("█")
     start = 21  # where the bars' column begins, after the longest label
     assert abs(bar[0] - start - 60 * 5 / 300) <= 1 and bar[1] == 18
-    assert lines["Quiet"].endswith("-") and "█" not in lines["Quiet"]
-    assert lines["netboot"].count("▒") == 18
+    assert lines["Clean up"].endswith("-") and "█" not in lines["Clean up"]
+    assert lines["netboot open"].count("▒") == 18
 
 
 @pytest.mark.parametrize(

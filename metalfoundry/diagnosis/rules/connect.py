@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metalfoundry.commands.loglines import AGENT, LogLine
+from metalfoundry.commands.log_parser import AGENT, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metalfoundry.commands.loglines import CONSOLE
+from metalfoundry.commands.log_parser import CONSOLE
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FINE, Certainty, Evidence, Sign, Stage, rule

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from metalfoundry.commands.loglines import AGENT, CONSOLE, SERVER, SMEE, WEB
+from metalfoundry.commands.log_parser import AGENT, CONSOLE, SERVER, SMEE, WEB
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule

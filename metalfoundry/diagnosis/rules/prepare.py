@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from metalfoundry.commands.loglines import CONTROLLER
+from metalfoundry.commands.log_parser import CONTROLLER
 from metalfoundry.commands.netboot import parse_time
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen

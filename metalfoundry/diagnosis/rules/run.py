@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from metalfoundry.commands.loglines import ACTION, AGENT, LogLine
+from metalfoundry.commands.log_parser import ACTION, AGENT, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, absent, seen
 from metalfoundry.diagnosis.findings import FAILED, FINE, TIMED_OUT, Certainty, Evidence, Sign, Stage, rule

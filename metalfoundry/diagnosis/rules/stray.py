@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 
-from metalfoundry.commands.loglines import SERVER
+from metalfoundry.commands.log_parser import SERVER
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import ARMED, FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule

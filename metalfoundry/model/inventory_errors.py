@@ -13,8 +13,8 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from metalfoundry.model.marked import Place
-from metalfoundry.model.schema import InventoryKeys, Section, mac
+from metalfoundry.model.inventory_schema import InventoryKeys, Section, mac
+from metalfoundry.model.yaml_lines import Place
 
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")

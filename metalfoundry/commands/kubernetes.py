@@ -162,7 +162,7 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class MachineProbe:
     """One machine at one moment: its own words, and what stands around it.
 
     Memory and free root disk in MiB. `skew`: seconds by which its clock is ahead of the jump host's. `dns`: whether it

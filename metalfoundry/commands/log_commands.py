@@ -1,7 +1,7 @@
 """Log commands: of the control plane's pods, and of the agent in the installer; and the readers of what they print.
 
-The ladder to the agent's log, best first: docker inside HookOS over its own sshd (surroundings.sh has the rungs), what
-the machine sent to Smee's syslog, tink-server and controller, and the Workflow's status.
+The ladder to the agent's log, best first: docker inside HookOS over its own sshd (installer_probe.sh has the rungs),
+what the machine sent to Smee's syslog, tink-server and controller, and the Workflow's status.
 """
 
 from __future__ import annotations
@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.kubectl import Kubectl
-from metalfoundry.commands.loglines import SMEE, WEB, LogLine, read_line, source_of_workload
+from metalfoundry.commands.log_parser import SMEE, WEB, LogLine, read_line, source_of_workload
 
 AGENT_LOG = ("nerdctl", "-n", "services.linuxkit", "exec", "hook-docker", "docker", "logs", "tink-worker")
 _PREFIX = re.compile(r"^\[pod/(?P<pod>[^/\]]+)/(?P<container>[^\]]*)\] (?P<rest>.*)$", re.DOTALL)

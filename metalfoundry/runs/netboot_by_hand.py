@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from metalfoundry.commands import guard, netboot
-from metalfoundry.commands.base import Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.script import Outcome, Part, read_script, script

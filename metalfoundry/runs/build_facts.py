@@ -9,26 +9,26 @@ from typing import Any, TypeVar
 
 from metalfoundry.commands import gather, ssh
 from metalfoundry.commands.guard import read_guards
-from metalfoundry.commands.loglines import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
-from metalfoundry.commands.loglines import read_log as read_lines
-from metalfoundry.commands.logs import read_pods
+from metalfoundry.commands.log_commands import read_pods
+from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
+from metalfoundry.commands.log_parser import read_log as read_lines
 from metalfoundry.commands.netboot import claim_of, parse_time
-from metalfoundry.commands.sightings import BmcJob, Deployment, Event, Flux, GuardSeen
 from metalfoundry.commands.smee import read_answers
 from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
 from metalfoundry.model.inventory import Server
+from metalfoundry.commands.kubernetes import BmcJob, Deployment, Event, Flux, GuardSeen
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import GuardState
 from metalfoundry.site.cluster import Survey
-from metalfoundry.site.gathering import ClusterLook, MachineLook
 from metalfoundry.site.site import Site
+from metalfoundry.site.snapshot import ClusterSnapshot, MachineSnapshot
 
 T = TypeVar("T")
 _MARGIN = timedelta(seconds=60)
 _FROM_PODS = (ACTION, CONSOLE, SMEE, SERVER, CONTROLLER, WEB)
 
 
-def facts_of(site: Site, name: str, server: Server, cluster: ClusterLook, machine: MachineLook) -> Facts:
+def facts_of(site: Site, name: str, server: Server, cluster: ClusterSnapshot, machine: MachineSnapshot) -> Facts:
     """Everything that both looks gave, about `server`; where `name` is a Workflow's, about that one."""
     survey = cluster.survey
     in_hook = machine.seen is not None and machine.seen.facts.in_hook
@@ -61,7 +61,7 @@ def in_question(workflows: Sequence[Workflow], name: str) -> Workflow | None:
     return named or max(workflows, key=lambda item: (item.live, item.meta.created, not item.has_run), default=None)
 
 
-def _configured(site: Site, server: Server, cluster: ClusterLook, in_hook: bool) -> Configured:
+def _configured(site: Site, server: Server, cluster: ClusterSnapshot, in_hook: bool) -> Configured:
     address, known = server.address, site.inventory.site
     return Configured(
         server=server.name,
@@ -79,7 +79,7 @@ def _configured(site: Site, server: Server, cluster: ClusterLook, in_hook: bool)
     )
 
 
-def _ssh(site: Site, server: Server, cluster: ClusterLook, in_hook: bool) -> tuple[str, ...]:
+def _ssh(site: Site, server: Server, cluster: ClusterSnapshot, in_hook: bool) -> tuple[str, ...]:
     address = server.address or address_of(cluster.survey.hardware.get(server.hardware))
     return ssh.words(server.host(site.inventory.site, address), any_key=in_hook) if address else ()
 
@@ -89,7 +89,7 @@ def address_of(hardware: Hardware | None) -> str | None:
     return next((item.address for item in hardware.interfaces if item.address), None) if hardware else None
 
 
-def _of_objects(facts: Facts, survey: Survey, cluster: ClusterLook) -> Facts:
+def _of_objects(facts: Facts, survey: Survey, cluster: ClusterSnapshot) -> Facts:
     outcome = cluster.outcomes.get("objects")
     if reason := gather.why_not(outcome):
         blind = NotSeen(reason, "kubectl get")
@@ -109,11 +109,11 @@ def _of_objects(facts: Facts, survey: Survey, cluster: ClusterLook) -> Facts:
     )
 
 
-def _seen(value: T, cluster: ClusterLook, source: str = "kubectl get") -> Seen[T]:
+def _seen(value: T, cluster: ClusterSnapshot, source: str = "kubectl get") -> Seen[T]:
     return Seen(value, source, cluster.at)
 
 
-def _list(cluster: ClusterLook, part: str, read: Any) -> Any:
+def _list(cluster: ClusterSnapshot, part: str, read: Any) -> Any:
     outcome = cluster.outcomes.get(part)
     if gather.no_such_type(outcome):
         return _seen((), cluster)
@@ -122,7 +122,7 @@ def _list(cluster: ClusterLook, part: str, read: Any) -> Any:
     return _seen(tuple(read(item) for item in cluster.items(part)), cluster)
 
 
-def _guards(cluster: ClusterLook) -> Fact[tuple[GuardSeen, ...]]:
+def _guards(cluster: ClusterSnapshot) -> Fact[tuple[GuardSeen, ...]]:
     outcome = cluster.outcomes.get("guards")
     if reason := gather.why_not(outcome):
         return NotSeen(reason, "guard.sh")
@@ -137,7 +137,7 @@ def _guard_state(text: str) -> GuardState:
     return GuardState(text) if text in set(GuardState) else GuardState.DEAD
 
 
-def _flux(facts: Facts, cluster: ClusterLook) -> Fact[Flux | None]:
+def _flux(facts: Facts, cluster: ClusterSnapshot) -> Fact[Flux | None]:
     hardware = seen(facts.hardware)
     if hardware is None or not hardware.flux_managed:
         return Seen(None, "the Hardware's labels", cluster.at) if hardware else NotSeen("there is no Hardware")
@@ -148,7 +148,7 @@ def _flux(facts: Facts, cluster: ClusterLook) -> Fact[Flux | None]:
     return _seen(next((item for item in found.value if item.name == name), None), cluster)
 
 
-def _bmc(facts: Facts, cluster: ClusterLook) -> Fact[tuple[BmcJob, ...]]:
+def _bmc(facts: Facts, cluster: ClusterSnapshot) -> Fact[tuple[BmcJob, ...]]:
     """The Jobs of this machine's BMC, and their Tasks, which are named after them."""
     found, hardware = _list(cluster, "bmc", BmcJob.of), seen(facts.hardware)
     if isinstance(found, NotSeen) or hardware is None:
@@ -162,7 +162,7 @@ def _bmc(facts: Facts, cluster: ClusterLook) -> Fact[tuple[BmcJob, ...]]:
     return _seen((*jobs, *tasks), cluster)
 
 
-def _smee(facts: Facts, cluster: ClusterLook) -> Fact[Mapping[str, int]]:
+def _smee(facts: Facts, cluster: ClusterSnapshot) -> Fact[Mapping[str, int]]:
     if not facts.configured.smee:
         return NotSeen("site.smee is not in the inventory")
     if not facts.mac or "smee0" not in cluster.outcomes:
@@ -173,7 +173,7 @@ def _smee(facts: Facts, cluster: ClusterLook) -> Fact[Mapping[str, int]]:
     return _seen(answers, cluster, "http")
 
 
-def _machine(cluster: ClusterLook, machine: MachineLook) -> Any:
+def _machine(cluster: ClusterSnapshot, machine: MachineSnapshot) -> Any:
     if machine.seen is None:
         return NotSeen(machine.reason or "not asked", "ssh")
     skew = machine.ahead - cluster.ahead
@@ -181,7 +181,7 @@ def _machine(cluster: ClusterLook, machine: MachineLook) -> Any:
 
 
 def _logs(
-    facts: Facts, others: Sequence[Hardware], cluster: ClusterLook, machine: MachineLook
+    facts: Facts, others: Sequence[Hardware], cluster: ClusterSnapshot, machine: MachineSnapshot
 ) -> dict[str, Fact[tuple[LogLine, ...]]]:
     """By source: the machine's own words where it was heard, else what it sent to Smee's syslog."""
     outcome = cluster.outcomes.get("logs")
@@ -239,6 +239,6 @@ def _routed(address: str | None) -> list[str]:
     return [address] if address and not address.startswith("127.") else []
 
 
-def _text(cluster: ClusterLook, part: str) -> str:
+def _text(cluster: ClusterSnapshot, part: str) -> str:
     outcome = cluster.outcomes.get(part)
     return outcome.stdout if outcome else ""

@@ -16,17 +16,17 @@ from fabric import Config, Connection
 from metalfoundry.model.errors import DeadlineExceeded, LinkLost, TransportError
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
 from metalfoundry.transport import known_hosts
+from metalfoundry.transport.auth import Keyring
 from metalfoundry.transport.clock import Deadline
-from metalfoundry.transport.failures import connect_error, forward_error
+from metalfoundry.transport.error_mapping import connect_error, forward_error
 from metalfoundry.transport.host_keys import HostKeys, server_key
-from metalfoundry.transport.keys import Keyring
 from metalfoundry.transport.ssh_config import Endpoint, UserFiles
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class SshTimeouts:
     """How long we wait, in seconds, and how much we ask of one connection.
 
     `connect` bounds one attempt (name, TCP, banner, keys, log-in), `reach` its TCP alone where the host is expected to
@@ -46,11 +46,11 @@ class Patience:
 class Link:
     """An open connection to `endpoint`, whose key is `key`."""
 
-    def __init__(self, endpoint: Endpoint, connection: Any, key: ServerKey, patience: Patience) -> None:
+    def __init__(self, endpoint: Endpoint, connection: Any, key: ServerKey, timeouts: SshTimeouts) -> None:
         self.endpoint = endpoint
         self.key = key
-        self.patience = patience
-        self.sessions = threading.BoundedSemaphore(patience.sessions)
+        self.timeouts = timeouts
+        self.sessions = threading.BoundedSemaphore(timeouts.sessions)
         self._connection = connection
         self._transport: paramiko.Transport = connection.transport
         self._checking = threading.Lock()
@@ -78,22 +78,22 @@ class Link:
 
     def open_channel(self, deadline: Deadline) -> paramiko.Channel:
         """A fresh session channel. Raises LinkLost (not sent), DeadlineExceeded, or ChannelException when the host
-        answers with a refusal. A host that does not answer within `patience.answer` is dead, and so is this link.
+        answers with a refusal. A host that does not answer within `timeouts.answer` is dead, and so is this link.
         """
-        seconds = min(self.patience.answer, deadline.remaining())
+        seconds = min(self.timeouts.answer, deadline.remaining())
         try:
             return self._transport.open_session(timeout=seconds)
         except paramiko.ChannelException:
             raise
         except (paramiko.SSHException, EOFError, OSError) as exc:
-            if self.active and seconds < self.patience.answer:
+            if self.active and seconds < self.timeouts.answer:
                 raise DeadlineExceeded(f"{self.endpoint.host.name}: no time left", where=self.endpoint.where) from exc
             self.kill()
             raise self.lost("does not answer any more", sent=False) from exc
 
     def forward(self, endpoint: Endpoint, deadline: Deadline) -> paramiko.Channel:
         """A channel through this host to `endpoint`; raises ConnectError, DeadlineExceeded or LinkLost."""
-        limit = self.patience.reach if endpoint.host.host_key is HostKeyPolicy.LEARN else self.patience.connect
+        limit = self.timeouts.reach if endpoint.host.host_key is HostKeyPolicy.LEARN else self.timeouts.connect
         seconds = min(limit, deadline.remaining())
         try:
             return self._transport.open_channel(
@@ -110,13 +110,13 @@ class Link:
             if not self.active:
                 return False
             try:
-                channel = self._transport.open_session(timeout=self.patience.answer)
+                channel = self._transport.open_session(timeout=self.timeouts.answer)
             except paramiko.ChannelException:
                 return True
             except (paramiko.SSHException, EOFError, OSError):
                 self.kill()
                 return False
-            with self.limit(self.patience.answer):
+            with self.limit(self.timeouts.answer):
                 channel.close()
             return True
 
@@ -150,10 +150,12 @@ class _Check(paramiko.MissingHostKeyPolicy):
             log.info("%s: new host key %s %s added to %s", name, key.type, key.fingerprint, file)
 
 
-def open_link(endpoint: Endpoint, via: Link | None, files: UserFiles, patience: Patience, deadline: Deadline) -> Link:
+def open_link(
+    endpoint: Endpoint, via: Link | None, files: UserFiles, timeouts: SshTimeouts, deadline: Deadline
+) -> Link:
     """Connect, check the host key, log in. Raises ConnectError and its kin, or DeadlineExceeded."""
-    attempt = deadline.within(patience.connect)
-    reach = deadline.within(patience.reach) if endpoint.host.host_key is HostKeyPolicy.LEARN else attempt
+    attempt = deadline.within(timeouts.connect)
+    reach = deadline.within(timeouts.reach) if endpoint.host.host_key is HostKeyPolicy.LEARN else attempt
     known = HostKeys(endpoint.host.name, endpoint.known_as, endpoint.address, endpoint.port, endpoint.known_hosts)
     check = _Check(known, endpoint)
     sock = via.forward(endpoint, deadline) if via else _tcp(endpoint, reach, deadline)
@@ -162,9 +164,9 @@ def open_link(endpoint: Endpoint, via: Link | None, files: UserFiles, patience: 
         connection = _connection(endpoint, sock, known, Keyring(endpoint, files, attempt), attempt)
         connection.client.set_missing_host_key_policy(check)
         connection.open()
-        connection.transport.set_keepalive(patience.keepalive)
+        connection.transport.set_keepalive(timeouts.keepalive)
         assert check.key is not None
-        return Link(endpoint, connection, check.key, patience)
+        return Link(endpoint, connection, check.key, timeouts)
     except BaseException as exc:
         if connection is not None:
             connection.client.close()

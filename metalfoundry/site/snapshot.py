@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from metalfoundry.commands import gather, ssh
-from metalfoundry.commands.base import Command
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.kubectl import read_list
 from metalfoundry.commands.machine import DEFAULT_MARKER, read_facts
 from metalfoundry.commands.script import Outcome, read_script
-from metalfoundry.commands.sightings import Surroundings
 from metalfoundry.model.errors import (
     AuthError,
     DeadlineExceeded,
@@ -28,6 +27,7 @@ from metalfoundry.model.errors import (
 )
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
+from metalfoundry.commands.kubernetes import MachineProbe
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import SshAnswer
 from metalfoundry.site.cluster import Survey
@@ -40,7 +40,7 @@ SLOW_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
-class ClusterLook:
+class ClusterSnapshot:
     """What the jump host gave, by part (commands/gather.py), and when, by its own clock.
 
     `ahead`: seconds by which the jump host's clock is ahead of ours.
@@ -72,21 +72,21 @@ class ClusterLook:
 
 
 @dataclass(frozen=True, slots=True)
-class MachineLook:
+class MachineSnapshot:
     """What the machine gave, by part; `seen` None where it did not answer, and `reason` says why.
 
-    `ssh` None: it was not asked. `ahead` as in ClusterLook.
+    `ssh` None: it was not asked. `ahead` as in ClusterSnapshot.
     """
 
     outcomes: Mapping[str, Outcome] = field(hash=False)
     ssh: SshAnswer | None = None
     reason: str = ""
-    seen: Surroundings | None = None
+    seen: MachineProbe | None = None
     at: datetime | None = None
     ahead: float = 0.0
 
 
-def look_at_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterLook:
+def snapshot_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterSnapshot:
     """Read the cluster. Raises TransportError, and PreflightError where the jump host runs nothing of ours."""
     result = site.transport.run(site.jump, gather.cluster(site.kubectl, wanted), deadline.within(CLUSTER_SECONDS))
     outcomes = read_script(result.stdout)
@@ -98,10 +98,10 @@ def look_at_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterLo
             evidence=(result.stderr or result.stdout)[-2000:],
         )
     at, ahead = _clock(site, outcomes)
-    return ClusterLook(outcomes, at, ahead)
+    return ClusterSnapshot(outcomes, at, ahead)
 
 
-def look_at_machine(site: Site, server: Server, address: str | None, deadline: Deadline) -> MachineLook:
+def snapshot_machine(site: Site, server: Server, address: str | None, deadline: Deadline) -> MachineSnapshot:
     """Read the machine, whoever it is; never raises for one that does not answer within ANSWER_SECONDS.
 
     HookOS makes a new host key at each boot, so the key is learned, and told to have changed by any other system.
@@ -109,22 +109,22 @@ def look_at_machine(site: Site, server: Server, address: str | None, deadline: D
     try:
         host = replace(server.host(site.inventory.site, address), host_key=HostKeyPolicy.LEARN)
     except MetalfoundryError as error:
-        return MachineLook({}, None, error.what)
+        return MachineSnapshot({}, None, error.what)
     try:
         outcomes = _ask(site, host, gather.machine(server.verify), deadline)
     except TransportError as error:
-        return MachineLook({}, _how(error), error.what)
+        return MachineSnapshot({}, _how(error), error.what)
     facts = (
         read_facts(outcomes["facts"].stdout, server.verify.marker or DEFAULT_MARKER) if "facts" in outcomes else None
     )
     if facts is None or not facts.boot_id:
-        return MachineLook(outcomes, SshAnswer.OK, "it answers SSH, and tells no boot id")
-    key = site.transport.presented(host)
+        return MachineSnapshot(outcomes, SshAnswer.OK, "it answers SSH, and tells no boot id")
+    key = site.transport.server_key(host)
     facts = replace(facts, host_key=key.fingerprint if key else "")
     changed = not facts.in_hook and _changed(host, key)
     at, ahead = _clock(site, outcomes)
-    seen = gather.read_surroundings(outcomes, Surroundings(facts))
-    return MachineLook(outcomes, SshAnswer.KEY_CHANGED if changed else SshAnswer.OK, "", seen, at, ahead)
+    seen = gather.read_probe(outcomes, MachineProbe(facts))
+    return MachineSnapshot(outcomes, SshAnswer.KEY_CHANGED if changed else SshAnswer.OK, "", seen, at, ahead)
 
 
 def _ask(site: Site, host: Host, command: Command, deadline: Deadline) -> dict[str, Outcome]:

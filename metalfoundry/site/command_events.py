@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metalfoundry.commands.base import Command, hide
+from metalfoundry.commands.command import Command, hide
 from metalfoundry.model.events import Bus, CommandEnded, CommandStarted
 from metalfoundry.model.hosts import Host
 from metalfoundry.transport.base import Result
 
 
 @dataclass(frozen=True, slots=True)
-class Teller:
+class CommandEvents:
     """An Observer of transport/gates.py; `waiting` marks commands that only wait for something."""
 
     bus: Bus

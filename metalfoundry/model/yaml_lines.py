@@ -23,7 +23,7 @@ class BrokenYaml(Exception):
 
 
 @dataclass(slots=True)
-class Marked:
+class LocatedYaml:
     """What a YAML text says. `faults` are keys given twice and the like: where, what, expected."""
 
     value: Any = None
@@ -48,20 +48,20 @@ def broken(error: yaml.YAMLError, text: str) -> BrokenYaml:
     return BrokenYaml(what, before.count("\n") + 1, position - before.rfind("\n"))
 
 
-def read(text: str) -> Marked:
+def read(text: str) -> LocatedYaml:
     """Read one YAML document; raises BrokenYaml."""
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise broken(error, text) from error
-    marked = Marked()
+    marked = LocatedYaml()
     if node is not None:
         marked.lines[()] = node.start_mark.line + 1
         marked.value = _value(node, (), (), marked)
     return marked
 
 
-def _value(node: yaml.Node, place: Place, above: tuple[yaml.Node, ...], marked: Marked) -> Any:
+def _value(node: yaml.Node, place: Place, above: tuple[yaml.Node, ...], marked: LocatedYaml) -> Any:
     if any(node is other for other in above):
         marked.faults.append((place, "an alias that contains itself", "no such loop"))
         return None
@@ -77,7 +77,7 @@ def _value(node: yaml.Node, place: Place, above: tuple[yaml.Node, ...], marked: 
     return None if node.tag == "tag:yaml.org,2002:null" else str(node.value)
 
 
-def _mapping(node: yaml.MappingNode, place: Place, above: tuple[yaml.Node, ...], marked: Marked) -> dict[str, Any]:
+def _mapping(node: yaml.MappingNode, place: Place, above: tuple[yaml.Node, ...], marked: LocatedYaml) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     own: dict[str, Any] = {}
     seen: dict[str, int] = {}
