@@ -15,11 +15,11 @@ from metalfoundry.commands import smee
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.guard import list_guards
 from metalfoundry.commands.kubectl import Kubectl, Refusal, read_only, refusal
+from metalfoundry.commands.kubernetes import Container, MachineProbe, read_containers
 from metalfoundry.commands.machine import DEFAULT_MARKER, facts
 from metalfoundry.commands.reading import real, whole
 from metalfoundry.commands.script import Outcome, Part
 from metalfoundry.model.inventory import Verify
-from metalfoundry.commands.kubernetes import Container, MachineProbe, read_containers
 
 REQUEST_SECONDS = 4
 TAIL = 2000

@@ -8,10 +8,10 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
+from metalfoundry.commands.kubernetes import Version
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.netboot import stamp
 from metalfoundry.diagnosis.facts import Facts
-from metalfoundry.commands.kubernetes import Version
 
 FINE, NEVER_INSTALLED, FAILED, TIMED_OUT, BAD_MACHINE, ARMED = 0, 30, 31, 32, 33, 40
 

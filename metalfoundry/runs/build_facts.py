@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from metalfoundry.commands import gather, ssh
 from metalfoundry.commands.guard import read_guards
+from metalfoundry.commands.kubernetes import BmcJob, Deployment, Event, Flux, GuardSeen
 from metalfoundry.commands.log_commands import read_pods
 from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
 from metalfoundry.commands.log_parser import read_log as read_lines
@@ -16,7 +17,6 @@ from metalfoundry.commands.netboot import claim_of, parse_time
 from metalfoundry.commands.smee import read_answers
 from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
 from metalfoundry.model.inventory import Server
-from metalfoundry.commands.kubernetes import BmcJob, Deployment, Event, Flux, GuardSeen
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import GuardState
 from metalfoundry.site.cluster import Survey

@@ -14,6 +14,7 @@ from metalfoundry.commands import gather, ssh
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.kubectl import read_list
+from metalfoundry.commands.kubernetes import MachineProbe
 from metalfoundry.commands.machine import DEFAULT_MARKER, read_facts
 from metalfoundry.commands.script import Outcome, read_script
 from metalfoundry.model.errors import (
@@ -27,7 +28,6 @@ from metalfoundry.model.errors import (
 )
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
-from metalfoundry.commands.kubernetes import MachineProbe
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import SshAnswer
 from metalfoundry.site.cluster import Survey

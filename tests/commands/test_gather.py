@@ -13,11 +13,11 @@ from metalfoundry.commands import gather
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.kubectl import Kubectl
+from metalfoundry.commands.kubernetes import Container, MachineProbe
 from metalfoundry.commands.log_commands import AGENT_LOG
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.script import Outcome, read_script
 from metalfoundry.model.inventory import Verify
-from metalfoundry.commands.kubernetes import Container, MachineProbe
 from tests.commands.shells import run
 
 SHELLS = ("dash", "busybox", "bash")

@@ -16,13 +16,13 @@ from typing import Any
 
 import yaml
 
+from metalfoundry.commands.kubernetes import BmcJob, Container, Deployment, Event, Flux, GuardSeen, MachineProbe
 from metalfoundry.commands.log_parser import SOURCES, LogLine, read_log
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote, stamp
 from metalfoundry.commands.smee import paths
 from metalfoundry.diagnosis.facts import Configured, Facts, NotSeen, Seen, split
 from metalfoundry.model.inventory import Timeouts, Verify
-from metalfoundry.commands.kubernetes import BmcJob, Container, Deployment, Event, Flux, GuardSeen, MachineProbe
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import BmcState, ClaimPhase, GuardState, SshAnswer
 

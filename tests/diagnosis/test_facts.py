@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 
 import pytest
 
+from metalfoundry.commands.kubernetes import BmcJob, Container, Deployment, Event, Flux, Version, read_containers
 from metalfoundry.commands.log_parser import ACTION, AGENT, CONSOLE, CONTROLLER, SERVER, SMEE, read_line, read_log
 from metalfoundry.diagnosis.facts import NotSeen, Seen, about, absent, seen
 from metalfoundry.diagnosis.findings import Range
 from metalfoundry.diagnosis.witnesses import hear
-from metalfoundry.commands.kubernetes import BmcJob, Container, Deployment, Event, Flux, Version, read_containers
 from tests.diagnosis.cases import MAC, facts
 
 
