@@ -1,6 +1,6 @@
 """`python -m metalfoundry`: the same as the `metalfoundry` command."""
 
-from metalfoundry.ui.cli import main
+from metalfoundry.ui.tasks.program import main
 
 if __name__ == "__main__":
     main()

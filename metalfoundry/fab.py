@@ -13,11 +13,11 @@ from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
 
-from metalfoundry.ui import lab_tasks, netboot_tasks, run_tasks
-from metalfoundry.ui.boundary import boundary
-from metalfoundry.ui.completion import completion
-from metalfoundry.ui.report_task import report
-from metalfoundry.ui.words import INVENTORY, check_names, finish, opened, watching, words
+from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, run_tasks
+from metalfoundry.ui.tasks.completion import completion
+from metalfoundry.ui.tasks.errors import boundary
+from metalfoundry.ui.tasks.options import INVENTORY, check_names, finish, opened, warn, watching, words
+from metalfoundry.ui.tasks.report import report
 
 
 @task(
@@ -63,24 +63,24 @@ def provision(
 
     Example: fab provision colo-server-01
     """
+    from metalfoundry.records.run_store import Journal, home
     from metalfoundry.runs.job import Options
-    from metalfoundry.ui.journal import Journal, home
 
     check_names(c, "provision", name, provision)
-    journal = None if plan else Journal(home())
+    journal = None if plan else Journal(home(), warn)
     with (
         boundary(),
         opened(c, inventory, json, events, journal, view := None if plan else watching(json, events)) as foundry,
     ):
-        from metalfoundry.ui import provisioning
+        from metalfoundry.ui.tasks import provision as body
 
         file = Path(workflow) if workflow else None
         asked = Options(file, workflow_name or None, template or None, reason, trust_template=trust_template)
         options = changed(asked, keep_workflow=keep_workflow, replace=replace, reboot=not no_reboot, resume=resume)
         servers = foundry.servers(name)
         if journal is None or view is None:
-            finish(provisioning.plan(foundry, servers, options, json))
-        finish(provisioning.provision(foundry, servers, options, journal, view, ask=not yes, json=json))
+            finish(body.plan(foundry, servers, options, json))
+        finish(body.provision(foundry, servers, options, journal, view, ask=not yes, json=json))
 
 
 @task(
@@ -105,10 +105,10 @@ def status(
 
     Example: fab status --watch
     """
-    from metalfoundry.ui import standing
+    from metalfoundry.ui.tasks import status as body
 
     with opened(c, inventory, json, unread_ends=watch) as foundry:
-        standing.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
+        body.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
 
 
 @task(
@@ -129,11 +129,11 @@ def troubleshoot(
 
     Example: fab troubleshoot colo-server-01
     """
-    from metalfoundry.ui import troubleshooting
+    from metalfoundry.ui.tasks import troubleshoot as body
 
     check_names(c, "troubleshoot", name, troubleshoot)
     with opened(c, inventory, json) as foundry:
-        finish(troubleshooting.troubleshoot(foundry, name, all=all, bundle=bundle, json=json))
+        finish(body.troubleshoot(foundry, name, all=all, bundle=bundle, json=json))
 
 
 @task(
@@ -163,11 +163,11 @@ def logs(
 
     Example: fab logs colo-server-01 --follow
     """
-    from metalfoundry.ui import reading
+    from metalfoundry.ui.tasks import logs as body
 
     check_names(c, "logs", name, logs)
     with opened(c, inventory, True, unread_ends=follow) as foundry:
-        reading.show(foundry, name, source=source, since=since, tail=tail, follow=follow, json=json)
+        body.show(foundry, name, source=source, since=since, tail=tail, follow=follow, json=json)
 
 
 @task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
@@ -176,11 +176,11 @@ def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
 
     Example: fab init all
     """
-    from metalfoundry.ui import looking
+    from metalfoundry.ui.tasks import looking as body
 
     check_names(c, "init", name, init)
     with opened(c, inventory) as foundry:
-        looking.init(foundry, foundry.servers(name))
+        body.init(foundry, foundry.servers(name))
 
 
 ns = Collection()

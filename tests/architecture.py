@@ -11,16 +11,16 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 PACKAGE = "metalfoundry"
-ROOMS = ("model", "commands", "transport", "site", "diagnosis", "runs", "foundry", "ui")
+ROOMS = ("model", "records", "commands", "transport", "site", "diagnosis", "runs", "foundry", "ui")
 FRONT = ("ui", "fab", "__main__")  # the program is made of the tasks, and the tasks are shown by ui
 MODULE_LINES, FUNCTION_LINES = 300, 40
 
 # What a part of the world may be touched by: a folder, or one file.
 DOORS = {
-    "rich": ("ui/",),
-    "fabric": ("transport/", "ui/", "fab.py"),
+    "rich": ("ui/output/", "ui/tasks/"),
+    "fabric": ("transport/", "ui/tasks/", "fab.py"),
     "paramiko": ("transport/",),
-    "invoke": ("ui/", "fab.py"),
+    "invoke": ("ui/tasks/", "fab.py"),
     "asyncssh": ("lab/",),
     "time": ("transport/clock.py", "lab/"),
     "subprocess": ("lab/", "transport/local.py"),
@@ -31,7 +31,8 @@ DOORS = {
 NO_SSH = tuple(f"transport/{name}.py" for name in ("base", "clock", "gates", "merge", "follow", "host_keys"))
 PRINTING = ("print", "input", "breakpoint")
 DRAWING = ("Console", "Table")
-SAYING, PAPER = "ui/plain.py", "ui/paper.py"  # where foreign text is made visible
+OUTPUT, FROM_OUTPUT = "ui/output/", ("foundry", "ui.tasks", "fab")  # what is drawn is handed in
+SAYING, PAPER = "ui/output/plain.py", "ui/output/tables.py"  # where foreign text is made visible
 HIDDEN = "an import that nobody can read here"
 READING_TIME = ("now", "utcnow", "today")
 
@@ -87,7 +88,9 @@ def _imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             door = next((each for each in DOORS if f"{name}.".startswith(f"{each}.")), "")
             if top == PACKAGE:
                 own, other = room(path), rest.partition(".")[0]
-                if not may_import(own, other):
+                if path.startswith(OUTPUT) and f"{rest}.".startswith(tuple(f"{each}." for each in FROM_OUTPUT)):
+                    yield node.lineno, f"ui/output imports from {other}"
+                elif not may_import(own, other):
                     yield node.lineno, f"{own or 'the front page'} imports from {other or 'the front page'}"
             elif door and not path.startswith(DOORS[door]):
                 yield node.lineno, f"{door} belongs to {', '.join(DOORS[door])}"

@@ -17,7 +17,7 @@ import metalfoundry
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = sorted(metalfoundry.__all__)
 HEAVY = {"pydantic", "rich", "asyncssh", "hypothesis"}
-LIGHT = {"model", "model.errors", "fab", "ui"}
+LIGHT = {"model", "model.errors", "model.plain_text", "model.program", "fab", "ui"}
 
 
 def test_the_docs_list_the_public_names() -> None:

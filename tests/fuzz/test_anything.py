@@ -15,14 +15,14 @@ from invoke.exceptions import Exit
 
 from metalfoundry import Foundry
 from metalfoundry.model.events import Notice, Record
+from metalfoundry.records.recorded_run import recorded
+from metalfoundry.records.run_store import Journal
 from metalfoundry.transport.clock import FakeClock
-from metalfoundry.ui import standing, troubleshooting, windows
-from metalfoundry.ui.boundary import boundary
-from metalfoundry.ui.console import Lines
-from metalfoundry.ui.journal import Journal
-from metalfoundry.ui.paper import Paper
-from metalfoundry.ui.recorded import recorded
-from metalfoundry.ui.report_text import show
+from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.report_text import show
+from metalfoundry.ui.output.tables import Paper
+from metalfoundry.ui.tasks import netboot, status, troubleshoot
+from metalfoundry.ui.tasks.errors import boundary
 from tests.fuzz.place import INVENTORY, NAME, Answers, World, worlds
 from tests.ui.tale import failed
 
@@ -73,9 +73,9 @@ def ask_everything(world: World) -> None:
         servers = list(INVENTORY.servers.values())
         for json_wanted in (False, True):
             ask = terminal.asked
-            ask(lambda as_json=json_wanted: standing.status(foundry, servers, watch=False, probe=True, json=as_json))
-            ask(lambda as_json=json_wanted: windows.audit(foundry, close=False, json=as_json))
-            ask(lambda as_json=json_wanted: troubleshooting.troubleshoot(
+            ask(lambda as_json=json_wanted: status.status(foundry, servers, watch=False, probe=True, json=as_json))
+            ask(lambda as_json=json_wanted: netboot.audit(foundry, close=False, json=as_json))
+            ask(lambda as_json=json_wanted: troubleshoot.troubleshoot(
                 foundry, NAME, all=True, bundle="", json=as_json))  # fmt: skip
         terminal.asked(lambda: _report(foundry, world))
     assert "unexpected" not in terminal.err.getvalue(), terminal.err.getvalue()

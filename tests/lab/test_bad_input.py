@@ -24,7 +24,7 @@ from metalfoundry.model.inventory import load
 from metalfoundry.transport.clock import Cancel, Instant
 from metalfoundry.transport.connection import SshTimeouts
 from metalfoundry.transport.ssh import SshTransport
-from metalfoundry.ui.boundary import described
+from metalfoundry.ui.tasks.errors import described
 from tests.lab.bench import NAME, SPEED, hardware, provision, tune, version
 
 Spoil = Callable[[Lab], "contextlib.AbstractContextManager[None]"]

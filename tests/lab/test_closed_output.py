@@ -19,7 +19,7 @@ import pytest
 import yaml
 
 from metalfoundry.lab.lab import Lab
-from metalfoundry.ui.boundary import SAME_WISH
+from metalfoundry.ui.tasks.errors import SAME_WISH
 from tests.lab.bench import NAME, PROGRAM, SPEED, is_open, start, workflow
 
 pytestmark = pytest.mark.timeout(400)

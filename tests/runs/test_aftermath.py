@@ -13,7 +13,7 @@ from metalfoundry.model.errors import NeverInstalled, TransportError, Verificati
 from metalfoundry.model.events import Notice
 from metalfoundry.runs.failure_diagnosis import LastSeen, diagnosis
 from metalfoundry.runs.troubleshoot import Diagnosis
-from metalfoundry.ui.troubleshooting import diagnosis_text
+from metalfoundry.ui.tasks.troubleshoot import diagnosis_text
 from tests.diagnosis.cases import facts
 from tests.runs.scene import Scene
 

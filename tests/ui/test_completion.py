@@ -12,8 +12,8 @@ import pytest
 
 from metalfoundry.fab import ns
 from metalfoundry.model.errors import UsageError
-from metalfoundry.ui.completing import FILES, candidates, server_names
-from metalfoundry.ui.completion import script, table_of
+from metalfoundry.ui.tasks.complete_words import FILES, candidates, server_names
+from metalfoundry.ui.tasks.completion import script, table_of
 
 TABLE = table_of(ns)
 INVENTORY = """\
@@ -87,7 +87,8 @@ def test_the_manuals_inventory_is_read_as_it_is() -> None:
 
 def test_a_tab_loads_neither_fabric_nor_pydantic() -> None:
     program = (
-        "import sys; from metalfoundry.ui.completing import candidates; candidates('status names', ['status', '']);"
+        "import sys; from metalfoundry.ui.tasks.complete_words import candidates;"
+        "candidates('status names', ['status', '']);"
         "print(sorted({'fabric', 'invoke', 'pydantic', 'paramiko', 'rich'} & set(sys.modules)))"
     )
     assert subprocess.check_output([sys.executable, "-c", program], text=True).strip() == "[]"

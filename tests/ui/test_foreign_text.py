@@ -19,13 +19,14 @@ from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import ClaimedError
 from metalfoundry.model.events import Notice, PhaseEnded, Record
-from metalfoundry.ui import windows
-from metalfoundry.ui.boundary import boundary
-from metalfoundry.ui.console import Lines
-from metalfoundry.ui.journal import EventLines
-from metalfoundry.ui.paper import Paper, table_of
-from metalfoundry.ui.plain import inline, json_text, say, visible
-from metalfoundry.ui.reading import show
+from metalfoundry.model.plain_text import inline, json_text, visible
+from metalfoundry.records.run_store import EventLines
+from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.output.tables import Paper, table_of
+from metalfoundry.ui.tasks import netboot
+from metalfoundry.ui.tasks.errors import boundary
+from metalfoundry.ui.tasks.logs import show
 from tests.ui.test_live import Desk
 
 HOSTILE = "disk [/dev/sda] [bold]\x1b]0;owned\x07\x9b31m\x7f\x00\u202eevil\u2066\u2028\u200f\udc80\rforged"
@@ -113,11 +114,11 @@ def test_words_of_ours_and_of_others_keep_their_letters() -> None:
 def test_what_a_cluster_says_is_read_and_not_obeyed(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     match what:
         case "audit":
-            windows.audit(FOUNDRY, close=False, json=False)
+            netboot.audit(FOUNDRY, close=False, json=False)
         case "guards":
-            windows.guards(FOUNDRY, reap=False, log="", json=False)
+            netboot.guards(FOUNDRY, reap=False, log="", json=False)
         case "log":
-            windows.guards(FOUNDRY, reap=False, log="r1", json=False)
+            netboot.guards(FOUNDRY, reap=False, log="r1", json=False)
         case _:
             show(FOUNDRY, "anvil", source="smee", since="", tail=0, follow=False, json=False)
     printed = capsys.readouterr()

@@ -9,7 +9,7 @@ import pytest
 
 from metalfoundry.model.errors import Terminated
 from metalfoundry.transport.clock import FakeClock
-from metalfoundry.ui.boundary import Interrupts
+from metalfoundry.ui.tasks.errors import Interrupts
 
 
 def heard(*signals: tuple[float, int]) -> list[int]:

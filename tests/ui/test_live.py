@@ -13,13 +13,13 @@ import pytest
 from rich.console import Console
 
 from metalfoundry.model.events import LeaseExtended, Notice, Record
+from metalfoundry.records.estimate import NoHistory, PastRun
 from metalfoundry.transport.clock import FakeClock
-from metalfoundry.ui.board import Board
-from metalfoundry.ui.console import Lines
-from metalfoundry.ui.history import NoHistory, PastRun
-from metalfoundry.ui.live import Live, view_for
-from metalfoundry.ui.screen import Above
-from metalfoundry.ui.timeline import joined
+from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.live import Live, view_for
+from metalfoundry.ui.output.live_table import Board
+from metalfoundry.ui.output.repaint import Above
+from metalfoundry.ui.output.timeline import joined
 from tests.ui.tale import EXPIRES, Tale, failed, last, provisioned, to_install
 from tests.ui.terminal import Terminal
 

@@ -15,12 +15,12 @@ import pytest
 from rich.console import Console
 
 from metalfoundry.model.events import Record, RunStarted
+from metalfoundry.records.estimate import NoHistory
+from metalfoundry.records.run_state import record_of
 from metalfoundry.runs.provision import PHASES
 from metalfoundry.transport.clock import FakeClock
-from metalfoundry.ui.console import Lines
-from metalfoundry.ui.history import NoHistory
-from metalfoundry.ui.live import Live
-from metalfoundry.ui.story import record_of
+from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.live import Live
 from tests.ui.terminal import Terminal
 from tests.ui.test_live import NEVER
 

@@ -1,0 +1,1 @@
+"""What is drawn: lines, the live view, tables, reports."""

@@ -1,0 +1,1 @@
+"""The tasks: one file for each group, with its flags, its body and its exit code."""

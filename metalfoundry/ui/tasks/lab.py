@@ -1,0 +1,50 @@
+"""`fab lab.up` and `fab lab.down` on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from metalfoundry.model.errors import MetalfoundryError, UsageError
+from metalfoundry.model.program import ours
+from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.tasks.errors import boundary
+
+
+def up(scenario: str, speed: str, folder: str) -> None:
+    """Start the lab in the background and say how to use it."""
+    with boundary():
+        from metalfoundry.lab import background, scenarios
+        from metalfoundry.lab.clock import LabError
+
+        if scenario == "list":
+            say("\n".join(sorted(scenarios.SCENARIOS)))
+            return
+        if scenario not in scenarios.SCENARIOS:
+            raise UsageError(
+                f"there is no scenario {scenario}", next=f"one of: {', '.join(sorted(scenarios.SCENARIOS))}"
+            )
+        try:
+            inventory = background.up(Path(folder), scenario, _speed(speed))
+        except LabError as error:
+            raise MetalfoundryError(str(error), where=folder, next=f"look into {folder}/lab.log") from error
+        step = ours("provision", "colo-server-01", "--inventory", str(inventory))
+        say(f"the lab is up ({scenario}); use it with:\n  {step}")
+
+
+def down(folder: str) -> None:
+    """Stop the lab."""
+    with boundary():
+        from metalfoundry.lab import background
+
+        background.down(Path(folder))
+        say("the lab is down")
+
+
+def _speed(text: str) -> float:
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = 0.0
+    if speed <= 0:
+        raise UsageError(f"{text!r} is no speed", next="a number above 0, such as 5")
+    return speed

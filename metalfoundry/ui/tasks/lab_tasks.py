@@ -1,0 +1,42 @@
+"""`fab lab.*`: the embedded lab."""
+
+from __future__ import annotations
+
+from fabric import task
+from invoke.collection import Collection
+from invoke.context import Context
+
+
+@task(
+    name="up",
+    auto_shortflags=False,
+    help={
+        "scenario": "how the machines behave (default: installs; `list` names all)",
+        "speed": "how many times quicker than life (default: 1)",
+        "dir": "where the lab keeps its files (default: .lab)",
+    },
+)
+def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab") -> None:
+    """Start the embedded lab in the background.
+
+    Example: fab lab.up --scenario reboot-last
+    """
+    from metalfoundry.ui.tasks import lab as body
+
+    body.up(scenario, speed, dir)
+
+
+@task(name="down", auto_shortflags=False, help={"dir": "where the lab keeps its files (default: .lab)"})
+def down(c: Context, dir: str = ".lab") -> None:
+    """Stop the embedded lab.
+
+    Example: fab lab.down
+    """
+    from metalfoundry.ui.tasks import lab as body
+
+    body.down(dir)
+
+
+def collection() -> Collection:
+    """The tasks as `lab.*`."""
+    return Collection("lab", up, down)

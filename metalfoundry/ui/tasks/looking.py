@@ -1,0 +1,39 @@
+"""The tasks that look at the site, or do one small thing to it, on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+
+from metalfoundry.foundry import Foundry
+from metalfoundry.model.inventory import Server
+from metalfoundry.model.plain_text import json_text
+from metalfoundry.runs.status import Row
+from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.output.tables import Paper, table_of
+
+
+def netboot_status(foundry: Foundry, servers: Sequence[Server], json: bool) -> None:
+    """Only the windows."""
+    rows = foundry.status(servers)
+    if json:
+        kept = ("server", "hardware", "netboot", "holder", "run", "until", "expired")
+        say(json_text({"servers": [{key: row.to_json()[key] for key in kept} for row in rows]}, indent=2))
+        return
+    table = table_of("server", "netboot", "claim", "until", "run")
+    for row in rows:
+        until = f"{row.until} (expired)" if row.expired else row.until
+        table.add_row(row.server, _netboot(row), row.holder, until, row.run)
+    Paper().print(table)
+
+
+def init(foundry: Foundry, servers: Sequence[Server]) -> None:
+    """The one-time step."""
+    for server in servers:
+        made = foundry.init(server.name)
+        say(f"{server.name}: {'made a closed netboot block' if made else 'has its netboot block already'}")
+
+
+def _netboot(row: Row) -> Text:
+    return Text(row.netboot, style="bold red" if row.netboot == "open" else "")

@@ -1,0 +1,111 @@
+"""`fab provision` on the terminal: ask, run one server after the other, show what came of it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from metalfoundry.foundry import Foundry
+from metalfoundry.model.errors import Interrupted
+from metalfoundry.model.inventory import Server
+from metalfoundry.model.plain_text import json_text
+from metalfoundry.records.run_store import Journal, home, kept
+from metalfoundry.runs.job import Identity, Options
+from metalfoundry.runs.report import Report
+from metalfoundry.ui.output.live import View
+from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.tasks.confirm import confirm, described
+from metalfoundry.ui.tasks.errors import tell
+from metalfoundry.ui.tasks.troubleshoot import kept_logs, tell_diagnosis
+
+UNSAFE, PART_FAILED = 40, 50
+
+
+def provision(
+    foundry: Foundry,
+    servers: Sequence[Server],
+    options: Options,
+    journal: Journal,
+    view: View,
+    *,
+    ask: bool,
+    json: bool,
+) -> int:
+    """Provision each server; return the exit code. An interrupt ends the rest as well, and never hides that one of them
+    is unsafe.
+    """
+    options = replace(options, confirm=partial(_confirm, view) if ask else None)
+    view.expect(server.name for server in servers)
+    reports: list[Report] = []
+    shown: list[dict[str, Any]] = []
+    try:
+        for server in servers:
+            report = foundry.provision(server.name, options)
+            reports.append(report)
+            shown.append(report.to_json() | _earlier(report))
+            folder = journal.save(report.run, shown[-1])
+            for source, text in kept_logs(report.diagnosis).items():
+                journal.keep_log(report.run, source, text)
+            view.after(partial(_tell, report, folder, json))
+            if report.interrupted:
+                break
+        if json:
+            say(json_text(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
+    except KeyboardInterrupt:
+        if all(report.exit_code != UNSAFE for report in reports):
+            raise
+    return _exit_code(reports, len(servers))
+
+
+def _confirm(view: View, identity: Identity) -> None:
+    with view.paused():
+        confirm(identity)
+
+
+def _tell(report: Report, folder: Path | None, json: bool) -> None:
+    if report.error is not None:
+        tell(report.error)
+        tell_diagnosis(report.diagnosis)
+        if folder is not None:
+            say(f"  kept:  {folder}", file=sys.stderr)
+    elif not json:
+        say(f"{report.server} is provisioned, netboot is closed; {report.seconds:.1f} s")
+
+
+def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bool) -> int:
+    """Show what would be done; nothing is written."""
+    plans = [foundry.plan(server.name, options) for server in servers]
+    if json:
+        shown = [one.to_json() for one in plans]
+        say(json_text(shown[0] if len(shown) == 1 else {"servers": shown}, indent=2))
+        return 0
+    for one in plans:
+        say(described(one.identity))
+        say(f"  ends with {one.boot_action or 'SUCCESS'}\n")
+        for step in one.steps:
+            say(f"[{step.phase}] on {step.host} ({step.effect}):\n{step.command}\n")
+    say("Nothing was changed.", file=sys.stderr)
+    return 0
+
+
+def _earlier(report: Report) -> dict[str, Any]:
+    """The part of the run that this one took up, as far as it was recorded on this computer."""
+    if not report.resumes:
+        return {}
+    found = [run for run in kept(home()) if run.run == report.resumes]
+    return {"earlier": {"run": report.resumes, **(found[0].parts() if found else {"phases": [], "actions": []})}}
+
+
+def _exit_code(reports: Sequence[Report], wanted: int) -> int:
+    codes = {report.exit_code for report in reports}
+    interrupted = codes & {130, 129, 143}
+    if len(reports) < wanted and not interrupted:  # an interrupt came when the last of them was over
+        interrupted = {Interrupted.exit_code}
+        codes |= interrupted
+    if len(codes) == 1:
+        return codes.pop()
+    return UNSAFE if UNSAFE in codes else interrupted.pop() if interrupted else PART_FAILED

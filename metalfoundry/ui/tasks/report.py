@@ -1,0 +1,67 @@
+"""`fab report`: a recorded run as a picture, on the terminal or as one HTML page."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fabric import task
+from invoke.context import Context
+
+from metalfoundry.model.errors import UsageError
+from metalfoundry.model.plain_text import json_text
+from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.tasks.errors import boundary
+from metalfoundry.ui.tasks.options import print_help, words
+
+if TYPE_CHECKING:
+    from metalfoundry.records.recorded_run import Part
+
+
+@task(
+    positional=["run"],
+    auto_shortflags=False,
+    help=words(
+        run="a run's id as `fab runs` lists it, or a server's name for its newest run",
+        html="write it to this file instead: one page that needs no network",
+        json="the report as it was recorded",
+    ),
+)
+def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
+    """What came of a run, as a picture or a page.
+
+    Example: fab report colo-server-01 --html report.html
+    """
+    if run in ("--help", "-h", "help"):
+        print_help("report", report, "RUN")
+        return
+    with boundary():
+        from metalfoundry.records.recorded_run import recorded
+        from metalfoundry.records.run_store import home
+
+        parts = recorded(home(), run)
+        if json:
+            say(json_text(parts[-1].report, indent=2))
+        elif html:
+            _write(html, parts)
+        else:
+            from metalfoundry.ui.output.report_text import show
+            from metalfoundry.ui.output.tables import Paper
+
+            show(parts, Paper())
+
+
+def _write(path: str, parts: Sequence[Part]) -> None:
+    from metalfoundry.ui.output.report_html import page
+
+    text = page(parts)
+    if path == "-":
+        say(text)
+        return
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written: {error.strerror}", next="name another file, or -") from error
+    say(f"wrote {path}", file=sys.stderr)

@@ -1,0 +1,95 @@
+"""Following and ending runs, and the list of recorded ones, on the terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from metalfoundry.foundry import Foundry
+from metalfoundry.model import durations
+from metalfoundry.model.errors import Declined, UsageError
+from metalfoundry.model.inventory import Server
+from metalfoundry.model.plain_text import json_text
+from metalfoundry.model.program import ours
+from metalfoundry.records import run_store
+from metalfoundry.runs.attach import Followed
+from metalfoundry.transport.clock import SystemClock
+from metalfoundry.ui.output.live import View
+from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.output.tables import Paper, table_of
+
+TAKEN, FAILED, TIMED_OUT = 20, 31, 32
+
+
+def attach(foundry: Foundry, servers: Sequence[Server], view: View, json: bool) -> int:
+    """Follow one server's run; the exit code says how its Workflow ended, TAKEN that somebody ended the run."""
+    if len(servers) != 1:
+        raise UsageError("one server at a time can be followed", next=ours("attach", servers[0].name))
+    seen = foundry.attach(servers[0].name)
+    view.after(lambda: say(json_text(asdict(seen), indent=2) if json else _ended(seen)))
+    return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0 if seen.ended else TAKEN)
+
+
+def _ended(seen: Followed) -> str:
+    if not seen.ended:
+        return f"the run of {seen.holder} was ended: {seen.how}"
+    words = "and its Workflow was removed, as after a success" if seen.state == "DELETED" else f"at {seen.state}"
+    return f"the run of {seen.holder} has ended, {words}"
+
+
+def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: bool, ask: bool) -> None:
+    """End the runs of these servers."""
+    for server in servers:
+        if ask and not _agreed(f"This ends the run on {server.name}. Type its name to go on: ", server.name):
+            raise Declined(f"{server.name} was not confirmed", next=ours("cancel", "NAME", "--yes"))
+        proof = foundry.cancel(server.name, reason)
+        say(f"{server.name}: the run is cancelled, netboot is closed ({proof.hardware})")
+        if reboot:
+            foundry.reboot(server.name)
+            say(f"{server.name}: reboots into whatever its disk holds")
+
+
+def runs(json: bool) -> None:
+    """List the recorded runs."""
+    kept = run_store.kept(run_store.home())
+    rows = [
+        {
+            "run": run.run,
+            "server": run.server,
+            "verdict": run.verdict,
+            "exit_code": run.report.get("exit_code"),
+            "seconds": run.report.get("seconds"),
+            "folder": str(run.folder),
+        }
+        for run in kept
+    ]
+    if json:
+        say(json_text({"runs": rows}, indent=2))
+        return
+    if not rows:
+        say(f"no runs are recorded under {run_store.home()}")
+        return
+    table = table_of("run", "server", "verdict", "seconds")
+    for row in rows:
+        seconds = f"{row['seconds']:.0f}" if row["seconds"] is not None else ""
+        table.add_row(str(row["run"]), str(row["server"]), str(row["verdict"]), seconds)
+    Paper().print(table)
+
+
+def clean(older: str) -> None:
+    """Remove old records."""
+    try:
+        days = older.removesuffix("d")
+        seconds = float(days) * 86400 if days != older else durations.seconds(older)
+    except ValueError:
+        raise UsageError(f"{older!r} is no span of time", next=ours("runs.clean", "--older", "30d")) from None
+    gone = run_store.clean(run_store.home(), seconds, SystemClock().now().wall)
+    say(f"removed {len(gone)} runs")
+
+
+def _agreed(question: str, name: str) -> bool:
+    if not sys.stdin.isatty():
+        return False
+    say(question, end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip() == name
