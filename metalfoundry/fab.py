@@ -69,7 +69,7 @@ def provision(
     check_names(c, "provision", name, provision)
     journal = None if plan else Journal(home(), warn)
     with (
-        boundary(),
+        boundary(waits=False),
         opened(c, inventory, json, events, journal, view := None if plan else watching(json, events)) as foundry,
     ):
         from metalfoundry.ui.tasks import provision as body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -9,6 +10,12 @@ import pytest
 from tests.realtier import kube, required
 
 __all__ = ["kube"]
+
+
+def pytest_configure() -> None:
+    """A shell ignores SIGINT for what it starts with `&`, and our programs leave what is ignored alone."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

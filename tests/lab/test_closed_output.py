@@ -7,9 +7,10 @@ import os
 import pty
 import signal
 import subprocess
+import termios
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +22,12 @@ import yaml
 from metalfoundry.lab.lab import Lab
 from metalfoundry.ui.tasks.errors import SAME_WISH
 from tests.lab.bench import NAME, PROGRAM, SPEED, is_open, start, workflow
+from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(400)
 PHASES = ("preflight", "claim", "declare", "open", "boot", "close", "install", "verify", "release")
 MODES = ("lines", "live", "json", "events")
+AT_ONCE = 4
 BOTH = [f"{phase}-{mode}" for phase in PHASES for mode in MODES]
 
 
@@ -82,18 +85,19 @@ def leave(lab: Lab, server: str) -> Left:
 
 
 @pytest.fixture(scope="module")
-def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Left]]:
+def left(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[Left]]]:
     with Lab(tmp_path_factory.mktemp("lab"), speed=SPEED, servers=BOTH) as lab:
         hooks = {name: f"echo {name} >> $METALFOUNDRY_SERVER.hook" for name in ("verified", "failed")}
         inventory = yaml.safe_load(lab.inventory.read_text())
         lab.inventory.write_text(yaml.safe_dump(inventory | {"hooks": hooks}))
-        with ThreadPoolExecutor(2) as pool:
-            yield dict(zip(BOTH, pool.map(lambda server: leave(lab, server), BOTH), strict=True))
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            yield {server: pool.submit(leave, lab, server) for server in BOTH}
+            pool.shutdown(cancel_futures=True)
 
 
 @pytest.mark.parametrize("server", BOTH)
-def test_a_run_goes_on_to_its_own_end(left: dict[str, Left], server: str) -> None:
-    seen = left[server]
+def test_a_run_goes_on_to_its_own_end(left: Mapping[str, Future[Left]], server: str) -> None:
+    seen = left[server].result()
     assert (seen.code, seen.report["verdict"], seen.report["exit_code"]) == (0, "provisioned", 0), seen.err
     assert seen.report["netboot"]["closed"] is True
     assert [phase["title"] for phase in seen.report["phases"]][-1] == "Release"
@@ -120,6 +124,46 @@ def test_the_exit_code_is_the_runs_own(tmp_path: Path, closed: str, scenario: st
         err = piped(lab, line)
         assert (lab.folder / "code").read_text().strip() == str(code), err
         assert "Exception ignored" not in err and "Traceback" not in err
+
+
+@pytest.mark.parametrize("mode", ["lines", "live", "events"])
+def test_a_reader_who_stays_and_does_not_read_holds_nothing_up(tmp_path: Path, mode: str) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED) as lab:
+        reading, writing = pty.openpty() if mode == "live" else os.pipe()
+        if mode == "live":
+            termios.tcflow(writing, termios.TCOOFF)  # Ctrl-S
+        else:
+            fill(writing)
+        more = ["--events", "-"] if mode == "events" else []
+        with (lab.folder / "err").open("w+") as err:
+            process = start(lab, "provision", NAME, "--yes", *more, stdout=writing, stderr=err)
+        until(lambda: any((lab.folder / "state" / "runs").glob("*/report.json")))
+        assert not is_open(lab)
+        assert process.poll() is None  # its last words wait for him
+        if mode == "live":
+            termios.tcflow(writing, termios.TCOON)
+        os.close(writing)
+        text = "".join(iter(lambda: read(reading), ""))
+        os.close(reading)
+        assert process.wait(30) == 0
+        assert "netboot is closed" in text or '"event": "RunEnded", "verdict": "provisioned"' in text
+        assert (lab.folder / "err").read_text().count("left out") == 0
+
+
+def fill(writing: int) -> None:
+    os.set_blocking(writing, False)
+    with suppress(BlockingIOError):
+        while os.write(writing, b"." * 4096):
+            continue
+    os.set_blocking(writing, True)
+
+
+def read(reading: int) -> str:
+    """What is there; "" at the end, which a terminal says by an error."""
+    try:
+        return os.read(reading, 65536).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def test_unsafe_stays_unsafe(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from metalfoundry import Options
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.machine.operating_systems import SystemKind
 from metalfoundry.lab.scenarios import SCENARIOS, Fault, Scenario
-from metalfoundry.model.events import ActionStarted, Notice, PhaseStarted, Record, Sink
+from metalfoundry.model.events import Notice, PhaseStarted, Record
 from tests.lab.bench import NAME, WORKFLOW, Ran, call, clean, hardware, old_systems, provision, start, tune, workflow
+from tests.waiting import until
 
 # asyncssh, in the lab's SSH server, leaves a transport open whose client was killed in mid-handshake.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -69,7 +71,9 @@ def test_in_the_same_run(tmp_path: Path, good: bool) -> None:
 @pytest.mark.parametrize("good", [True, False], ids=["new", "old"])
 @pytest.mark.parametrize("how", ["--resume", "--replace"])
 def test_after_the_first_client_was_killed(tmp_path: Path, good: bool, how: str) -> None:
-    with lab_of(tmp_path, SCENARIOS["installs"], disk_takes=good, action_factor=4.0) as lab:
+    replaces = how == "--replace"
+    faults = {"write-netplan": Fault.EXIT_CODE} if replaces else {}  # so that it stays in HookOS until the next run
+    with lab_of(tmp_path, SCENARIOS["installs"], faults=faults, disk_takes=good, action_factor=4.0) as lab:
         loose(lab)
         process = start(lab, "provision", NAME, "--yes")
         assert process.stdout is not None
@@ -78,7 +82,9 @@ def test_after_the_first_client_was_killed(tmp_path: Path, good: bool, how: str)
         process.communicate(timeout=30)
         assert process.returncode == -signal.SIGKILL
         run = hardware(lab)["metadata"]["annotations"]["metalfoundry.dev/run"]
-        if how == "--replace":
+        if replaces:
+            until(lambda: (workflow(lab) or {})["status"]["state"] == "FAILED")
+            faults.clear()
             broken = call(lab, "netboot.break", NAME, "--run", run)
             assert broken.returncode == 0, broken.stderr
         ended = call(lab, "provision", NAME, how, "--yes", "--json")
@@ -102,15 +108,15 @@ def test_what_was_baked_into_the_image_does_not_make_a_good_server_bad(tmp_path:
         assert outcome(provision(lab)) == (0, "")
 
 
-def other_metal(lab: Lab, **changes: str) -> Sink:
-    """From the first action on, another machine boots at this address."""
+def other_metal(lab: Lab, **changes: str) -> None:
+    """After HookOS, another machine boots at this address."""
+    machine = lab.machine(NAME)
 
-    def sink(record: Record) -> None:
-        machine = lab.machine(NAME)
-        if isinstance(record.event, ActionStarted) and record.event.index == 1:
+    def swap() -> None:
+        if machine.wait(lambda: machine.state == "hook"):
             machine.metal = replace(machine.metal, **changes)
 
-    return sink
+    threading.Thread(target=swap, daemon=True).start()
 
 
 @pytest.mark.parametrize(
@@ -124,7 +130,8 @@ def test_a_stranger_at_the_address_is_no_new_system_and_its_key_is_recorded_nowh
     with lab_of(tmp_path, SCENARIOS["installs"]) as lab:
         tune(lab, timeouts=SHORT)
         known = (lab.folder / "known_hosts").read_text()
-        ran = provision(lab, at=other_metal(lab, **changes))
+        other_metal(lab, **changes)
+        ran = provision(lab)
         code, what = outcome(ran)
         assert code == 11, what
         assert next(iter(changes.values())) in what
@@ -174,7 +181,7 @@ def test_the_plan_shows_to_whom_the_work_is_given(tmp_path: Path) -> None:
 
 
 def change_template(lab: Lab, worker: str) -> None:
-    name = next(item["metadata"]["name"] for item in lab.store.list("templates")[0])  # type: ignore[index]
+    name = lab.store.list("templates")[0]["metadata"]["name"]
     data = lab.store.get("templates", name)["spec"]["data"].replace("'{{.device_1}}'", worker)
     lab.store.patch("templates", name, [{"op": "replace", "path": "/spec/data", "value": data}])
 
@@ -230,12 +237,13 @@ def test_a_command_of_the_operator_that_fails_is_an_error_of_the_diagnosis_too(t
 
 def test_an_interrupt_in_install_says_what_is_on_the_disk(tmp_path: Path) -> None:
     with lab_of(tmp_path, SCENARIOS["still-streaming"], begun=False) as lab:
+        tune(lab, timeouts={"install": "60s"})
         process = start(lab, "provision", NAME, "--yes")
         assert process.stdout is not None
         next(line for line in process.stdout if "  Install …" in line)
         process.send_signal(signal.SIGINT)
         _, err = process.communicate(timeout=60)
-        assert process.returncode == 130
+        assert process.returncode == 130, err
         assert f"the disk may have been written: '{STREAM}' had it last (RUNNING)" in err
         assert "HookOS may go on without us: it writes on, and reboots by itself" in err
         assert "it goes on from what is there" not in err

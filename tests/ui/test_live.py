@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
-from metalfoundry.model.events import LeaseExtended, Notice, Record
+from metalfoundry.model.events import LeaseExtended, Notice, Record, WindowUnsafe
 from metalfoundry.records.estimate import NoHistory, PastRun
 from metalfoundry.transport.clock import FakeClock
 from metalfoundry.ui.output.event_lines import Lines
@@ -256,3 +256,19 @@ def test_ten_servers_cost_less_than_three_hundredths_of_a_core() -> None:
             desk.view.paint()
         spent = time.process_time() - began
     assert spent / seconds < 0.03
+
+
+def test_the_command_that_closes_by_hand_stands_there_at_once_and_unbroken_for_the_second_server_too() -> None:
+    command = "ssh -i /home/kevin/.ssh/colo ubuntu@170.9.8.103 'kubectl patch hardware/anvil --type=json -p […]'"
+    unsafe = to_install().said(WindowUnsafe("the API server is away", command))
+    desk = Desk(width=60)
+    with desk.view:
+        desk.show(provisioned("forge"))
+        desk.show(unsafe)
+        shown = "".join(desk.terminal.screen)
+        assert shown.count(command) == 1
+        assert "netboot is not confirmed closed: the API server is away" in shown.replace("         ", " ")
+    assert "".join(desk.terminal.screen).count(command) == 1
+    stream = io.StringIO()
+    Lines(stream)(unsafe.records[-1])
+    assert f"\n{command}\n" in stream.getvalue()

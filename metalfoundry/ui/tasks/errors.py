@@ -16,7 +16,7 @@ from invoke.exceptions import Exit
 
 from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryError, Terminated
 from metalfoundry.model.program import ours
-from metalfoundry.ui.output.outlet import Outlet, Unread, outlets
+from metalfoundry.ui.output.outlet import Unread, outlets
 from metalfoundry.ui.output.plain import say
 
 if TYPE_CHECKING:
@@ -27,30 +27,34 @@ SAME_WISH = {signal.SIGINT: 0.2, signal.SIGTERM: 10.0, signal.SIGHUP: inf}  # se
 
 
 @contextmanager
-def boundary(unread_ends: bool = False) -> Iterator[None]:
+def boundary(unread_ends: bool = False, waits: bool = True) -> Iterator[None]:
     """Turn what the library raises into a message on stderr and the documented exit code.
 
     With METALFOUNDRY_DEBUG in the environment the traceback is shown as well. SIGTERM and SIGHUP end the task like
     Ctrl-C does, with 128 + signal; a signal that was ignored before (nohup) stays so. Output that nobody reads is
-    dropped; with `unread_ends`, for a task that would go on writing for ever, it ends the task with 141. Inside another
-    boundary this one does nothing.
+    dropped; with `unread_ends`, for a task that would go on writing for ever, it ends the task with 141. Without
+    `waits`, for a task that must go on, who stops reading does not stop it. Inside another boundary this one does
+    nothing.
     """
-    if isinstance(sys.stdout, Outlet):
+    if any(isinstance(signal.getsignal(number), Interrupts) for number in Interrupts.NUMBERS):
         yield
         return
     heard = Interrupts()
     wanted = [number for number in heard.NUMBERS if signal.getsignal(number) is not signal.SIG_IGN]
     restore = [(number, signal.signal(number, heard)) for number in wanted]
-    with outlets(unread_ends):
-        try:
-            yield
-        except (Exit, GeneratorExit):
-            raise
-        except BaseException as error:  # noqa: BLE001 - no traceback reaches a user who did not ask for it
-            raise Exit(code=_code(error)) from None
-        finally:
-            for number, handler in restore:
-                signal.signal(number, signal.SIG_IGN if heard.any else handler)
+    try:
+        with outlets(unread_ends, waits, lambda: heard.any):
+            try:
+                yield
+            except (Exit, GeneratorExit):
+                raise
+            except BaseException as error:  # noqa: BLE001 - no traceback reaches a user who did not ask for it
+                raise Exit(code=_code(error)) from None
+    except KeyboardInterrupt as error:  # a person has waited long enough for whoever reads the last words
+        raise Exit(code=_code(error)) from None
+    finally:
+        for number, handler in restore:
+            signal.signal(number, signal.SIG_IGN if heard.any else handler)
 
 
 def _code(error: BaseException) -> int:

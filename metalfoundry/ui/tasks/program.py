@@ -5,11 +5,6 @@ It differs from plain `fab` in one thing that `fab` cannot do: a fault in the co
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -19,6 +14,7 @@ from invoke.exceptions import Exit, ParseError
 
 from metalfoundry.fab import ns
 from metalfoundry.model.program import called
+from metalfoundry.ui.output.outlet import outlets
 from metalfoundry.ui.output.plain import say
 
 
@@ -45,29 +41,6 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
             raise Exit(f"error: {error}\n  now:   metalfoundry --list, or metalfoundry --help TASK", code=2) from None
 
 
-@contextmanager
-def _until_nobody_reads() -> Iterator[None]:
-    """A reader of stdout who has seen enough, such as `head`, costs the rest of the output, and no exit code.
-
-    What is still in the buffer is written here: at the interpreter's end Python would complain of it on stderr.
-    """
-    try:
-        try:
-            yield
-        finally:
-            _flush()
-    except BrokenPipeError:
-        _flush()
-        sys.exit(128 + signal.SIGPIPE)
-
-
-def _flush() -> None:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def main() -> None:
     """The console script."""
     called("metalfoundry")
@@ -79,5 +52,5 @@ def main() -> None:
         executor_class=Executor,
         config_class=Config,
     )
-    with _until_nobody_reads():
+    with outlets():
         program.run()

@@ -1,0 +1,82 @@
+"""Open and Boot after nobody has looked for a while, as after a sleep: what has happened meanwhile decides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.model.documents import workflow_for
+from metalfoundry.model.errors import MetalfoundryError, WorkflowFailed, WorkflowTimedOut
+from metalfoundry.model.hosts import ServerKey
+from metalfoundry.runs.engine import Phase, Run
+from metalfoundry.runs.install import WINDOW_NOT_NEEDED, Boot, Open
+from metalfoundry.runs.job import Job, Options
+from metalfoundry.runs.provision import new_job
+from metalfoundry.site.machine import Machine
+from metalfoundry.transport.clock import Deadline
+from tests.site.place import MAC, SERVER, Bench
+
+DOCUMENT = """\
+apiVersion: tinkerbell.org/v1alpha1
+kind: Workflow
+metadata: {name: anvil-ubuntu}
+spec: {hardwareRef: anvil, templateRef: ubuntu}
+"""
+ACTION = {"id": "1", "name": "a1", "image": "x", "state": "RUNNING"}
+TASK = {"id": "1", "name": "os", "agentID": MAC, "actions": [ACTION]}
+UNRUN = TASK | {"actions": [ACTION | {"state": "PENDING"}]}
+
+
+class Untouched(Machine):
+    """One that nobody may reboot."""
+
+    def reboot(self, deadline: Deadline) -> None:
+        raise AssertionError("it was rebooted")
+
+    def presented(self) -> ServerKey | None:
+        return None
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    with Bench(tmp_path) as bench:
+        yield bench
+
+
+def asleep(bench: Bench, state: str | None) -> Run[Job]:
+    """A run that has declared a Workflow and then slept, until long after it got into `state` (None: was deleted)."""
+    job = new_job(bench.site(), SERVER, Options(), "run-1")
+    job.document = workflow_for(DOCUMENT, "w.yaml", "anvil", namespace="tink-system")
+    job.machine = Untouched(job.site, SERVER, "108.181.38.87")
+    job.window.claim.take(None)
+    job.window.open()
+    bench.clock.sleep(300)
+    if state is not None:
+        done: Object = {"state": state, "tasks": [TASK if state == "RUNNING" else UNRUN]}
+        bench.store.create("workflows", {"metadata": {"name": "anvil-ubuntu"}, "spec": {}, "status": done})
+    bench.set_pxe(False)  # as the guard does when it sees the installer run
+    return Run("run-1", job.site.bus, bench.clock, job)
+
+
+@pytest.mark.parametrize("phase", [Open(), Boot()], ids=["Open", "Boot"])
+def test_a_machine_that_an_agent_has_meanwhile_is_neither_opened_nor_rebooted(bench: Bench, phase: Phase[Job]) -> None:
+    run = asleep(bench, "RUNNING")
+    phase.act(run)
+    assert not bench.is_open
+    assert run.said in (WINDOW_NOT_NEEDED, "the installer runs")
+
+
+@pytest.mark.parametrize("phase", [Open(), Boot()], ids=["Open", "Boot"])
+@pytest.mark.parametrize(
+    ("state", "error"), [("FAILED", WorkflowFailed), ("TIMEOUT", WorkflowTimedOut), (None, WorkflowFailed)]
+)
+def test_nor_is_one_whose_workflow_is_over(
+    bench: Bench, phase: Phase[Job], state: str | None, error: type[MetalfoundryError]
+) -> None:
+    run = asleep(bench, state)
+    with pytest.raises(error):
+        phase.act(run)
+    assert not bench.is_open
