@@ -11,11 +11,11 @@ import pytest
 from metalfoundry.commands.log_parser import AGENT, CONTROLLER, SERVER, SMEE, read_log
 from metalfoundry.diagnosis.facts import Seen, about, split
 from metalfoundry.diagnosis.judge import judge
-from tests.diagnosis.cases import MAC, RECORDED, facts
+from tests.diagnosis.cases import RECORDED, facts
 
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason="the recordings are not here")
 
-REC = "00:0c:29:99:99:01"
+MAC, REC = "00:0c:29:73:03:4b", "00:0c:29:99:99:01"  # as recorded
 HOOK = {"system": "hook", "cmdline": f"worker_id={REC} grpc_authority=10.77.0.2:42113 tink_worker_image=x"}
 ENDED: dict[str, Any] = {"state": "FAILED", "actions": [["stream-image", "FAILED", {"ended": 3}]]}
 
