@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 
-from metalfoundry.commands.command import Command
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, LinkLost, TransportError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.base import Result, Transport
@@ -62,7 +62,7 @@ class Hasty:
 
 
 class Spoiled:
-    """`inner`, with `fault` at the command `at`: a number from 1 (what the run's own thread says, in order), or the
+    """`inner`, with `fault` at the command `at`: a number from 1 (what a run says one after the other), or the
     first of a name: FACTS, asked beside the numbered ones; LOOK and VERIFY, at a machine that is awaited;
     WATCH_WORKFLOW and WATCH_HARDWARE, from their first event on.
 
@@ -86,7 +86,6 @@ class Spoiled:
         self._meddle, self._phase = meddle, phase
         self._away_until = 0.0
         self._fault, self._at = fault, at
-        self._own = threading.get_ident()
         self._down = False
         self._lock = threading.Lock()
         self._struck = threading.Event()
@@ -99,11 +98,10 @@ class Spoiled:
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
         if self._down:
             raise self._unreachable(deadline)
-        if threading.get_ident() == self._own:
+        here: int | str = self._beside(host, command)
+        if not here:
             self.said.append(f"{self._phase()}: {label(command)}".removeprefix(": "))
-            here: int | str = len(self.said)
-        else:
-            here = self._beside(host)
+            here = len(self.said)
         if not self._strikes(here):
             return self._inner.run(host, self._as_sent(host, command), deadline)
         if self._fault is Fault.API:
@@ -168,10 +166,13 @@ class Spoiled:
     def close(self) -> None:
         self._inner.close()
 
-    def _beside(self, host: Host) -> str:
+    def _beside(self, host: Host, command: Command) -> str:
+        """The name of a question to a machine; "" for what the run says one after the other."""
+        if not host.via or command.effect is not Effect.READ:
+            return ""
         if host.host_key is HostKeyPolicy.LEARN:
             return self.VERIFY if host.user == "ubuntu" else self.LOOK
-        return self.FACTS if host.via else "missed"
+        return self.FACTS
 
     def _strikes(self, here: int | str) -> bool:
         with self._lock:
