@@ -6,13 +6,14 @@ import os
 import re
 import signal
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
 
-from metalfoundry.commands.command import Command
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, LinkLost, TransportError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.base import Result, Transport
@@ -34,9 +35,7 @@ class Fault(Enum):
 
 
 AWAY_SECONDS = 30.0
-NO_API = """\
-kubectl() { echo 'The connection to the server 127.0.0.1:6443 was refused' >&2; false; }
-"""
+REFUSED = "echo 'The connection to the server 127.0.0.1:6443 was refused' >&2; false"
 
 
 class Hasty:
@@ -62,23 +61,23 @@ class Hasty:
 
 
 class Spoiled:
-    """`inner`, with `fault` at the command `at`: a number from 1 (what the run's own thread says, in order), or the
-    first of a name: FACTS, asked beside the numbered ones; LOOK and VERIFY, at a machine that is awaited;
-    WATCH_WORKFLOW and WATCH_HARDWARE, from their first event on.
+    """`inner`, with `fault` at the command `at`: what a run says, as in `said`, or the first of those that it says
+    beside that: FACTS; LOOK and VERIFY, at a machine that is awaited; WATCH_WORKFLOW and WATCH_HARDWARE, from their
+    first event on.
 
-    `said` has the labels of the numbered commands, with the phase before them, `struck` says whether the fault has
-    come. `meddle` does what DOWN and CLAIM do beside the client; `phase` tells where the run is.
+    `said` has what the run says one after the other, with the phase before it, the nth of the same with its number;
+    `struck` says whether the fault has come. `meddle` does what DOWN and CLAIM do beside the client; `phase` tells
+    where the run is.
     """
 
     FACTS, LOOK, VERIFY, WATCH_WORKFLOW, WATCH_HARDWARE = "facts", "look", "verify", "watch-workflow", "watch-hardware"
-    WAITING = (LOOK, VERIFY, WATCH_WORKFLOW, WATCH_HARDWARE)
 
     def __init__(
         self,
         inner: Transport,
         clock: Hasty,
         fault: Fault | None,
-        at: int | str,
+        at: str,
         meddle: Callable[[], None] = lambda: None,
         phase: Callable[[], str] = lambda: "",
     ) -> None:
@@ -86,10 +85,10 @@ class Spoiled:
         self._meddle, self._phase = meddle, phase
         self._away_until = 0.0
         self._fault, self._at = fault, at
-        self._own = threading.get_ident()
         self._down = False
         self._lock = threading.Lock()
         self._struck = threading.Event()
+        self._times = Counter[str]()
         self.said: list[str] = []
 
     @property
@@ -99,12 +98,7 @@ class Spoiled:
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
         if self._down:
             raise self._unreachable(deadline)
-        if threading.get_ident() == self._own:
-            self.said.append(f"{self._phase()}: {label(command)}".removeprefix(": "))
-            here: int | str = len(self.said)
-        else:
-            here = self._beside(host)
-        if not self._strikes(here):
+        if not self._strikes(self._beside(host, command) or self._next(command)):
             return self._inner.run(host, self._as_sent(host, command), deadline)
         if self._fault is Fault.API:
             self._away_until = self._clock.now().mono + AWAY_SECONDS
@@ -115,9 +109,10 @@ class Spoiled:
             self._clock.advance(deadline.remaining())
             raise DeadlineExceeded("no answer, says the test", where=host.name, sent=True)
         if self._fault is Fault.CLAIM:
-            result = self._inner.run(host, command, deadline)
-            self._meddle()
-            return result
+            try:
+                return self._inner.run(host, command, deadline)
+            finally:
+                self._meddle()
         with suppress(TransportError):  # as of a machine that is down
             self._inner.run(host, command, deadline)
         raise self._after(host)
@@ -126,17 +121,19 @@ class Spoiled:
         """While the API server is away, with a kubectl that says so; it is away for the jump host alone."""
         if host.via or self._clock.now().mono >= self._away_until:
             return command
-        return replace(command, stdin=NO_API + command.stdin) if command.stdin else Command(("false",))
+        if command.stdin:
+            return replace(command, stdin=f"kubectl() {{ {REFUSED}; }}\n{command.stdin}")
+        return Command(("sh", "-c", REFUSED))
 
     def _after(self, host: Host) -> LinkLost:
         if self._fault is Fault.INTERRUPT:
             raise KeyboardInterrupt
         if self._fault is Fault.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
-        if self._fault in (Fault.CUT, Fault.DOWN):
-            self._cut()
         if self._fault is Fault.DOWN:
             self._meddle()
+        if self._fault in (Fault.CUT, Fault.DOWN):
+            self._cut()
         return LinkLost("the reply is lost, says the test", where=host.name, sent=True)
 
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
@@ -168,12 +165,23 @@ class Spoiled:
     def close(self) -> None:
         self._inner.close()
 
-    def _beside(self, host: Host) -> str:
+    def _beside(self, host: Host, command: Command) -> str:
+        """The name of a question to a machine; "" for what the run says one after the other."""
+        if not host.via or command.effect is not Effect.READ:
+            return ""
         if host.host_key is HostKeyPolicy.LEARN:
             return self.VERIFY if host.user == "ubuntu" else self.LOOK
-        return self.FACTS if host.via else "missed"
+        return self.FACTS
 
-    def _strikes(self, here: int | str) -> bool:
+    def _next(self, command: Command) -> str:
+        """Note what the run says now."""
+        words = f"{self._phase()}: {label(command)}".removeprefix(": ")
+        with self._lock:
+            self._times[words] += 1
+            self.said.append(words if self._times[words] == 1 else f"{words} ({self._times[words]})")
+            return self.said[-1]
+
+    def _strikes(self, here: str) -> bool:
         with self._lock:
             if here != self._at or self._fault is None or self.struck:
                 return False

@@ -40,6 +40,8 @@ DOC = REPOSITORY / "docs" / "faults.md"
 BESIDE = {Spoiled.FACTS: "Preflight: facts", Spoiled.LOOK: "Boot: look", Spoiled.VERIFY: "Verify: verify",
           Spoiled.WATCH_WORKFLOW: "Boot: watch-workflow", Spoiled.WATCH_HARDWARE: "Boot: watch-hardware"}  # fmt: skip
 """What a provision says beside its numbered commands: by another thread, or while it waits."""
+OPENS = "Open: patch+object+smee"
+"""There the client of a run that is to be resumed is killed."""
 TIMEOUTS = {"netboot": "150s", "install": "300s", "boot": "300s", "verify": "150s"}
 SPEED, WORKERS, LEASE = 60.0, 4, 600.0
 DATE = """\
@@ -73,12 +75,18 @@ NEEDS_CLAIM = (Fault.CLAIM, Fault.DOWN, Fault.API)  # before there is a claim th
 
 @dataclass(frozen=True)
 class Case:
-    """One row: `at` as in Spoiled; a fault of None is the clean run. `command`: the phase, and what it says."""
+    """One row: a fault of None is the clean run. `command`: the phase, and what it says; `at`: as which of the clean
+    run, or as in Spoiled where it is said beside them."""
 
     story: Story
     at: int | str
     fault: Fault | None
     command: str = "-"
+
+    @property
+    def strikes_at(self) -> str:
+        """As Spoiled knows it."""
+        return self.command if isinstance(self.at, int) else self.at
 
     @property
     def name(self) -> str:
@@ -204,7 +212,7 @@ class Bench:
 
     def _row(self, case: Case) -> Row:
         if case.story is Story.RESUME:
-            first = Case(case.story, self._open_number, Fault.KILL)
+            first = Case(case.story, 0, Fault.KILL, OPENS)
             assert victim(self.lab.inventory, case.name, first, resume=False).returncode == -9
         if case.fault is Fault.KILL:
             done = victim(self.lab.inventory, case.name, case, resume=case.story is Story.RESUME)
@@ -213,12 +221,6 @@ class Bench:
             row = play(self.lab.inventory, case, case.name, lambda: self._meddle(case))
         row.after = self.state(case.name, self._looking.guards())
         return row
-
-    _open_number = 0
-
-    def learn_open(self, said: Sequence[str]) -> None:
-        """At which command of a provision netboot is opened: there the client of a run to be resumed is killed."""
-        self._open_number = next(number for number, words in enumerate(said, 1) if words.startswith("Open"))
 
     def _meddle(self, case: Case) -> None:
         """What a fault does beside the client."""
@@ -311,7 +313,7 @@ def is_open(hardware: Object) -> bool:
 
 def victim(inventory: Path, name: str, case: Case, resume: bool) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own, which kills itself."""
-    words = [str(inventory), name, case.story.value, str(case.at), "resume" if resume else ""]
+    words = [str(inventory), name, case.story.value, case.strikes_at, "resume" if resume else ""]
     return subprocess.run([sys.executable, "-m", "tests.faults.victim", *words], cwd=REPOSITORY, text=True,
                           stdin=subprocess.DEVNULL, capture_output=True, timeout=300)  # fmt: skip
 
@@ -325,7 +327,7 @@ def play(inventory: Path, case: Case, name: str, meddle: object = None, resume: 
         return started[-1] if started else ""
 
     assert meddle is None or callable(meddle)
-    transport = Spoiled(SshTransport(clock), clock, case.fault, case.at, meddle or (lambda: None), phase)
+    transport = Spoiled(SshTransport(clock), clock, case.fault, case.strikes_at, meddle or (lambda: None), phase)
     sinks = [lambda record: records.append(record)]
     report, code = None, 0
     with Foundry(load(inventory), sinks=sinks, clock=clock, transport=transport) as foundry:
@@ -358,10 +360,8 @@ def everything(folder: Path) -> list[Row]:
     said: dict[Story, list[str]] = {}
     for story in Story:
         with bench(folder / story.value, [Case(story, 0, None)]) as one:
-            one.learn_open(said.get(Story.PROVISION, ["Open"]))
             said[story] = one.run()[0].said
     with bench(folder / "all", cases(said)) as many:
-        many.learn_open(said[Story.PROVISION])
         return many.run()
 
 

@@ -10,6 +10,6 @@ from tests.faults.table import Case, Story, play
 
 if __name__ == "__main__":
     inventory, name, story, at, resume = sys.argv[1:]
-    case = Case(Story(story), int(at) if at.isdigit() else at, Fault.KILL)
+    case = Case(Story(story), at, Fault.KILL)
     row = play(Path(inventory), case, name, resume=bool(resume))
     sys.exit(f"ended with {row.code} before it was killed: {row.said}")
