@@ -127,7 +127,7 @@ def test_smees_denial_is_found_by_the_base64_of_the_mac() -> None:
     lines = read_log(SMEE, (RECORDED / "tinkerbell" / "every-kind-of-line.jsonl").read_text())
     denials = [line for line in about(lines, [MAC]) if "does not allow it to pxe" in line.text]
     assert [line.host for line in denials] == [MAC]
-    world = facts({"now": "2026-11-23T01:21:00+00:00", "hardware": {"mac": MAC}})
+    world = facts({"now": "2026-11-23T01:21:00+00:00", "hardware": {"mac": MAC}, "workflow": {"agent": MAC}})
     found = judge(replace(world, logs={**world.logs, SMEE: Seen(tuple(denials))}))
     assert [item.id for item in found] == ["pxe-closed"]
     assert '"client":"AAwpcwNL"' in found[0].evidence[0].raw
