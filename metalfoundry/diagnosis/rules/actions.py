@@ -9,8 +9,8 @@ from metalfoundry.commands.log_parser import ACTION, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.diagnosis.findings import FAILED, Certainty, Evidence, Sign, Stage, rule
+from metalfoundry.diagnosis.queries import raw_action
 from metalfoundry.diagnosis.rules.fail import GENERIC, action_lines, agent_error, ended_badly
-from metalfoundry.diagnosis.situation import raw_action
 from metalfoundry.model.actions import Action
 from metalfoundry.model.resources import Workflow
 

@@ -8,8 +8,8 @@ from metalfoundry.commands.log_parser import AGENT, SERVER, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, absent, seen
 from metalfoundry.diagnosis.findings import FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
+from metalfoundry.diagnosis.queries import agent_id, agent_spoke, asked_since, served, server_lines, status, waiting
 from metalfoundry.diagnosis.rules.connect import complaint_of
-from metalfoundry.diagnosis.situation import agent_id, agent_spoke, asked_since, served, server_lines, status, waiting
 from metalfoundry.model.resources import Workflow
 
 _NOTHING = ("no workflow found", "no workflows found", "task not assigned to agent", "no tasks found in workflow")

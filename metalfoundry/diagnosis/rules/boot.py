@@ -9,7 +9,7 @@ from metalfoundry.commands.log_parser import SMEE, LogLine, mac_in
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.diagnosis.findings import FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import (
+from metalfoundry.diagnosis.queries import (
     DENIED,
     asked_since,
     condition,

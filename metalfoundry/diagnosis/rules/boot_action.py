@@ -8,7 +8,7 @@ from metalfoundry.commands.log_parser import ACTION, CONSOLE
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import BAD_MACHINE, FINE, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import began, in_state, raw_action, status
+from metalfoundry.diagnosis.queries import began, in_state, raw_action, status
 from metalfoundry.diagnosis.verification import booted, judged
 from metalfoundry.model.actions import Action
 from metalfoundry.model.resources import Workflow

@@ -8,8 +8,8 @@ from metalfoundry.commands.log_parser import AGENT, BOOTKIT, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
+from metalfoundry.diagnosis.queries import agent_spoke
 from metalfoundry.diagnosis.rules.connect import complaint_of
-from metalfoundry.diagnosis.situation import agent_spoke
 
 _HOOK = "tinkerbell/hook images/hook-bootkit/main.go"
 _PULL = ("image pull failure", "bootstrapping tink-worker failed")

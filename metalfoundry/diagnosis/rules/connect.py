@@ -8,7 +8,7 @@ from metalfoundry.commands.log_parser import AGENT, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import waiting
+from metalfoundry.diagnosis.queries import waiting
 
 _ASKING = ("error getting action", "error reading/retrieving action", "failed to get workflow context", "rpc error")
 _UNREACHABLE = (

@@ -10,7 +10,7 @@ from metalfoundry.commands.netboot import parse_time
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import FAILED, TIMED_OUT, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import began, ended, in_state, status
+from metalfoundry.diagnosis.queries import began, ended, in_state, status
 from metalfoundry.model.actions import Action, mapping
 from metalfoundry.model.resources import Workflow
 

@@ -8,7 +8,7 @@ from metalfoundry.commands.log_parser import CONSOLE
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FINE, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import began, ended_ago, in_state, status
+from metalfoundry.diagnosis.queries import began, ended_ago, in_state, status
 from metalfoundry.diagnosis.verification import SLACK_SECONDS
 from metalfoundry.model.resources import Workflow
 from metalfoundry.model.states import SshAnswer

@@ -10,7 +10,7 @@ from metalfoundry.commands.log_parser import AGENT, CONSOLE, SERVER, SMEE, WEB
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import agent_spoke, served, waiting
+from metalfoundry.diagnosis.queries import agent_spoke, served, waiting
 from metalfoundry.model.states import SshAnswer
 
 _HIDES = ("never-netbooted", "still-booting", "dhcp-without-script", "hook-silent", "hook-starting")

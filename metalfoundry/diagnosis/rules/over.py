@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.diagnosis.findings import FAILED, FINE, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import ended_ago, in_state, status
+from metalfoundry.diagnosis.queries import ended_ago, in_state, status
 from metalfoundry.diagnosis.verification import SLACK_SECONDS, booted, judged
 
 

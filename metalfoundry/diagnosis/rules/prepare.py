@@ -10,7 +10,7 @@ from metalfoundry.commands.netboot import parse_time
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import FAILED, FINE, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import SETTLED_SECONDS, condition, in_state, status
+from metalfoundry.diagnosis.queries import SETTLED_SECONDS, condition, in_state, status
 from metalfoundry.model.actions import items, mapping
 
 _WORKFLOW = "tinkerbell/tinkerbell tink/controller/internal/workflow"

@@ -9,7 +9,7 @@ from metalfoundry.commands.log_parser import CONTROLLER
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, absent, seen
 from metalfoundry.diagnosis.findings import FAILED, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import SETTLED_SECONDS, condition, in_state, status
+from metalfoundry.diagnosis.queries import SETTLED_SECONDS, condition, in_state, status
 
 _RECONCILER = "tinkerbell/tinkerbell tink/controller/internal/workflow/reconciler.go@v0.21"
 _NO_KEY = re.compile(r'map has no entry for key "([^"]+)"')

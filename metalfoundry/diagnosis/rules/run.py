@@ -8,7 +8,7 @@ from metalfoundry.commands.log_parser import ACTION, AGENT, LogLine
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, absent, seen
 from metalfoundry.diagnosis.findings import FAILED, FINE, TIMED_OUT, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import agent_id, began, ended_ago, in_state, server_lines, status
+from metalfoundry.diagnosis.queries import agent_id, began, ended_ago, in_state, server_lines, status
 from metalfoundry.model.actions import Action
 from metalfoundry.model.resources import Workflow
 from metalfoundry.model.states import SshAnswer

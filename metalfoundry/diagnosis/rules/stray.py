@@ -9,7 +9,7 @@ from metalfoundry.commands.log_parser import SERVER
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import ARMED, FINE, NEVER_INSTALLED, Certainty, Evidence, Sign, Stage, rule
-from metalfoundry.diagnosis.situation import smee_says, waiting
+from metalfoundry.diagnosis.queries import smee_says, waiting
 
 _RECENT_SECONDS = 120.0
 

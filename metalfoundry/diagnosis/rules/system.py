@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.diagnosis.findings import BAD_MACHINE, FINE, Certainty, Evidence, Sign, Stage, rule
+from metalfoundry.diagnosis.queries import status
 from metalfoundry.diagnosis.rules.finish import done
-from metalfoundry.diagnosis.situation import status
 from metalfoundry.diagnosis.verification import System, at_first_boot, booted, judged
 
 _OTHERS = (System.STRANGER, System.INSTALLER)

@@ -8,8 +8,8 @@ from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FAILED, FINE, Certainty, Evidence, Finding, Rule, Stage
 from metalfoundry.diagnosis.rules import RULES
+from metalfoundry.diagnosis.summary import machine_says, tinkerbell_says
 from metalfoundry.diagnosis.unseen import missed
-from metalfoundry.diagnosis.witnesses import machine_says, tinkerbell_says
 
 _WINDOWS = frozenset({"stray-window", "guard-missing"})  # they say nothing about the installation
 _ENDS = {"FAILED": 31, "TIMEOUT": 32, "RUNNING": 31, "POST": 31}
