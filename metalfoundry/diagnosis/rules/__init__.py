@@ -28,7 +28,7 @@ def _rules(*modules: ModuleType) -> list[Rule]:
     return [value for module in modules for value in vars(module).values() if isinstance(value, Rule)]
 
 
-def _first_wins(rules: Sequence[Rule]) -> list[Rule]:
+def first_wins(rules: Sequence[Rule]) -> list[Rule]:
     """Each explains those behind it, too."""
     ids = [rule.id for rule in rules]
     return [replace(rule, explains=rule.explains.union(ids[place:])) for place, rule in enumerate(rules, 1)]
@@ -36,6 +36,6 @@ def _first_wins(rules: Sequence[Rule]) -> list[Rule]:
 
 # A window is told whatever else is: nothing hides it by standing before it.
 RULES: tuple[Rule, ...] = (
-    *(rule for modules in _STAGES for rule in _first_wins(_rules(*modules))),
+    *(rule for modules in _STAGES for rule in first_wins(_rules(*modules))),
     *_rules(windows),
 )
