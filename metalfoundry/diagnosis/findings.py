@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from metalfoundry.commands.kubernetes import Version
@@ -16,7 +17,7 @@ from metalfoundry.diagnosis.facts import Facts
 FINE, NEVER_INSTALLED, FAILED, TIMED_OUT, BAD_MACHINE, ARMED = 0, 30, 31, 32, 33, 40
 
 Release = tuple[int, int, int]
-_NOTHING_WRONG = ("nothing wrong: ", "nothing wrong yet: ")
+NOTHING_WRONG, NOTHING_WRONG_YET = "nothing wrong", "nothing wrong yet"
 
 
 class Certainty(Enum):
@@ -65,17 +66,36 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Sign:
-    """What a rule's check yields. `first` is what must be changed before `remedy`, a command ready to paste, helps;
-    `advice` is what comes after it, or says more. `exit_code` None means the rule's own."""
+class Match:
+    """What a rule's check returns where it fits. `first` is what must be changed before `remedy`, a command ready to
+    paste, helps; `advice` is what comes after it, or says more. `reassurance` is not empty where nothing is wrong."""
 
     certainty: Certainty
     what: str
-    evidence: tuple[Evidence, ...] = ()
-    remedy: str = ""
-    advice: str = ""
-    exit_code: int | None = None
-    first: str = ""
+    evidence: tuple[Evidence, ...]
+    remedy: str
+    advice: str
+    first: str
+    reassurance: str
+
+
+def _match(
+    certainty: Certainty,
+    what: str,
+    *,
+    evidence: Iterable[LogLine | Evidence | None],
+    remedy: str,
+    advice: str = "",
+    first: str = "",
+    reassurance: str = "",
+) -> Match:
+    proof = tuple(Evidence.of(item) if isinstance(item, LogLine) else item for item in evidence if item is not None)
+    return Match(certainty, what, proof, remedy, advice, first, reassurance)
+
+
+certain = partial(_match, Certainty.CERTAIN)
+likely = partial(_match, Certainty.LIKELY)
+possible = partial(_match, Certainty.POSSIBLE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +110,7 @@ class Finding:
     id: str
     certainty: Certainty
     stage: Stage
-    what: str
+    text: str
     evidence: tuple[Evidence, ...]
     remedy: str
     advice: str
@@ -99,18 +119,18 @@ class Finding:
     numbers: tuple[int, ...] = ()
     link: str = ""
     first: str = ""
+    reassurance: str = ""
+    window: bool = False
+
+    @property
+    def what(self) -> str:
+        """The sentence that is shown."""
+        return f"{self.reassurance}: {self.text}" if self.reassurance else self.text
 
     @property
     def reassures(self) -> bool:
         """Whether it says that nothing is wrong."""
-        return self.exit_code == FINE and self.what.startswith(_NOTHING_WRONG)
-
-    def beside_a_failure(self) -> Finding:
-        """The same without the word that nothing is wrong."""
-        plain = self.what
-        for words in _NOTHING_WRONG:
-            plain = plain.removeprefix(words)
-        return replace(self, what=plain)
+        return bool(self.reassurance)
 
     @property
     def order(self) -> tuple[int, int]:
@@ -161,7 +181,7 @@ class Range:
         return ", ".join(words) or "all"
 
 
-Check = Callable[[Facts], Iterable[Sign]]
+Check = Callable[[Facts], Match | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,45 +197,52 @@ class Rule:
     title: str
     versions: Range = Range()
     explains: frozenset[str] = frozenset()
+    window: bool = False
 
-    def findings(self, facts: Facts, version: Version | None) -> list[Finding]:
-        """What this rule finds; nothing where Tinkerbell's `version` was seen and is outside its range."""
-        if not self.versions.has(version):
-            return []
-        return [self._finding(sign) for sign in self.check(facts)]
-
-    def _finding(self, sign: Sign) -> Finding:
+    def finding(self, facts: Facts, version: Version | None) -> Finding | None:
+        """What this rule finds; None also where Tinkerbell's `version` was seen and is outside its range."""
+        match = self.check(facts) if self.versions.has(version) else None
+        if match is None:
+            return None
         return Finding(
             id=self.id,
-            certainty=sign.certainty,
+            certainty=match.certainty,
             stage=self.stage,
-            what=sign.what,
-            evidence=sign.evidence,
-            remedy=sign.remedy,
-            advice=sign.advice,
-            exit_code=self.exit_code if sign.exit_code is None else sign.exit_code,
+            text=match.what,
+            evidence=match.evidence,
+            remedy=match.remedy,
+            advice=match.advice,
+            exit_code=FINE if match.reassurance else self.exit_code,
             explains=self.explains,
             numbers=self.numbers,
             link=self.link,
-            first=sign.first,
+            first=match.first,
+            reassurance=match.reassurance,
+            window=self.window,
         )
 
 
 def rule(
-    id: str,
     stage: Stage,
+    id: str,
     exit_code: int,
     *numbers: int,
     link: str,
     since: Release | None = None,
     before: Release | None = None,
     explains: Iterable[str] = (),
+    window: bool = False,
 ) -> Callable[[Check], Rule]:
-    """Make a Rule of a check; its docstring's first line is the failure as the table in the manual names it."""
+    """Make a Rule of a check; its docstring's first line is the failure as the table in the manual names it.
+
+    `explains`: findings of other stages that it makes superfluous. Those of its own stage that stand behind it are so
+    anyway, see `rules/__init__.py`. `window`: it judges netboot as it is now, and says nothing of the installation.
+    """
 
     def make(check: Check) -> Rule:
         title = (check.__doc__ or id).strip().splitlines()[0].rstrip(".")
-        return Rule(id, tuple(numbers), stage, link, exit_code, check, title, Range(since, before), frozenset(explains))
+        versions = Range(since, before)
+        return Rule(id, numbers, stage, link, exit_code, check, title, versions, frozenset(explains), window)
 
     return make
 

@@ -32,6 +32,16 @@ def show_template(facts: Facts) -> str:
     return kubectl(facts, "get", f"{TEMPLATES}/{workflow.template_ref if workflow else ''}", "-o", "yaml")
 
 
+def show_hardware(facts: Facts) -> str:
+    """The server's Hardware."""
+    return kubectl(facts, "get", HARDWARE, facts.configured.hardware, "-o", "yaml")
+
+
+def show_deployments(facts: Facts) -> str:
+    """Tinkerbell's Deployments: images, arguments, environment."""
+    return kubectl(facts, "get", "deployments", "-o", "yaml")
+
+
 def list_hardware(facts: Facts) -> str:
     """Which Hardware there is."""
     return kubectl(facts, "get", HARDWARE)

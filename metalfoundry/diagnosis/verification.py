@@ -15,7 +15,7 @@ from enum import Enum
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.identity import identify
-from metalfoundry.diagnosis.situation import began, ended_ago
+from metalfoundry.diagnosis.queries import began, ended_ago
 from metalfoundry.model.inventory import Verify
 from metalfoundry.model.resources import Hardware
 

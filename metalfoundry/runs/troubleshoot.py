@@ -11,10 +11,10 @@ from typing import Any
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import claim_of, stamp
+from metalfoundry.diagnosis.engine import exit_code, judge
 from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import Finding
-from metalfoundry.diagnosis.judge import exit_code, judge
-from metalfoundry.diagnosis.witnesses import Witnesses, hear
+from metalfoundry.diagnosis.summary import Summary, summarize
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.build_facts import address_of, concerned, facts_of, in_question
 from metalfoundry.site.cluster import Cluster, Survey
@@ -36,7 +36,7 @@ class Diagnosis:
     name: str
     server: str
     facts: Facts
-    witnesses: Witnesses
+    summary: Summary
     findings: tuple[Finding, ...]
     exit_code: int
     seconds: float
@@ -56,7 +56,7 @@ class Diagnosis:
             "version": str(self.facts.version) if self.facts.version else None,
             "at": stamp(self.facts.now),
             "exit_code": self.exit_code,
-            "witnesses": self.witnesses.to_json(),
+            "witnesses": self.summary.to_json(),
             "findings": [finding.to_json() for finding in self.findings],
             "not_seen": self.facts.unseen(),
             "seconds": round(self.seconds, 3),
@@ -119,7 +119,7 @@ def judged(facts: Facts, seconds: float, all: bool = False) -> Diagnosis:
     """The diagnosis that these facts, gathered in `seconds`, give."""
     findings = judge(facts, all=all)
     name = facts.configured.server
-    return Diagnosis(facts.name, name, facts, hear(facts), findings, exit_code(findings), seconds)
+    return Diagnosis(facts.name, name, facts, summarize(facts), findings, exit_code(findings), seconds)
 
 
 def known_server(site: Site, name: str) -> Server | None:

@@ -12,7 +12,7 @@ from metalfoundry.commands.kubernetes import BmcJob, Container, Deployment, Even
 from metalfoundry.commands.log_parser import ACTION, AGENT, CONSOLE, CONTROLLER, SERVER, SMEE, read_line, read_log
 from metalfoundry.diagnosis.facts import NotSeen, Seen, about, absent, seen
 from metalfoundry.diagnosis.findings import Range
-from metalfoundry.diagnosis.witnesses import hear
+from metalfoundry.diagnosis.summary import summarize
 from tests.diagnosis.cases import MAC, facts
 
 
@@ -115,20 +115,22 @@ def test_containers_as_docker_lists_them() -> None:
 
 def test_the_two_witnesses() -> None:
     done = {"state": "SUCCESS", "actions": [["stream-image", "SUCCESS", {"ended": 900}]]}
-    both = hear(facts({"workflow": done, "machine": {"system": "new", "uptime": 800}, "before": "old"}))
+    both = summarize(facts({"workflow": done, "machine": {"system": "new", "uptime": 800}, "before": "old"}))
     assert both.tinkerbell == "Tinkerbell says that colo-server-01-ubuntu succeeded. Netboot is closed."
     assert both.machine == "The machine says that it is Ubuntu 24.04.1 LTS, up for 800 s, the new system."
     assert both.agree is True
-    liar = hear(facts({"workflow": done, "machine": {"system": "old", "uptime": 800, "boot_id": "b"}, "before": "old"}))
+    liar = summarize(
+        facts({"workflow": done, "machine": {"system": "old", "uptime": 800, "boot_id": "b"}, "before": "old"})
+    )
     assert liar.agree is False and "the very system of before" in liar.machine
-    silent = hear(facts({"workflow": done}))
+    silent = summarize(facts({"workflow": done}))
     assert silent.agree is None and silent.machine == "The machine does not answer."
-    again = hear(facts({"workflow": done, "machine": {"system": "hook", "uptime": 100}}))
+    again = summarize(facts({"workflow": done, "machine": {"system": "hook", "uptime": 100}}))
     assert again.agree is False
     running = {"state": "RUNNING", "actions": [["stream-image", "RUNNING"], ["x", "PENDING"]]}
-    assert hear(facts({"workflow": running, "machine": "hook"})).agree is True
-    assert "is running at 'stream-image' (0 of 2 actions done)" in hear(facts({"workflow": running})).tinkerbell
-    blind = hear(facts({"unseen": ["workflow"]}))
+    assert summarize(facts({"workflow": running, "machine": "hook"})).agree is True
+    assert "is running at 'stream-image' (0 of 2 actions done)" in summarize(facts({"workflow": running})).tinkerbell
+    blind = summarize(facts({"unseen": ["workflow"]}))
     assert blind.tinkerbell == "Tinkerbell could not be asked: knocked out."
 
 

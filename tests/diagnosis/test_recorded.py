@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from metalfoundry.commands.log_parser import AGENT, CONTROLLER, SERVER, SMEE, read_log
+from metalfoundry.diagnosis.engine import judge
 from metalfoundry.diagnosis.facts import Seen, about, split
-from metalfoundry.diagnosis.judge import judge
 from tests.diagnosis.cases import RECORDED, facts
 
 pytestmark = pytest.mark.skipif(not RECORDED.is_dir(), reason="the recordings are not here")

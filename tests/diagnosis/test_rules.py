@@ -8,11 +8,11 @@ from itertools import pairwise
 import pytest
 
 from metalfoundry.commands.log_parser import SOURCES
+from metalfoundry.diagnosis.engine import exit_code, judge
 from metalfoundry.diagnosis.facts import FIELDS, Facts
 from metalfoundry.diagnosis.findings import Certainty, Finding, Stage
-from metalfoundry.diagnosis.judge import exit_code, judge
 from metalfoundry.diagnosis.rules import RULES
-from metalfoundry.diagnosis.witnesses import hear
+from metalfoundry.diagnosis.summary import summarize
 from tests.diagnosis.cases import Case, load, without
 
 CASES = load()
@@ -105,7 +105,7 @@ def test_whatever_could_not_be_looked_at_there_is_an_answer(name: str) -> None:
         found = judge(blind)
         assert found, case.id
         assert all(item.what and item.remedy for item in found), case.id
-        assert hear(blind).verdict
+        assert summarize(blind).verdict
         assert name in blind.unseen()
 
 

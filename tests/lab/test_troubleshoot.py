@@ -111,8 +111,8 @@ def test_the_right_finding_comes_first_with_its_proof(place: Place, name: str) -
     assert story.proof in proof(seen)
     assert all(item.source for item in seen.findings[0].evidence)
     assert seen.exit_code == (40 if is_open(place.lab, name) else story.code)
-    assert seen.witnesses.tinkerbell
-    assert seen.witnesses.machine
+    assert seen.summary.tinkerbell
+    assert seen.summary.machine
 
 
 @pytest.mark.parametrize("name", STORIES)
@@ -166,7 +166,7 @@ def test_of_two_live_workflows_the_one_that_runs_is_left(place: Place) -> None:
     assert workflow(place.lab, f"{name}-ubuntu") is None
     seen = place.foundry.troubleshoot(name)
     assert seen.findings[0].id == "in-progress"
-    assert f"{name}-debian" in seen.witnesses.tinkerbell
+    assert f"{name}-debian" in seen.summary.tinkerbell
 
 
 def test_a_stray_window_is_closed(place: Place) -> None:

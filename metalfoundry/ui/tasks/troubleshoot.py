@@ -73,7 +73,7 @@ def diagnosis_text(one: Diagnosis) -> Text:
     """One diagnosis as a person reads it."""
     text = Text()
     text.append(f"{one.name}\n", style="bold")
-    text.append(f"  {one.witnesses.tinkerbell}\n  {one.witnesses.machine}\n  {one.witnesses.verdict}\n")
+    text.append(f"  {one.summary.tinkerbell}\n  {one.summary.machine}\n  {one.summary.verdict}\n")
     for finding in one.findings:
         text.append("\n")
         text.append_text(finding_text(finding))

@@ -6,14 +6,16 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from metalfoundry.commands.log_parser import AGENT, SERVER, SMEE, LogLine
+from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import parse_time
 from metalfoundry.commands.smee import says_open
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import Evidence
-from metalfoundry.model.actions import items, mapping
+from metalfoundry.model.actions import Action, items, mapping
 from metalfoundry.model.resources import Workflow
 
 SETTLED_SECONDS = 30.0
+HOOK_BOOT_SECONDS = 240.0
 _LEAVING = ("stopped agent", "code = canceled")
 DENIED = "does not allow it to pxe"
 
@@ -52,6 +54,17 @@ def status(workflow: Workflow, words: str = "") -> Evidence:
     """The Workflow's own state as evidence."""
     shown = f"state {workflow.state or 'not set'}" + (f", {words}" if words else "")
     return Evidence(f"Workflow {workflow.name}", shown)
+
+
+def running_system(machine: MachineFacts) -> Evidence:
+    """What the machine runs and for how long, as evidence."""
+    return Evidence("machine", f"{machine.os_name or machine.os_id}, up for {machine.uptime or 0:.0f} s")
+
+
+def open_interfaces(facts: Facts) -> Evidence:
+    """The interfaces that may netboot, as evidence."""
+    listed = ", ".join(f"interfaces[{item.index}] {item.mac}" for item in facts.open_interfaces)
+    return Evidence(f"Hardware {facts.configured.hardware}", f"allowPXE: true on {listed}")
 
 
 def smee_lines(facts: Facts) -> Iterator[LogLine]:
@@ -138,6 +151,37 @@ def began(facts: Facts) -> datetime | None:
     return parse_time(action.started or "")
 
 
+def elapsed(facts: Facts) -> float | None:
+    """Seconds since the current action was taken up; none where the machine's clock is ahead."""
+    took = seconds_since(facts, began(facts))
+    return None if took is None else max(took, 0.0)
+
+
+def seconds_since(facts: Facts, moment: datetime | None) -> float | None:
+    """How long ago that was; None where nobody knows when."""
+    return (facts.now - moment).total_seconds() if moment else None
+
+
+def running_action(facts: Facts) -> tuple[Workflow, Action] | None:
+    """The RUNNING Workflow and its current action, where that has been taken up and is no boot action."""
+    workflow, action = in_state(facts, "RUNNING"), facts.current_action
+    return (workflow, action) if workflow and action and action.name != facts.boot_action else None
+
+
+def done(facts: Facts) -> Workflow | None:
+    """The Workflow, where it says SUCCESS, or stands at a boot action that takes the machine away from it."""
+    workflow, action = in_state(facts, "SUCCESS", "RUNNING", "TIMEOUT"), facts.current_action
+    if workflow is None or workflow.state == "SUCCESS":
+        return workflow
+    return workflow if action is not None and action.name == facts.boot_action else None
+
+
+def since_end(facts: Facts) -> float | None:
+    """Seconds since the machine was left to boot its disk."""
+    took = elapsed(facts) if in_state(facts, "RUNNING", "TIMEOUT") else None
+    return ended_ago(facts) if took is None else took
+
+
 def ended(workflow: Workflow) -> datetime | None:
     """When the last action that has ended did so, by the machine's clock."""
     stops = [
@@ -151,8 +195,7 @@ def ended(workflow: Workflow) -> datetime | None:
 def ended_ago(facts: Facts) -> float | None:
     """Seconds since the Workflow's last action ended; None where none has."""
     workflow = seen(facts.workflow)
-    moment = ended(workflow) if workflow else None
-    return (facts.now - moment).total_seconds() if moment else None
+    return seconds_since(facts, ended(workflow) if workflow else None)
 
 
 def raw_action(workflow: Workflow, name: str) -> dict[str, object]:

@@ -12,8 +12,11 @@ from metalfoundry.model.states import SshAnswer
 
 
 @dataclass(frozen=True, slots=True)
-class Witnesses:
-    """Both in one sentence each. `agree` is None where one of them could not be heard, or proves nothing."""
+class Summary:
+    """What Tinkerbell and the machine say, in a sentence each.
+
+    `agree` is None where one of them could not be heard, or proves nothing.
+    """
 
     tinkerbell: str
     machine: str
@@ -25,11 +28,11 @@ class Witnesses:
         return {"tinkerbell": self.tinkerbell, "machine": self.machine, "agree": self.agree, "verdict": self.verdict}
 
 
-def hear(facts: Facts) -> Witnesses:
-    """Hear both."""
+def summarize(facts: Facts) -> Summary:
+    """Ask both, and compare."""
     agree = _agree(facts)
     verdict = {True: "They agree.", False: "They do not agree.", None: "That is not enough to compare them."}[agree]
-    return Witnesses(tinkerbell_says(facts), machine_says(facts), agree, verdict)
+    return Summary(tinkerbell_says(facts), machine_says(facts), agree, verdict)
 
 
 def tinkerbell_says(facts: Facts) -> str:

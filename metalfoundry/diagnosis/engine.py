@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from metalfoundry.diagnosis import remedies
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.diagnosis.findings import ARMED, BAD_MACHINE, FAILED, FINE, Certainty, Evidence, Finding, Rule, Stage
 from metalfoundry.diagnosis.rules import RULES
+from metalfoundry.diagnosis.summary import machine_says, tinkerbell_says
 from metalfoundry.diagnosis.unseen import missed
-from metalfoundry.diagnosis.witnesses import machine_says, tinkerbell_says
 
-_WINDOWS = frozenset({"stray-window", "guard-missing"})  # they say nothing about the installation
 _ENDS = {"FAILED": 31, "TIMEOUT": 32, "RUNNING": 31, "POST": 31}
 
 
@@ -23,27 +23,36 @@ def judge(facts: Facts, *, all: bool = False, rules: Sequence[Rule] = RULES) -> 
     failure none does, either.
     """
     version, latest, failed = facts.version, facts.latest, facts.aftermath is not None
-    found = [
-        finding
-        for rule in rules
-        for finding in rule.findings(latest if rule.id in _WINDOWS else facts, version)
-        if not (failed and finding.reassures)
-    ]
-    kept = [finding for finding in found if not _explained(finding, found)]
-    found = _without_comfort(found, kept)
-    if not any(finding.id not in _WINDOWS for finding in found):
-        found.append(unknown(facts))
-    found.sort(key=lambda finding: finding.order)
-    return tuple(finding for finding in found if all or not _explained(finding, found))
+    matches = (rule.finding(latest if rule.window else facts, version) for rule in rules)
+    findings = [finding for finding in matches if finding and not (failed and finding.reassures)]
+    findings = _without_reassurance(findings)
+    if _only_windows(findings):
+        findings.append(unknown(facts))
+    findings.sort(key=lambda finding: finding.order)
+    return tuple(findings if all else _shown(findings))
 
 
-def _without_comfort(found: list[Finding], kept: list[Finding]) -> list[Finding]:
-    """No finding that reassures where a certain failure is `kept`; where that is an armed trap alone, it stays as what
+def _shown(findings: Sequence[Finding]) -> list[Finding]:
+    """Those that none explains which is at least as sure."""
+
+    def explained(finding: Finding) -> bool:
+        return any(finding.id in other.explains and other.order[0] <= finding.order[0] for other in findings)
+
+    return [finding for finding in findings if not explained(finding)]
+
+
+def _without_reassurance(findings: list[Finding]) -> list[Finding]:
+    """No finding that reassures where a certain failure is shown; where that is an armed trap alone, it stays as what
     it reports."""
-    sure = [item for item in kept if item.certainty is Certainty.CERTAIN and item.exit_code != FINE]
-    if any(item.id not in _WINDOWS for item in sure):
-        return [item for item in found if not item.reassures]
-    return [item.beside_a_failure() if item.reassures else item for item in found] if sure else found
+    sure = [item for item in _shown(findings) if item.certainty is Certainty.CERTAIN and item.exit_code != FINE]
+    if _only_windows(sure):
+        return [replace(item, reassurance="") for item in findings] if sure else findings
+    return [item for item in findings if not item.reassures]
+
+
+def _only_windows(findings: Sequence[Finding]) -> bool:
+    """Whether none of them says anything about the installation."""
+    return all(finding.window for finding in findings)
 
 
 def exit_code(findings: Sequence[Finding]) -> int:
@@ -65,7 +74,7 @@ def unknown(facts: Facts) -> Finding:
         id="unknown",
         certainty=Certainty.POSSIBLE,
         stage=Stage.UNKNOWN,
-        what=what,
+        text=what,
         evidence=evidence,
         remedy=step,
         advice="look at the machine's console next; a bundle (--bundle) shows others what was seen",
@@ -80,12 +89,3 @@ def _unknown_code(facts: Facts) -> int:
     if workflow is None:
         return FINE if isinstance(facts.workflow, Seen) and not failed else FAILED
     return _ENDS.get(workflow.state, 30)
-
-
-def _explained(finding: Finding, found: Sequence[Finding]) -> bool:
-    """Whether a finding at least as sure hides this one; two that name each other would both stay."""
-    return any(
-        finding.id in other.explains and other.id not in finding.explains and other.order[0] <= finding.order[0]
-        for other in found
-        if other is not finding
-    )

@@ -1,0 +1,1 @@
+"""A Workflow that waits for a machine which never reached HookOS."""
