@@ -13,7 +13,7 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import ClaimState, WindowState
-from metalfoundry.runs.netboot_by_hand import break_claim, settle
+from metalfoundry.runs.netboot_by_hand import break_claim, look, settle
 from metalfoundry.runs.prepare import UNRUN
 from metalfoundry.runs.progress import Progress
 from metalfoundry.site.cluster import Cluster, Gone
@@ -23,6 +23,7 @@ from metalfoundry.site.window import TOGGLE_SECONDS
 from metalfoundry.transport.clock import Cancel, Deadline
 
 LONGEST_SECONDS = 24 * 3600.0
+READ_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ def attach(site: Site, server: Server) -> Followed:
     A run whose client is gone is over when its claim has expired, whatever the machine does. Raises PreflightError
     when nobody holds the server, ClaimedError when its window was opened by hand.
     """
-    claim = _claim(site, server)
+    deadline = Deadline.after(site.clock, READ_SECONDS)
+    claim = _claim(server, Cluster(site).hardware(server.hardware, deadline).hardware)
     here = site.on(site.bus.scoped(run=claim.run, server=server.name))
     here.bus.emit(ClaimChanged(ClaimState.FOLLOWED, claim.note.holder))
     following = _Following(here, claim, Progress(here.bus, here.clock))
@@ -113,7 +115,7 @@ def cancel(site: Site, server: Server, reason: str) -> Proof:
     A Workflow that never ran is removed; one that runs goes on in the machine, and is kept. Raises PreflightError when
     nobody holds the server, ClaimedError when its window was opened by hand, UnsafeError.
     """
-    claim = _claim(site, server)
+    claim = _claim(server, look(site.on(site.bus.scoped(server=server.name)), server))
     here = site.on(site.bus.scoped(run=claim.run, server=server.name))
     proof = break_claim(site, server, claim.run, f"cancelled: {reason}" if reason else "cancelled")
     cluster, deadline = Cluster(here), Deadline.after(site.clock, 60.0)
@@ -129,9 +131,8 @@ def cancel(site: Site, server: Server, reason: str) -> Proof:
     return proof
 
 
-def _claim(site: Site, server: Server) -> ClaimSeen:
-    deadline = Deadline.after(site.clock, 30.0)
-    seen = netboot.claim_of(Cluster(site).hardware(server.hardware, deadline).hardware)
+def _claim(server: Server, hardware: Hardware) -> ClaimSeen:
+    seen = netboot.claim_of(hardware)
     if seen is None:
         raise PreflightError(
             f"no run holds {server.name}",

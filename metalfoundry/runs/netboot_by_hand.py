@@ -7,10 +7,11 @@ from metalfoundry.commands.command import Effect
 from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.script import Outcome, Part, read_script, script
-from metalfoundry.model.errors import ClaimedError, PreflightError
-from metalfoundry.model.events import ClaimChanged
+from metalfoundry.model.errors import ClaimedError, MetalfoundryError, PreflightError, TransportError, UnsafeError
+from metalfoundry.model.events import ClaimChanged, Notice
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
+from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import ClaimState
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
@@ -19,6 +20,8 @@ from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
+
+LOOK_SECONDS = 30.0
 
 
 def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str:
@@ -40,17 +43,35 @@ def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str
 
 
 def close_netboot(site: Site, server: Server) -> Proof:
-    """Close the window of `server` and take away a claim that was made by hand or has expired."""
+    """Close the window of `server` and take away a claim that was made by hand or has expired. Raises UnsafeError,
+    ClaimedError while a live run holds it.
+    """
     here = site.on(site.bus.scoped(server=server.name))
-    seen = Cluster(here).hardware(server.hardware, Deadline.after(site.clock, 30.0)).hardware
+    seen = look(here, server)
     claim = netboot.claim_of(seen)
     window = Window(here, server, claim.run if claim else "", phase=netboot.BY_HAND)
     if claim and claim.note.phase != netboot.BY_HAND:
         Window(here, server, "").claim.refuse_live(seen)
     window.adopt(seen, claim)
     proof = window.close("by hand")
-    window.release()
+    try:
+        window.release()
+    except UnsafeError:
+        raise
+    except MetalfoundryError as error:  # what was asked for is done
+        until = claim.note.expires if claim else ""
+        here.bus.emit(Notice(f"{error}: netboot is closed; the claim may stay until {until}", "warning"))
     return proof
+
+
+def look(site: Site, server: Server) -> Hardware:
+    """The object, for who is to close its netboot: where it cannot be read, netboot is not confirmed closed, and that
+    is an UnsafeError. Raises PreflightError when it does not exist.
+    """
+    try:
+        return Cluster(site).hardware(server.hardware, Deadline.after(site.clock, LOOK_SECONDS)).hardware
+    except TransportError as error:
+        raise Window(site, server, "").unsafe(str(error)) from error
 
 
 def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
@@ -59,9 +80,8 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     `run` must be the claim's run id: whoever breaks it has looked at it. Raises ClaimedError when it is not.
     """
     here = site.on(site.bus.scoped(server=server.name, run=run))
-    cluster = Cluster(here)
-    deadline = Deadline.after(site.clock, 60.0)
-    seen = cluster.hardware(server.hardware, deadline).hardware
+    seen = look(here, server)
+    cluster, deadline = Cluster(here), Deadline.after(site.clock, 60.0)
     claim = netboot.claim_of(seen)
     if claim is None or claim.run != run:
         raise ClaimedError(

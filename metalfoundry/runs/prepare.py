@@ -102,6 +102,8 @@ def _await_render(job: Job) -> None:
                 next=ours("troubleshoot", job.server.name),
             )
         job.step()
+    if job.state == "":  # a watch may hang
+        job.reread()
     if job.state == "":
         raise WorkflowFailed(
             f"Tinkerbell has not touched the Workflow for {RENDER_SECONDS:.0f} s",

@@ -21,7 +21,7 @@ from metalfoundry.commands.kubectl import (
     read_only,
 )
 from metalfoundry.commands.script import Outcome, Part, read_script, script
-from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError
+from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.site.refused import api_away, refused
@@ -252,8 +252,8 @@ class Cluster:
             raise unsettled
         try:
             return self._await(reads, deadline)
-        except ApiAway:
-            raise unsettled from None
+        except TransportError as error:
+            raise unsettled from error
 
     def _run(self, command: Command, deadline: Deadline) -> dict[str, Outcome]:
         result = self._site.transport.run(self._site.jump, command, deadline)

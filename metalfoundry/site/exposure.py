@@ -53,9 +53,11 @@ class Exposure:
     @property
     def at_risk(self) -> bool:
         """Whether netboot may be open through us: let open, or about to be opened by Tinkerbell, and not proven closed
-        since. Exit code 40 is for this alone.
+        since; or open, as last read, under a claim that may have become ours. Exit code 40 is for this alone.
         """
-        return not self.theirs and (self.opened or bool(self.toggling))
+        held = self.claim.note is not None and self.claim.lost is None
+        inherits = held and self.hardware is not None and bool(self.hardware.open_interfaces())
+        return not self.theirs and (self.opened or bool(self.toggling) or inherits)
 
     @property
     def closed(self) -> bool | None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import pytest
 
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.netboot import RUN, WindowNote
+from metalfoundry.commands.script import MARK
 from metalfoundry.model.documents import workflow_for
 from metalfoundry.model.errors import (
     ApiAway,
@@ -19,11 +23,12 @@ from metalfoundry.model.errors import (
     WorkflowFailed,
 )
 from metalfoundry.model.events import Notice, WindowChanged
+from metalfoundry.model.hosts import Host
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.engine import Run
 from metalfoundry.runs.finish import Release
 from metalfoundry.runs.job import Options, failed_as
-from metalfoundry.runs.prepare import refuse_silent
+from metalfoundry.runs.prepare import _await_render, refuse_silent
 from metalfoundry.runs.provision import PHASES
 from metalfoundry.site.cluster import Gone
 from metalfoundry.site.machine import Machine
@@ -49,6 +54,16 @@ def claimed(scene: Scene) -> None:
     claim = scene.job.window.claim
     claim.note, claim.taken, claim.hardware = NOTE, True, hardware(False, 5)
     scene.job.document = workflow_for(WORKFLOW, "w.yaml", "anvil", namespace="tink-system")
+
+
+def script_reply(parts: Mapping[str, str]) -> Callable[[Host, Command], str]:
+    """The output of a script whose parts print this."""
+
+    def reply(host: Host, command: Command) -> str:
+        mark = f"{MARK} {command.stdin.splitlines()[0].removeprefix('mark=')}"
+        return "".join(f"{mark} {name} out\n{text}\n{mark} {name} exit 0\n" for name, text in parts.items())
+
+    return reply
 
 
 def test_a_watch_goes_on_after_the_workflow_is_deleted() -> None:
@@ -120,3 +135,21 @@ def test_only_who_answers_nothing_is_refused_before_a_workflow_that_toggles(answ
         refuse_silent(job)
     job.options = replace(Options(), reboot=False)
     refuse_silent(job)  # a person reboots it: it may be waited for
+
+
+def test_a_workflow_that_a_hanging_watch_does_not_show_is_read() -> None:
+    scene = Scene()
+    claimed(scene)
+    job = scene.job
+
+    def silence() -> Iterator[None]:
+        while True:
+            scene.clock.advance(1.0)
+            yield None
+
+    job._watch = silence()
+    touched = {"kind": "Workflow", "metadata": {"name": "anvil-ubuntu"}, "status": {"state": "PENDING"}}
+    scene.transport.on("kubectl patch", reply=LinkLost("cut", where="jump"))
+    scene.transport.on("workflows.", reply=script_reply({"object": json.dumps(touched)}))
+    _await_render(job)
+    assert job.state == "PENDING"

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.netboot import BROKEN, RUN, WINDOW, parse_time
-from metalfoundry.model.errors import ClaimedError, LinkLost
+from metalfoundry.commands.netboot import BROKEN, BY_HAND, RUN, WINDOW, parse_time
+from metalfoundry.model.errors import ClaimedError, ConnectError, LinkLost, MetalfoundryError, UnsafeError
 from metalfoundry.model.events import ClaimChanged, Notice
-from metalfoundry.runs import netboot_by_hand
+from metalfoundry.runs import attach, netboot_by_hand
+from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 from tests.site.place import SERVER, Bench
@@ -158,3 +159,81 @@ def test_a_refusal_shows_holder_since_reason_and_expiry(bench: Bench, window: Wi
     for words in ("kevin@laptop", note["opened"], "new disk", note["expires"], "run-1"):
         assert words in caught.value.what
     assert "fab netboot.break anvil --run run-1" in caught.value.next
+
+
+def cut(bench: Bench, effect: Effect) -> None:
+    """The first command of this effect takes effect and its reply is lost; nothing is reached any more from then on."""
+
+    def down(command: Command) -> None:
+        raise ConnectError("does not answer", where="jump")
+
+    def lost(command: Command) -> None:
+        if command.effect is effect:
+            bench.shell.before = down
+            raise LinkLost("cut", where="jump", sent=True)
+
+    bench.shell.after = lost
+
+
+def test_a_claim_of_which_nobody_knows_whether_it_was_taken_counts_as_taken(bench: Bench) -> None:
+    window = Window(bench.site(), SERVER, "run-1", lease=LEASE)
+    cut(bench, Effect.WRITE)
+    with pytest.raises(LinkLost):
+        window.claim.take(None)
+    assert bench.annotations[RUN] == "run-1"
+    assert window.claim.taken
+    with pytest.raises(MetalfoundryError, match="could not be given back"):
+        window.end("the run failed")
+
+
+def test_netboot_that_an_earlier_run_left_open_is_unsafe_once_its_claim_may_be_ours(
+    bench: Bench, window: Window
+) -> None:
+    window.open()
+    bench.clock.advance(LEASE + 1)
+    other = Window(bench.site("ann@desk"), SERVER, "run-2", lease=LEASE)
+    cut(bench, Effect.WRITE)
+    with pytest.raises(LinkLost):
+        other.claim.take(None)
+    assert other.closed is False
+    with pytest.raises(UnsafeError):
+        other.end("the run failed")
+
+
+def opened_by_hand(bench: Bench) -> None:
+    taken = Window(bench.site(), SERVER, "run-1", "a test", BY_HAND, lease=LEASE)
+    taken.claim.take(None)
+    taken.open()
+
+
+@pytest.mark.parametrize(
+    "close",
+    [lambda site: netboot_by_hand.close_netboot(site, SERVER),
+     lambda site: netboot_by_hand.break_claim(site, SERVER, "run-1", "dead"),
+     lambda site: attach.cancel(site, SERVER, "")],
+)  # fmt: skip
+def test_who_cannot_look_has_not_closed(bench: Bench, close: Callable[[Site], object]) -> None:
+    opened_by_hand(bench)
+
+    def down(command: Command) -> None:
+        raise ConnectError("does not answer", where="jump")
+
+    bench.shell.before = down
+    with pytest.raises(UnsafeError, match="does not answer") as unsafe:
+        close(bench.site())
+    assert "allowPXE" in unsafe.value.next
+
+
+def test_netboot_that_is_proven_closed_stays_so_where_the_claim_cannot_be_given_back(bench: Bench) -> None:
+    opened_by_hand(bench)
+    closes: list[Command] = []
+
+    def down(command: Command) -> None:
+        closes.extend([command] if command.effect is Effect.RESTORE else [])
+        if len(closes) > 1:
+            raise ConnectError("does not answer", where="jump")
+
+    bench.shell.before = down
+    assert netboot_by_hand.close_netboot(bench.site(), SERVER).hardware
+    assert not bench.is_open
+    assert any(isinstance(event, Notice) and "the claim may stay until" in event.text for event in bench.events)
