@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, MetalfoundryError, Options
+from metalfoundry.commands.netboot import OLD_SYSTEMS
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model import errors
@@ -344,7 +345,7 @@ def test_the_server_refuses_to_reboot(own: Lab) -> None:
     assert ran.json["netboot"]["closed"]
     after = hardware(own)
     assert after["spec"] == before["spec"]
-    assert "annotations" not in after["metadata"]
+    assert set(after["metadata"]["annotations"]) == {OLD_SYSTEMS}
     assert own.store.list("workflows") == []
 
 
@@ -354,7 +355,7 @@ def test_no_room_for_the_guard_on_the_jump_host(own: Lab) -> None:
     assert (ran.json["exit_code"], ran.json["phases"][-1]["title"]) == (30, "Apply")
     assert "guard could not be armed" in ran.json["error"]["what"]
     assert ran.json["netboot"]["closed"]
-    assert "annotations" not in hardware(own)["metadata"]
+    assert set(hardware(own)["metadata"]["annotations"]) == {OLD_SYSTEMS}
     assert own.store.list("workflows") == []
     assert len(own.machine(NAME).boots) == 1
 
