@@ -129,7 +129,7 @@ def refuse_silent(job: Job) -> None:
         raise PreflightError(
             f"{job.server.name} does not answer, so it cannot be rebooted, and its Workflow opens netboot at once",
             where=job.silence,
-            next=f"switch it on, or reboot it by hand with: fab provision {job.server.name} --no-reboot",
+            next=f"switch it on, or reboot it by hand with: {ours('provision', job.server.name, '--no-reboot')}",
         )
 
 

@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,16 @@ from metalfoundry.foundry import Foundry
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import NotFound, Object
 from metalfoundry.lab.lab import Lab
-from metalfoundry.model.events import Notice, PhaseStarted, Record, Sink, WindowChanged
+from metalfoundry.lab.scenarios import SCENARIOS
+from metalfoundry.model.events import (
+    CommandStarted,
+    Notice,
+    PhaseStarted,
+    Record,
+    Sink,
+    WindowChanged,
+    WorkflowChanged,
+)
 from metalfoundry.model.inventory import load
 from metalfoundry.runs.provision import new_job
 from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow
@@ -141,3 +151,47 @@ def test_the_command_by_hand_works_through_the_jump_host_with_our_own_key(tmp_pa
             assert shlex.split(command)[0] == "ssh"
             assert not is_open(lab)
             job.window.end("the test is over")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as below
+@pytest.mark.parametrize(
+    ("refusal", "code"), [(Options(template="nosuch"), 10), (Options(), 11)], ids=["a Template", "an agent"]
+)
+def test_a_run_that_is_refused_says_what_it_read_of_a_window_that_is_not_its_own(
+    tmp_path: Path, refusal: Options, code: int
+) -> None:
+    story = replace(SCENARIOS["stray-window"], right_agent=code != 11)
+    with Lab(tmp_path / "lab", story, speed=SPEED) as lab:
+        before = hardware(lab)
+        assert is_open(lab)
+        ran = provision(lab, options=refusal)
+        assert ran.json["exit_code"] == code, ran.json["error"]
+        assert ran.json["netboot"]["closed"] is False
+        assert "allowPXE is still true" in ran.json["netboot"]["proof"]["hardware"]
+        assert hardware(lab) == before
+
+
+# Refused so quickly that asyncssh, in the lab's SSH server, leaves a transport open: the machine was just being asked.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_run_that_is_refused_before_it_has_read_anything_says_nothing_of_netboot(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", "stray-window", speed=SPEED) as lab:
+        assert lab.door is not None
+        lab.door.faults.api_down()
+        ran = provision(lab)
+        assert ran.json["exit_code"] == 10, ran.json["error"]
+        assert (ran.json["netboot"]["closed"], ran.json["netboot"]["proof"]) == (None, None)
+
+
+@pytest.mark.parametrize("scenario", ["installs", "no-toggle"])
+def test_the_first_command_after_the_installer_is_seen_closes(tmp_path: Path, scenario: str) -> None:
+    with Lab(tmp_path / "lab", scenario, speed=SPEED, servers=[NAME]) as lab:
+        events = provision(lab).events
+        installer = next(
+            place
+            for place, event in enumerate(events)
+            if isinstance(event, WorkflowChanged) and event.state == "RUNNING"
+        )
+        said = (event for event in events[installer:] if isinstance(event, CommandStarted) and not event.waiting)
+        first = next(said)
+        assert first.effect == "restore"
+        assert "allowPXE" in first.text and "patch" in first.text

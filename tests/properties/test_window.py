@@ -6,6 +6,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -26,6 +27,7 @@ from metalfoundry.transport.gates import Gated
 from tests.properties.cluster import OnStore
 from tests.sweeping import FLUX, sweep
 
+pytestmark = pytest.mark.timeout(400)  # half a minute, on a computer that does nothing else
 LEASE = 600.0
 SERVER = Server("anvil", "anvil", mac="00:00:5e:00:53:c0")
 SITE = Place("colo", Host("jump", "192.0.2.103", "ubuntu"))

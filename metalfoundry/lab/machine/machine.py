@@ -109,7 +109,9 @@ class Machine:
         self.wait(lambda: self.state == first)
 
     def stop(self) -> None:
-        """End, whatever it does."""
+        """End, whatever it does. Safe to call twice."""
+        if self._stopped:
+            return
         self._stopped = True
         self._down.set()
         self._thread.join(10)
