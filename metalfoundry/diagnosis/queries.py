@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from metalfoundry.commands.kubernetes import MachineProbe
 from metalfoundry.commands.log_parser import AGENT, SERVER, SMEE, LogLine
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import parse_time
@@ -54,6 +55,12 @@ def status(workflow: Workflow, words: str = "") -> Evidence:
     """The Workflow's own state as evidence."""
     shown = f"state {workflow.state or 'not set'}" + (f", {words}" if words else "")
     return Evidence(f"Workflow {workflow.name}", shown)
+
+
+def installer(facts: Facts) -> MachineProbe | None:
+    """What the machine tells of itself while it is in HookOS; None elsewhere."""
+    machine = seen(facts.machine)
+    return machine if machine is not None and machine.facts.in_hook else None
 
 
 def running_system(machine: MachineFacts) -> Evidence:

@@ -12,13 +12,12 @@ from metalfoundry.diagnosis.findings import (
     FINE,
     NOTHING_WRONG,
     NOTHING_WRONG_YET,
-    Evidence,
     Match,
     Stage,
     certain,
     likely,
 )
-from metalfoundry.diagnosis.queries import elapsed, in_state, raw_action, status
+from metalfoundry.diagnosis.queries import elapsed, in_state, raw_action, running_system, status
 from metalfoundry.diagnosis.verification import booted, judged
 from metalfoundry.model.actions import Action
 from metalfoundry.model.resources import Workflow
@@ -90,7 +89,7 @@ def boot_action_running(facts: Facts) -> Match | None:
             f"{action.name!r} rebooted into {machine.os_name or 'the new system'}; the Workflow "
             f"stays {workflow.state}, since nobody is left to report",
             reassurance=NOTHING_WRONG,
-            evidence=[Evidence("machine", f"{machine.os_name}, up for {machine.uptime or 0:.0f} s"), state],
+            evidence=[running_system(machine), state],
             remedy=remedies.delete_workflows(facts, workflow.name),
         )
     if gone is not None and gone > limit:

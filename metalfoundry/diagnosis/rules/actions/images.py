@@ -6,9 +6,9 @@ from functools import partial
 
 from metalfoundry.commands.log_parser import AGENT, LogLine
 from metalfoundry.diagnosis import findings, remedies
-from metalfoundry.diagnosis.facts import Facts, seen
+from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.diagnosis.findings import FAILED, Evidence, Match, Stage, certain, likely
-from metalfoundry.diagnosis.queries import in_state
+from metalfoundry.diagnosis.queries import in_state, installer
 from metalfoundry.model.actions import Action
 from metalfoundry.model.resources import Workflow
 
@@ -51,10 +51,10 @@ def no_docker(facts: Facts) -> Match | None:
 def no_space(facts: Facts) -> Match | None:
     """The installer's root in RAM is full, so an action's image cannot be unpacked."""
     _, action = ended_badly(facts) or (None, None)
-    line, machine = agent_error(facts, *_NO_SPACE), seen(facts.machine)
+    line, machine = agent_error(facts, *_NO_SPACE), installer(facts)
     if action is None or line is None:
         return None
-    free = machine.disk_free if machine is not None and machine.facts.in_hook else None
+    free = machine.disk_free if machine else None
     plain = line.has("no space left on device")
     if not plain and free is not None and free > 1024:
         return None

@@ -8,7 +8,15 @@ from metalfoundry.commands.log_parser import AGENT, LogLine
 from metalfoundry.diagnosis import findings, remedies
 from metalfoundry.diagnosis.facts import Facts, absent, seen
 from metalfoundry.diagnosis.findings import FAILED, Evidence, Match, Stage, certain, likely
-from metalfoundry.diagnosis.queries import agent_id, elapsed, in_state, running_action, server_lines, status
+from metalfoundry.diagnosis.queries import (
+    agent_id,
+    elapsed,
+    in_state,
+    running_action,
+    running_system,
+    server_lines,
+    status,
+)
 from metalfoundry.model.resources import Workflow
 
 rule = partial(findings.rule, Stage.RUN)
@@ -95,7 +103,7 @@ def left_installer(facts: Facts) -> Match | None:
         f"{workflow.name} is RUNNING at {action.name!r}, and the machine runs {machine.os_name or 'another system'}: "
         "it left the installer before the end",
         evidence=[
-            Evidence("machine", f"{machine.os_name}, up for {machine.uptime or 0:.0f} s"),
+            running_system(machine),
             status(workflow, action.name),
         ],
         remedy=remedies.start_anew(facts),

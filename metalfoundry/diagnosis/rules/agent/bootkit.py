@@ -6,9 +6,9 @@ from functools import partial
 
 from metalfoundry.commands.log_parser import AGENT, BOOTKIT, LogLine
 from metalfoundry.diagnosis import findings, remedies
-from metalfoundry.diagnosis.facts import Facts, seen
+from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.diagnosis.findings import NEVER_INSTALLED, Evidence, Match, Stage, certain, likely
-from metalfoundry.diagnosis.queries import agent_spoke
+from metalfoundry.diagnosis.queries import agent_spoke, installer
 from metalfoundry.diagnosis.rules.agent.connection import EXPIRED, complaint_of
 
 rule = partial(findings.rule, Stage.AGENT)
@@ -37,8 +37,8 @@ def _pull_line(facts: Facts, *words: str) -> LogLine | None:
 @rule("no-nic", NEVER_INSTALLED, 17, link="hook#258")
 def no_nic(facts: Facts) -> Match | None:
     """HookOS is up without an address: driver or firmware of the NIC is missing."""
-    line, machine = _pull_line(facts, *_NO_NET), seen(facts.machine)
-    bare = machine is not None and machine.facts.in_hook and machine.addresses == ()
+    line, machine = _pull_line(facts, *_NO_NET), installer(facts)
+    bare = machine is not None and machine.addresses == ()
     if line is None and not bare:
         return None
     return certain(
@@ -70,9 +70,9 @@ def no_agent_image(facts: Facts) -> Match | None:
 @rule("clock-wrong", NEVER_INSTALLED, 20, link="hook PR#304")
 def clock_wrong(facts: Facts) -> Match | None:
     """The machine's clock is wrong, so certificates count as expired."""
-    complaint, machine = complaint_of(facts), seen(facts.machine)
+    complaint, machine = complaint_of(facts), installer(facts)
     line = _pull_line(facts, EXPIRED) or (complaint if complaint is not None and complaint.has(EXPIRED) else None)
-    skew = machine.skew if machine is not None and machine.facts.in_hook else None
+    skew = machine.skew if machine else None
     wrong = skew is not None and abs(skew) > _SKEW_SECONDS
     if not wrong and (line is None or skew is not None):
         return None
@@ -124,8 +124,8 @@ def agent_image_pull(facts: Facts) -> Match | None:
 @rule("agent-dead", NEVER_INSTALLED, 21, link=f"{_HOOK}:225-254; tink#816")
 def agent_dead(facts: Facts) -> Match | None:
     """The agent's container has stopped, and nothing starts it again."""
-    machine = seen(facts.machine)
-    containers = (machine.containers or ()) if machine is not None and machine.facts.in_hook else ()
+    machine = installer(facts)
+    containers = (machine.containers or ()) if machine else ()
     ours = [item for item in containers if item.name == "tink-worker"]
     line = _still(facts, "tink-worker container is not running")
     if any(item.running for item in ours) or (line is None and not ours):

@@ -6,9 +6,9 @@ from functools import partial
 
 from metalfoundry.commands.log_parser import AGENT, LogLine
 from metalfoundry.diagnosis import findings, remedies
-from metalfoundry.diagnosis.facts import Facts, seen
+from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.diagnosis.findings import NEVER_INSTALLED, Evidence, Match, Stage, certain, likely
-from metalfoundry.diagnosis.queries import waiting
+from metalfoundry.diagnosis.queries import installer, waiting
 
 rule = partial(findings.rule, Stage.AGENT)
 EXPIRED = "certificate has expired or is not yet valid"
@@ -90,10 +90,10 @@ def tls_mismatch(facts: Facts) -> Match | None:
 @rule("grpc-unreachable", NEVER_INSTALLED, 22, link="tink-server port 42113; vietcgi/gitops-metal-foundry 844e41b")
 def grpc_unreachable(facts: Facts) -> Match | None:
     """The agent does not reach tink-server."""
-    line, machine = complaint_of(facts), seen(facts.machine)
+    line, machine = complaint_of(facts), installer(facts)
     if line is not None and not (line.has(*_UNREACHABLE) and not line.has(*_TLS, *_NOT_GRPC, EXPIRED)):
         return None
-    shut = machine is not None and machine.facts.in_hook and machine.grpc is False
+    shut = machine is not None and machine.grpc is False
     if line is None and not (shut and waiting(facts)):
         return None
     where = _authority(facts) or "its grpc_authority"

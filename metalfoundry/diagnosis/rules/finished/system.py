@@ -18,7 +18,7 @@ from metalfoundry.diagnosis.findings import (
     certain,
     likely,
 )
-from metalfoundry.diagnosis.queries import done, in_state, status
+from metalfoundry.diagnosis.queries import done, in_state, running_system, status
 from metalfoundry.diagnosis.verification import System, Verdict, at_first_boot, booted, judged
 from metalfoundry.model.resources import Workflow
 
@@ -134,6 +134,6 @@ def installed(facts: Facts) -> Match | None:
     return certain(
         f"{workflow.name} is SUCCESS, and the machine runs {machine.os_name or 'its own system'}: {verdict.why}",
         reassurance=NOTHING_WRONG,
-        evidence=[Evidence("machine", f"{machine.os_name}, up for {machine.uptime or 0:.0f} s"), status(workflow)],
+        evidence=[running_system(machine), status(workflow)],
         remedy=remedies.ssh(facts, "cat /etc/os-release"),
     )

@@ -23,6 +23,7 @@ from metalfoundry.diagnosis.queries import (
     asked_since,
     not_in_installer,
     perhaps_served,
+    running_system,
     seconds_since,
     served,
     smee_lines,
@@ -50,7 +51,7 @@ def never_netbooted(facts: Facts) -> Match | None:
         again = "reboot" if facts.latest.open_interfaces else remedies.provision(facts)
         return (likely if asked else certain)(
             f"the machine rebooted {machine.uptime:.0f} s ago and booted its disk: it never asked Smee for a script",
-            evidence=[silence, Evidence("machine", f"{machine.os_name}, up for {machine.uptime:.0f} s")],
+            evidence=[silence, running_system(machine)],
             remedy=remedies.ssh(facts, "efibootmgr"),
             advice=f"{_ORDER}, then: {again}",
         )
