@@ -61,7 +61,9 @@ def script_reply(parts: Mapping[str, str]) -> Callable[[Host, Command], str]:
 
     def reply(host: Host, command: Command) -> str:
         mark = f"{MARK} {command.stdin.splitlines()[0].removeprefix('mark=')}"
-        return "".join(f"{mark} {name} out\n{text}\n{mark} {name} exit 0\n" for name, text in parts.items())
+        return "".join(
+            f"{mark} {name} out\n{text}\n{mark} {name} err\n\n{mark} {name} exit 0\n" for name, text in parts.items()
+        )
 
     return reply
 
