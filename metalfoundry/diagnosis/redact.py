@@ -1,137 +1,142 @@
-"""Take secrets out of what leaves the house in a bundle: passwords and their hashes, tokens, private keys.
+"""Take secrets out of what leaves the house: passwords and their hashes, tokens, private keys.
 
-By name (`password: …`, `REGISTRY_PASSWORD=…`, `Authorization: …`) and by shape (crypt hashes, JWTs, PEM blocks,
-credentials in a URL). Rather too much than too little: a value under such a name goes, whatever it is. Public SSH keys
-and MACs stay, since a diagnosis needs them.
+By name (`password: …`, `REGISTRY_PASSWORD=…`, `--token …`), by place (chpasswd's lists, sshpass, user data in base64)
+and by shape (crypt hashes, JWTs, PEM blocks, credentials in a URL): `secret_forms.py`. Rather too much than too little:
+a value under such a name goes, whatever it is. Public SSH keys and MACs stay, since a diagnosis needs them.
 """
 
 from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from metalfoundry.commands.command import HIDDEN, hide
+from metalfoundry.commands.log_parser import LogLine
+from metalfoundry.diagnosis.secret_forms import BASE64, FORMS, IN_LIST, NAMES, PAIR, USERS, Form
 
-_LONG = (
-    r"passwd|password|passphrase|secret|token|api[_-]?key|access[_-]?key|private[_-]?key|credentials?|authorization|"
-    r"secret[_-]?key|signing[_-]?key|encryption[_-]?key|cookie|kubeconfig|client[_-](?:key|certificate)-data|rootpw|"
-    r"dockerconfigjson"
+_NAME = re.compile(
+    rf"(?:^|[^a-z])(?:\w*[_-])?(?:hashed[_-])?(?:pass|pw|{NAMES})(?:[_-]?(?:hash|data|b64|base64))?$", re.IGNORECASE
 )
-_WORDS = rf"pass|pw|{_LONG}"
-_NAME = re.compile(rf"(?:^|[^a-z])(?:\w*[_-])?(?:hashed[_-])?(?:{_WORDS})(?:[_-]?(?:hash|data|b64|base64))?$", re.I)
+_FLAG = re.compile(rf"--?(?:[a-z0-9]{{1,30}}[-_]){{0,6}}(?:{NAMES}|pass)", re.IGNORECASE)
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
-_HARMLESS = frozenset({"", HIDDEN, "null", "true", "false", "|", ">", "|-", ">-", "|+", ">+"})
+_HARMLESS = frozenset({"", HIDDEN, "null", "true", "false"})
 _KEEP_NAMES = frozenset({"authsecretref", "secretref", "imagepullsecrets", "secretname", "disable_root_password"})
-
-# Only the end of a name is matched, so that a long line costs no more than its length.
-_PAIR = re.compile(
-    rf"""(?P<name>(?:(?<![A-Za-z])(?:pw|pass)|(?:{_LONG}))["'\\]*)(?P<mark>\s*[=:]\s*)"""
-    r"""(?P<value>\[hidden\]|[|>][-+]?(?=\s*$)|\\?"(?:[^"\\]|\\.)*?\\?"|'[^']*'|(?:(?:Basic|Bearer)\s+)?[^\s,;&"'\]}\\]+)""",
-    re.IGNORECASE | re.MULTILINE,
-)
-_SCALAR = re.compile(
-    rf"^(?P<head>(?P<indent>[ \t]*)(?:-[ \t]+)?[\"']?[\w.-]{{0,40}}(?:{_LONG}|pass)[\"']?:[ \t]*[|>][-+0-9]*[ \t]*\n)"
-    r"(?P<body>(?:(?P=indent)[ \t]+\S.*(?:\n|\Z)|[ \t]*\n)+)",
-    re.IGNORECASE | re.MULTILINE,
-)
-_BLOCK = re.compile(r"-----BEGIN (?P<what>[A-Z0-9 ]*PRIVATE KEY)-----.*?(?:-----END (?P=what)-----|\Z)", re.DOTALL)
-_SHAPES = (
-    re.compile(r"\bAGE-SECRET-KEY-1[0-9A-Z]{20,}", re.IGNORECASE),
-    re.compile(r"\$(?:1|2[abxy]|5|6|7|y|gy|argon2\w*|scrypt)\$[^\s\"':,\\]+"),  # crypt(3) hashes
-    re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"),  # JSON web tokens
-    re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|AKIA|dckr_pat_)[\w-]{12,}"),  # well-known tokens
-    re.compile(r"(?<=Bearer )[\w.~+/=-]{8,}", re.IGNORECASE),
-    re.compile(r"(?<=Basic )[\w+/=-]{8,}", re.IGNORECASE),
-)
-_URL = re.compile(r"(?P<scheme>\b[a-z][a-z0-9+.-]{0,15}://)(?P<user>[^\s/:@\"']*):(?P<word>[^\s/@\"']+)@")
-_OPEN = r"(?!\[hidden\])"  # what is hidden already stays as it is
-_FLAG = re.compile(
-    rf"""(?P<lead>(?:(?<![\w-])--?(?:[a-z0-9]+[-_])*(?:{_LONG}|pass|psk)\s+|\bsshpass\s+-p\s*"""
-    rf"""|\blogin\b[^\n]{{0,200}}?\s-p\s*)){_OPEN}(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s"'-]\S*)""",
-    re.IGNORECASE,
-)
-_PSK = re.compile(
-    rf"""(?P<lead>\b(?:wpa[-_]?)?psk["']?\s*[=:]\s*){_OPEN}(?P<value>"[^"\n]*"|'[^'\n]*'|[^\s,}}\]]+)""", re.IGNORECASE
-)
-_NAMED = r"""(?:\s*(?:-[ ])?["']?[\w.-]{1,32}:[^\s,'"]+["']?,?)"""
-_USERS = re.compile(
-    r"""(?P<lead>\bchpasswd\b\s*:?\s*\{?\s*(?:expire:\s*\w+,?\s*)?(?:list["']?\s*:\s*)?[|>\[]?[-+]?\s*)"""
-    rf"(?P<pairs>{_NAMED}+)"
-)
-_USER = re.compile(rf"""(?P<name>["']?[\w.-]{{1,32}}:){_OPEN}(?P<word>[^\s,'"\]]+)""")
-_ECHO = re.compile(
-    rf"""(?P<lead>\b(?:echo|printf)\s+(?:-\w+\s+)?["']?[\w.-]{{1,32}}:){_OPEN}(?P<word>[^\s"'|]+)"""
-    r"""(?=["']?\s*\|\s*(?:sudo\s+)?chpasswd)"""
-)
-_BASE64 = re.compile(r"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/]{24,}={0,2}(?![A-Za-z0-9+/=])")
-_CHPASSWD = re.compile(r"(?m)^(?P<lead>\s*(?:-\s*)?(?:root|ubuntu|admin|\w+):)(?P<word>\$[^\s]+|RANDOM|R)\s*$")
+_PACKED = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
+_GZIP = b"\x1f\x8b"
+_GOES_ON = re.compile(r"PRIVATE KEY|[:=]\s*(?:[|>][-+0-9]{0,2}|[\"'].*)?$|chpasswd|base64|binary|userData")
+_LINES_ON = 120  # so many lines may belong to what such a line begins
 
 
 def text(value: str, secrets: Iterable[str] = ()) -> str:
     """`value` without secrets; `secrets` are words that are known to be some."""
-    value = _BLOCK.sub(HIDDEN, hide(value, secrets))
-    value = _SCALAR.sub(lambda found: f"{found['head']}{found['indent']}  {HIDDEN}\n", value)
-    value = _URL.sub(rf"\g<scheme>\g<user>:{HIDDEN}@", value)
-    for shape in _SHAPES:
-        value = shape.sub(HIDDEN, value)
-    value = _CHPASSWD.sub(rf"\g<lead>{HIDDEN}", value)
-    value = _ECHO.sub(rf"\g<lead>{HIDDEN}", value)
-    value = _USERS.sub(lambda found: found["lead"] + _USER.sub(rf"\g<name>{HIDDEN}", found["pairs"]), value)
-    value = _FLAG.sub(rf"\g<lead>{HIDDEN}", value)
-    value = _PSK.sub(rf"\g<lead>{HIDDEN}", value)
-    value = _BASE64.sub(_encoded, value)
-    return _PAIR.sub(_pair, value)
-
-
-def _encoded(found: re.Match[str]) -> str:
-    """base64 that hides text with a secret in it goes whole; what is no text, such as a public key, stays."""
-    try:
-        inner = base64.b64decode(found[0] + "=" * (-len(found[0]) % 4), validate=True).decode()
-    except ValueError:
-        return found[0]
-    return HIDDEN if inner.isascii() and text(inner) != inner else found[0]
+    value = hide(value, secrets)
+    low = value.lower()
+    held: dict[tuple[str, ...], bool] = {}
+    for form, replacement in _REPLACED:
+        if form.needs not in held:
+            held[form.needs] = any(word in low for word in form.needs)
+        if held[form.needs]:
+            value = form.pattern.sub(replacement, value)
+    return value
 
 
 def data(value: Any, secrets: Sequence[str] = ()) -> Any:
     """JSON data without secrets: what stands under a secret's name is hidden whole, all other text is looked through.
 
-    A list of `{name, value}` pairs (environment variables) counts as names and values.
+    A list of `{name, value}` pairs (environment variables) counts as names and values, and so does a list of words
+    (`--token`, `abc`); what a Secret of Kubernetes holds goes whole.
     """
     if isinstance(value, str):
         return text(value, secrets)
     if isinstance(value, Mapping):
         name = value.get("name")
-        hidden = isinstance(name, str) and _is_secret(name) and isinstance(value.get("value"), str)
+        hidden = {"data", "stringData"} if value.get("kind") == "Secret" else set()
+        if isinstance(name, str) and _is_secret(name) and isinstance(value.get("value"), str):
+            hidden = {"value"}
         return {
-            key: HIDDEN if (hidden and key == "value") or _hides(key, item) else data(item, secrets)
-            for key, item in value.items()
+            key: HIDDEN if key in hidden or _hides(key, item) else data(item, secrets) for key, item in value.items()
         }
     if isinstance(value, list | tuple):
-        return [data(item, secrets) for item in value]
+        flags = [False, *(isinstance(item, str) and _FLAG.fullmatch(item) is not None for item in value)]
+        return [
+            HIDDEN if flag and isinstance(item, str) else data(item, secrets)
+            for flag, item in zip(flags, value, strict=False)
+        ]
     return value
 
 
+def log(lines: Iterable[LogLine | None]) -> Iterator[LogLine | None]:
+    """The lines without secrets, as they come; also without one that goes over several lines of one source."""
+    readers: dict[tuple[str, str], _Reader] = {}
+    for line in lines:
+        if line is None:
+            yield None
+            continue
+        shown = readers.setdefault((line.source, line.host), _Reader()).read(line.text)
+        raw = line.raw
+        if shown != line.text:
+            raw = raw.replace(line.text, shown) if line.text in raw else shown
+        yield replace(line, text=shown, raw=text(raw), fields=data(line.fields))
+
+
+class _Reader:
+    """Reads one stream line by line: a line that may begin what goes on is kept in mind with those that follow it."""
+
+    def __init__(self) -> None:
+        self._before: deque[str] = deque()
+
+    def read(self, line: str) -> str:
+        """`line` without secrets."""
+        if self._before or _GOES_ON.search(line):
+            self._before.append(line)
+        shown = text("\n".join(self._before) if self._before else line)
+        if len(self._before) > _LINES_ON:
+            self._before.clear()
+        lines = line.count("\n") + 1
+        return "\n".join(shown.split("\n")[-lines:]) if len(self._before) > 1 else shown
+
+
+def _users(found: re.Match[str]) -> str:
+    return found["lead"] + IN_LIST.pattern.sub(rf"\g<name>{HIDDEN}", found["pairs"])
+
+
+def _encoded(found: re.Match[str]) -> str:
+    """base64 of packed text, or of text with a secret in it, goes whole; what is no text, as a public key, stays."""
+    packed = re.sub(r"\s|\\+n", "", found[0]).rstrip("=")
+    try:
+        inner = base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+        return HIDDEN if inner.startswith(_GZIP) or text(inner.decode()) != inner.decode() else found[0]
+    except ValueError:
+        return found[0]
+
+
+def _pair(found: re.Match[str]) -> str:
+    """`name=[hidden]`, in the quotes that it had; a name alone, or one that is known to be harmless, stays."""
+    value = found["value"]
+    if value.strip("\\\"'") in _HARMLESS or re.fullmatch(r"[|>][-+0-9]{0,2}", value):
+        return found[0]
+    quote = next((mark for mark in ('\\"', '"', "'") if value.startswith(mark) and value.endswith(mark)), "")
+    return f"{found['name']}{found['mark']}{quote}{HIDDEN}{quote}"
+
+
+_REPLACED: tuple[tuple[Form, str | Callable[[re.Match[str]], str]], ...] = (
+    *((form, rf"\g<lead>{HIDDEN}") for form in FORMS),
+    (USERS, _users),
+    (PAIR, _pair),
+    (BASE64, _encoded),
+)
+
+
 def _hides(key: Any, item: Any) -> bool:
+    if key == "auth" and isinstance(item, str):  # of docker's config: user and password
+        return _PACKED.fullmatch(item) is not None
     return isinstance(key, str) and _is_secret(key) and item not in (None, "", False, True)
 
 
 def _is_secret(name: str) -> bool:
     low = _CAMEL.sub("_", name).lower()
     return name.lower() not in _KEEP_NAMES and _NAME.search(low) is not None
-
-
-def _pair(found: re.Match[str]) -> str:
-    """`name=[hidden]`, in the quotes that it had; a name alone, or one that is known to be harmless, stays."""
-    value = found["value"]
-    if value.strip("\\\"'") in (
-        "",
-        HIDDEN,
-        "null",
-        "true",
-        "false",
-    ):
-        return found[0]
-    quote = next((mark for mark in ('\\"', '"', "'") if value.startswith(mark) and value.endswith(mark)), "")
-    return f"{found['name']}{found['mark']}{quote}{HIDDEN}{quote}"

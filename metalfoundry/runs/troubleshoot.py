@@ -11,6 +11,7 @@ from typing import Any
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import claim_of, stamp
+from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.engine import exit_code, judge
 from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import Finding
@@ -42,7 +43,10 @@ class Diagnosis:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The schema of docs/troubleshoot-json.md, version 1."""
+        """The schema of docs/troubleshoot-json.md, version 1; no secret is left in what others have said."""
+        return redact.data(self._whole())  # type: ignore[no-any-return]
+
+    def _whole(self) -> dict[str, Any]:
         after = self.facts.aftermath
         workflow = seen(self.facts.workflow) or (after.deleted if after else None)
         gone = after is not None and absent(after.workflow)

@@ -54,9 +54,12 @@ def tell_diagnosis(one: Diagnosis | None) -> None:
 
 def kept_logs(one: Diagnosis | None) -> dict[str, str]:
     """The logs that a diagnosis read, by source, as they were printed and without secrets."""
-    found = one.facts.logs.items() if one else ()
-    lines = {source: [line.raw or line.text for line in seen(fact) or ()] for source, fact in found}
-    return {source: redact.text("\n".join(each) + "\n") for source, each in lines.items() if each}
+    kept: dict[str, str] = {}
+    for source, fact in one.facts.logs.items() if one else ():
+        lines = seen(fact)
+        if lines:
+            kept[source] = "".join(f"{line.raw or line.text}\n" for line in redact.log(lines) if line)
+    return kept
 
 
 def _show(found: Sequence[Diagnosis]) -> None:
