@@ -5,7 +5,7 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format docs faults mutations bench hints clean
+.PHONY: help demo test unit check format docs faults mutations bench hints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,6 +16,10 @@ demo: .venv/.lab ## see a server being re-installed in the embedded lab, and wha
 # Most of a test's time is waiting for real processes, so three at a time are fine on two cores.
 test: .venv/.dev ## all tests; what was skipped, and why, is listed at the end
 	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+
+# What needs no lab and no real parts: seconds instead of minutes.
+unit: .venv/.dev ## the quick tests alone
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/model tests/commands tests/diagnosis tests/runs tests/site
 
 check: .venv/.dev ## lint, format, types, shell scripts
 	@$(BIN)/ruff check .

@@ -53,7 +53,7 @@ def missed(facts: Facts) -> str:
         wanted: tuple[str, ...] = (*_ALWAYS, *_WAITS)
     else:
         workflow = seen(facts.workflow)
-        wanted = (*_ALWAYS, *(_WANTED.get(WorkflowState(workflow.state), _WAITS) if workflow else ("machine",)))
+        wanted = (*_ALWAYS, *(_WANTED.get(workflow.state, _WAITS) if workflow else ("machine",)))
     unseen = facts.unseen()
     by_reason: dict[str, list[str]] = {}
     for name in wanted:

