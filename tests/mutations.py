@@ -53,7 +53,7 @@ STEPS = (
          "if command.effect is Effect.READ:\n            return\n",
          "if command:\n            return\n", GATES),
     Step("a cancellation stops every WRITE", "transport/gates.py",
-         "if command.effect is Effect.WRITE and self._cancel.is_set():", "if False:", GATES),
+         "if command.effect is Effect.WRITE and self._cancel.reason:", "if False:", GATES),
 )  # fmt: skip
 
 
