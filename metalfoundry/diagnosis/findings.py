@@ -13,6 +13,7 @@ from metalfoundry.commands.kubernetes import Version
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.netboot import stamp
 from metalfoundry.diagnosis.facts import Facts
+from metalfoundry.model import redact
 
 FINE, NEVER_INSTALLED, FAILED, TIMED_OUT, BAD_MACHINE, ARMED = 0, 30, 31, 32, 33, 40
 
@@ -47,12 +48,17 @@ _BY_STAGE = {stage: rank for rank, stage in enumerate(Stage)}
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What proves it: the readable `line`, where it came from, when; `raw` is the line as it was printed."""
+    """What proves it: the readable `line`, where it came from, when; `raw` is the line as it was printed. No secret is
+    left in it, for it is shown, sent and kept."""
 
     source: str
     line: str
     time: datetime | None = None
     raw: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "line", redact.text(self.line))
+        object.__setattr__(self, "raw", redact.text(self.raw))
 
     @staticmethod
     def of(line: LogLine) -> Evidence:

@@ -36,7 +36,7 @@ def home() -> Path:
 
 
 class EventLines:
-    """A sink that writes every record as one JSON line, at once, and raises OSError where it cannot."""
+    """A sink that writes every record as one JSON line, at once; raises OSError where it cannot."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream

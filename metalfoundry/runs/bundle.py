@@ -13,11 +13,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from metalfoundry.commands.log_commands import merged
+from metalfoundry.commands.log_commands import merged, without_secrets
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.netboot import stamp
-from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
+from metalfoundry.model import redact
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.objects import Object
 from metalfoundry.runs.troubleshoot import Diagnosis
@@ -29,7 +29,7 @@ def write_bundle(path: Path, found: Sequence[Diagnosis]) -> None:
     for one in found:
         files[f"{one.server}/findings.json"] = _json(one.to_json())
         files[f"{one.server}/facts.json"] = _json(_facts(one.facts))
-        files[f"{one.server}/logs.txt"] = redact.text(_logs(one.facts))
+        files[f"{one.server}/logs.txt"] = _logs(one.facts)
     moment = int(max((one.facts.now for one in found), default=datetime.fromtimestamp(0, UTC)).timestamp())
     try:
         path.write_bytes(_packed(files, moment))
@@ -59,7 +59,8 @@ def _json(value: Any) -> str:
 
 def _logs(facts: Facts) -> str:
     known = [seen(fact) or () for fact in facts.logs.values()]
-    return "".join(f"{line.source:<10} {line.raw or line.text}\n" for line in merged(known))
+    lines = without_secrets(merged(known))
+    return "".join(f"{line.source:<10} {line.raw or line.text}\n" for line in lines if line)
 
 
 def _facts(facts: Facts) -> dict[str, Any]:

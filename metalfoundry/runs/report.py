@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from metalfoundry.model import redact
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError
 from metalfoundry.model.events import (
     ActionEnded,
@@ -61,7 +62,10 @@ class Report:
     disk: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """The report's schema, version 1."""
+        """The report's schema, version 1; no secret is left in what others have said."""
+        return redact.data(self._whole())  # type: ignore[no-any-return]
+
+    def _whole(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "run": self.run,

@@ -15,6 +15,7 @@ from metalfoundry.diagnosis.engine import exit_code, judge
 from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import Finding
 from metalfoundry.diagnosis.summary import Summary, summarize
+from metalfoundry.model import redact
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.build_facts import address_of, concerned, facts_of, in_question
 from metalfoundry.site.cluster import Cluster, Survey
@@ -42,7 +43,10 @@ class Diagnosis:
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
-        """The schema of docs/troubleshoot-json.md, version 1."""
+        """The schema of docs/troubleshoot-json.md, version 1; no secret is left in what others have said."""
+        return redact.data(self._whole())  # type: ignore[no-any-return]
+
+    def _whole(self) -> dict[str, Any]:
         after = self.facts.aftermath
         workflow = seen(self.facts.workflow) or (after.deleted if after else None)
         gone = after is not None and absent(after.workflow)

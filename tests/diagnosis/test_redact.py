@@ -2,52 +2,29 @@
 
 from __future__ import annotations
 
-import base64
 import json
+import re
 
 import pytest
+from hypothesis import given, settings
 
-from metalfoundry.diagnosis import redact
+from metalfoundry.commands.log_commands import without_secrets
+from metalfoundry.commands.log_parser import LogLine
+from metalfoundry.model import redact
+from metalfoundry.model.secret_forms import BASE64, FORMS, PAIR, USERS
+from tests.diagnosis.planted import CORPUS, TOKEN, Planted, any_planted, holders, left, planted
+from tests.diagnosis.steps import Matcher
 
+ALL_FORMS = (*FORMS, USERS, PAIR, BASE64)
 HASH = "$6$rounds=4096$saltsalt$kGv0Wm5tPZ9d8u1m7xTt1YdZbB1kR0lE3zY1Jf2oX9cVh1nQe7uWq1"
-JWT = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.eyJzdWIiOiJzeXN0ZW0ifQ.c2lnbmF0dXJlLXRoYXQtaXMtbG9uZw"
-PEM = "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\nAAAB\n-----END OPENSSH PRIVATE KEY-----"
 
-PLANTED = [
-    ("registry_username=bob registry_password=hunter2 worker_id=00:00:5e:00:53:4b", "hunter2"),
-    ("      passwd: " + HASH, "kGv0Wm5tPZ9d8u"),
-    ("chpasswd: {list: ['root:" + HASH + "']}", "kGv0Wm5tPZ9d8u"),
-    (f'hashed_passwd: "{HASH}"', "saltsalt"),
-    ("hashed_passwd: '$y$j9T$F5Jx5fExrKuPp53xLKQ..1$X3DX6M94c7o.9agCG9G317fhZg9SqC.5i5rd.RhAtQ7'", "F5Jx5fExrKuPp53"),
-    ("Authorization: Bearer abcdef0123456789abcdef", "abcdef0123456789"),
-    ("Authorization: Basic Ym9iOmh1bnRlcjI=", "Ym9iOmh1bnRlcjI"),
-    (f"token={JWT}", "eyJhbGci"),
-    (f"a token stands here: {JWT} in a line", "eyJhbGci"),
-    (PEM, "b3BlbnNzaC1rZXk"),
-    ("ssh_private_key: |\n" + PEM + "\nafter: this", "b3BlbnNzaC1rZXk"),
-    (PEM.split("\n-----END")[0], "b3BlbnNzaC1rZXk"),
-    ('{"password":"hunter2 with blanks","next":1}', "hunter2"),
-    ('{\\"password\\":\\"hunter2\\"}', "hunter2"),
-    ("IMG_URL=http://bob:hunter2@10.77.0.1/noble.raw.gz", "hunter2"),
-    ("https://x.example/y?access_token=abc123def456&z=1", "abc123def456"),
-    ("pull with ghp_0123456789abcdefghijklmnopqrstuvwxyz", "ghp_0123456789abc"),
-    ("SECRET_KEY: 'hunter2'", "hunter2"),
-    ("users:\n- name: x\n  password: |\n    hunter2\n    more\nafter: this\n", "hunter2"),
-    ("rootpw = hunter2", "hunter2"),
-    ("aws_secret_access_key=wJalrXUtnFEMI/K7MDENG", "wJalrXUtnFEMI"),
-    ("mount --user bob --password hunter2 //share", "hunter2"),
-    ("kubeadm join --token abcdef.0123456789abcdef 10.0.0.1:6443", "abcdef.0123456789abcdef"),
-    ("sshpass -p hunter2 ssh root@10.0.0.9", "hunter2"),
-    ("docker login -u bob -p hunter2 ghcr.io", "hunter2"),
-    ("echo 'root:hunter2' | chpasswd", "hunter2"),
-    ("chpasswd:\n  list: |\n    root:hunter2\n    ubuntu:hunter2\n", "hunter2"),
-    ("chpasswd:\n  list:\n    - root:hunter2\n", "hunter2"),
-    ('network={ ssid="lab" psk="hunter2 and more" }', "hunter2"),
-    ("wpa-psk: hunter2", "hunter2"),
-    ("AGE-SECRET-KEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE6MUA7LQQPZRY9X8GF2TVDW0S3", "QQPZRY9X8GF2TVDW"),
-    ("userData: " + base64.b64encode(b"#cloud-config\npassword: hunter2\n").decode(), "I2Nsb3VkLWNvbmZpZ"),
-]
-
+HOSTILE = (
+    "a", "A1", " ", "\n", "\\", "\\n", '"', '\\"', "'", "a:b ", "a-b.", "/", "x://a:", "password", 'password="',
+    'password=\\"', "password: ", "password: |\n ", "--password ", "--token-", "psk ", "chpasswd ", "chpasswd a:b",
+    "login -p", "sshpass ", "echo a|", "eyJ-", "eyJaaaaaaaa.", "-----BEGIN ", "-----BEGIN A PRIVATE KEY-----",
+    "name: password ", "set -x password ", "machine a login b password ", "cookie: [", "bearer ", "curl -u a:",
+    "AAAA" * 20 + "\n", "AAAA" * 20 + "\\n",
+)  # fmt: skip
 NEEDED = [
     "worker_id=00:00:5e:00:53:4b grpc_authority=10.77.0.2:42113",
     '{"time":"2026-11-23T01:20:00.956687093Z","msg":"does not allow it to pxe","client":"AABeAFNL","error":null}',
@@ -61,13 +38,26 @@ NEEDED = [
 ]
 
 
-@pytest.mark.parametrize(("line", "secret"), PLANTED)
-def test_a_planted_secret_is_gone(line: str, secret: str) -> None:
-    assert secret in line
-    shown = redact.text(line)
-    assert secret not in shown
-    assert "[hidden]" in shown
-    assert redact.text(shown) == shown
+@pytest.mark.parametrize("form", sorted(CORPUS))
+def test_no_form_of_a_secret_is_left_whatever_holds_it(form: str) -> None:
+    for secret in ("hunter2Zq9", "hun,t;e&r|2}Z]q9", "hunter 2 Zq9"):
+        may = "" if isinstance(CORPUS[form], str) else CORPUS[form]["may"]
+        there = planted(form, "".join(character for character in secret if character in TOKEN + may))
+        assert all(word in there.text for word in there.words)
+        for holder, text in holders(there.text).items():
+            shown = redact.text(text)
+            assert not left(shown, there.words), holder
+            assert "[hidden]" in shown
+            assert redact.text(shown) == shown, holder
+
+
+@settings(max_examples=400, deadline=None, derandomize=True, database=None)
+@given(any_planted)
+def test_no_secret_leaves_as_text_or_as_data(there: Planted) -> None:
+    for holder, text in holders(there.text).items():
+        assert not left(redact.text(text), there.words), holder
+    shown = json.dumps(redact.data({"spec": {"list": [{"text": there.text}], "lines": there.text.split("\n")}}))
+    assert not left(shown.partition('"lines"')[0], there.words)
 
 
 @pytest.mark.parametrize("line", NEEDED)
@@ -95,9 +85,61 @@ def test_json_is_looked_through_by_names_and_by_shape() -> None:
     assert "name: ubuntu" in shown["spec"]["userData"]
 
 
-def test_a_long_line_costs_no_more_than_its_length() -> None:
-    for line in ("a-b." * 100_000, "token-" * 50_000, "password" * 50_000):
-        assert len(redact.text(line)) == len(line)
+def test_the_counting_matcher_finds_what_re_finds() -> None:
+    for form in sorted(CORPUS):
+        text = planted(form, "hunter2Zq9").text[:300]
+        for looked_for in _possible(text):
+            spans = [found.span() for found in looked_for.finditer(text)]
+            assert Matcher(looked_for).search_all(text) == spans, (form, looked_for.pattern)
+
+
+@pytest.mark.parametrize("piece", HOSTILE)
+def test_twice_the_text_costs_twice_the_steps(piece: str) -> None:
+    text = piece * (400 // len(piece) + 1)
+    for looked_for in _possible(text):
+        short, double = _steps(looked_for, text), _steps(looked_for, text + text)
+        assert double < 2.6 * short + 1000, looked_for.pattern
+
+
+def test_the_count_shows_a_pattern_that_costs_more_than_that() -> None:
+    looked_for = re.compile(r"^\s*x", re.MULTILINE)
+    assert _steps(looked_for, "\n" * 400) > 3.5 * _steps(looked_for, "\n" * 200)
+
+
+def _possible(text: str) -> list[re.Pattern[str]]:
+    low = text.lower()
+    return [form.pattern for form in ALL_FORMS if any(word in low for word in form.needs)]
+
+
+def _steps(looked_for: re.Pattern[str], text: str) -> int:
+    matcher = Matcher(looked_for)
+    matcher.search_all(text)
+    return matcher.steps
+
+
+def test_a_long_text_is_read_to_its_end() -> None:
+    for piece in ("a-b.", "token-", "password", "\n", " ", "chpasswd ", "eyJaaaaaaaa-", 'password=\\"', "login -p "):
+        assert redact.text(piece * 20_000).strip() or piece.isspace()
+
+
+def test_a_secret_over_several_lines_of_a_log_is_hidden_line_by_line() -> None:
+    body = ["b3BlbnNzaC1rZXktdjEAAAAA", "AAAB"]
+    texts = ["begin", "-----BEGIN OPENSSH PRIVATE KEY-----", *body, "-----END OPENSSH PRIVATE KEY-----", "password: |",
+             "  hunter2Zq9", "done: yes"]  # fmt: skip
+    lines = [LogLine(None, source, text, raw=f"x {text}") for text in texts for source in ("agent", "smee")]
+    shown = [line for line in without_secrets(lines) if line]
+    assert len(shown) == len(lines)
+    for word in (*body, "hunter2Zq9"):
+        assert not any(word in line.text or word in line.raw for line in shown)
+    assert [line.text for line in shown[-2:]] == ["done: yes"] * 2
+    assert shown[0].text == "begin"
+
+
+def test_the_words_of_a_command_and_what_a_secret_of_kubernetes_holds_go() -> None:
+    assert redact.data(["mount", "--password", "hunter2Zq9", "-o", "rw"]) == [
+        "mount", "--password", "[hidden]", "-o", "rw"
+    ]  # fmt: skip
+    assert redact.data({"kind": "Secret", "data": {"a": "aHVudGVyMg=="}, "type": "Opaque"})["data"] == "[hidden]"
 
 
 def test_known_secrets_are_hidden_wherever_they_stand() -> None:

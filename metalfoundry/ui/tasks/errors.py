@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
+from metalfoundry.model import redact
 from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryError, Terminated
 from metalfoundry.model.program import ours
 from metalfoundry.ui.output.outlet import Unread, outlets
@@ -83,18 +84,19 @@ def tell(error: BaseException) -> None:
 
 
 def described(error: BaseException) -> str:
-    """The message as lines of text."""
+    """The message as lines of text, without secrets."""
     if not isinstance(error, MetalfoundryError):
-        return f"error: unexpected: {error!r}\n  now:   {DEBUG}"
-    lines = ["error: " + error.what.replace("\n", "\n       ")]
-    if error.where:
-        lines.append("  where: " + error.where.replace("\n", "\n         "))
+        return f"error: unexpected: {redact.text(repr(error))}\n  now:   {DEBUG}"
+    what, where, step = map(redact.text, (error.what, error.where, error.next))
+    lines = ["error: " + what.replace("\n", "\n       ")]
+    if where:
+        lines.append("  where: " + where.replace("\n", "\n         "))
     if isinstance(error, InventoryError) and error.faults:
         lines += [f"  fault: {fault}" for fault in error.faults]
     elif error.evidence:
-        lines += [f"  proof: {line}" for line in error.evidence.splitlines()[-8:]]
-    if error.next:
-        lines.append("  now:   " + error.next.replace("\n", "\n         "))
+        lines += [f"  proof: {line}" for line in redact.text(error.evidence).splitlines()[-8:]]
+    if step:
+        lines.append("  now:   " + step.replace("\n", "\n         "))
     return "\n".join(lines)
 
 

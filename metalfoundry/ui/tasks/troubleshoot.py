@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from metalfoundry.diagnosis import redact
+from metalfoundry.commands.log_commands import without_secrets
 from metalfoundry.diagnosis.facts import seen
 from metalfoundry.diagnosis.findings import Finding
 from metalfoundry.diagnosis.unseen import not_seen
@@ -54,9 +54,12 @@ def tell_diagnosis(one: Diagnosis | None) -> None:
 
 def kept_logs(one: Diagnosis | None) -> dict[str, str]:
     """The logs that a diagnosis read, by source, as they were printed and without secrets."""
-    found = one.facts.logs.items() if one else ()
-    lines = {source: [line.raw or line.text for line in seen(fact) or ()] for source, fact in found}
-    return {source: redact.text("\n".join(each) + "\n") for source, each in lines.items() if each}
+    kept: dict[str, str] = {}
+    for source, fact in one.facts.logs.items() if one else ():
+        lines = seen(fact)
+        if lines:
+            kept[source] = "".join(f"{line.raw or line.text}\n" for line in without_secrets(lines) if line)
+    return kept
 
 
 def _show(found: Sequence[Diagnosis]) -> None:
