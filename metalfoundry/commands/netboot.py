@@ -34,7 +34,7 @@ class WindowNote:
     """The window annotation: who holds it, why, since and until when (RFC 3339, UTC, whole seconds).
 
     `phase`: the last one that was written down, so that another client can take the run up. `before` remembers
-    annotations that the claim changed: their old value, or None where there was none.
+    the annotation that the claim changed (Flux's): its old value, or None where there was none.
     """
 
     holder: str
@@ -57,12 +57,11 @@ class WindowNote:
         except ValueError:
             value = {}
         value = value if isinstance(value, dict) else {}
-        before = value.get("before")
         words = {
             key: str(value.get(key) or "") for key in ("holder", "reason", "opened", "expires", "phase", "workflow")
         }
         words["workflow"] = words["workflow"] if is_object_name(words["workflow"]) else ""
-        return cls(**words, before=before if isinstance(before, dict) else {})
+        return cls(**words, before=_changed(value.get("before")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +223,14 @@ def init(hardware: Hardware) -> list[Operation]:
         for index, interface in enumerate(hardware.interfaces)
         if not interface.has_netboot
     ]
+
+
+def _changed(value: object) -> dict[str, str | None]:
+    """Of what a note says was changed: the one annotation that a claim does change. Any other key is anybody's."""
+    told = value if isinstance(value, dict) else {}
+    return {
+        key: text for key, text in told.items() if key == FLUX_RECONCILE and (text is None or isinstance(text, str))
+    }
 
 
 def _texts(value: object) -> dict[str, str]:

@@ -13,6 +13,7 @@ from metalfoundry.model.errors import (
     AuthError,
     DeadlineExceeded,
     HostKeyError,
+    MachineSlow,
     MetalfoundryError,
     PortClosed,
 )
@@ -32,6 +33,7 @@ SILENCES: Mapping[type[MetalfoundryError], str] = {
     HostKeyError: "its host key is not the known one",
     AuthError: "it refuses our keys",
     PortClosed: "no sshd",
+    MachineSlow: "slow: it answers SSH, and does not say what it is",
     DeadlineExceeded: "silent",
 }
 

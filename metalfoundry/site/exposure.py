@@ -124,7 +124,7 @@ class Exposure:
     def by_hand(self) -> str:
         """The one command that closes every interface without us, by the way to the jump host that we take."""
         patch = json.dumps(netboot.close_by_hand(self.hardware))
-        words = [*self.site.kubectl.words, "patch", HARDWARE, self._server.hardware]
+        words = [*self.site.kubectl.words, "patch", f"{HARDWARE}/{self._server.hardware}"]
         words += ["-n", self.site.kubectl.namespace, "--type=json", "-p", patch]
         return ssh.remotely(self.site.jump, words)
 

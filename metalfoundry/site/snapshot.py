@@ -36,7 +36,6 @@ from metalfoundry.transport.clock import Deadline
 
 CLUSTER_SECONDS = 15.0
 ANSWER_SECONDS = 3.0
-SLOW_SECONDS = 8.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def snapshot_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterS
 
 
 def snapshot_machine(site: Site, server: Server, address: str | None, deadline: Deadline) -> MachineSnapshot:
-    """Read the machine, whoever it is; never raises for one that does not answer within ANSWER_SECONDS.
+    """Read the machine, whoever it is; never raises for one that does not answer within ANSWER_SECONDS, or is slow.
 
     HookOS makes a new host key at each boot, so the key is learned, and told to have changed by any other system.
     """
@@ -128,13 +127,13 @@ def snapshot_machine(site: Site, server: Server, address: str | None, deadline: 
 
 
 def _ask(site: Site, host: Host, command: Command, deadline: Deadline) -> dict[str, Outcome]:
-    """One exec; a second one, with more time, where the machine took the first and was too slow."""
+    """One exec; a second one, with all the time of the inventory, where the machine took the first and was too slow."""
     try:
         result = site.transport.run(host, command, deadline.within(ANSWER_SECONDS))
     except DeadlineExceeded as error:
         if not error.sent:
             raise
-        result = site.transport.run(host, command, deadline.within(SLOW_SECONDS))
+        result = site.transport.run(host, command, deadline.within(site.inventory.timeouts.facts))
     return read_script(result.stdout)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -230,6 +231,21 @@ def test_init_makes_closed_blocks_and_nothing_twice() -> None:
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", '{"holder": null, "before": 4}', '{"strange": 1}'])
 def test_anyones_writing_is_read(text: str) -> None:
     assert WindowNote.from_json(text) == WindowNote("", "", "", "")
+
+
+def test_a_note_that_somebody_wrote_puts_nothing_but_flux_back() -> None:
+    told = {"kubectl.kubernetes.io/x": "y", "metalfoundry.dev/old-system": None, FLUX_RECONCILE: "enabled"}
+    written = WindowNote.from_json(json.dumps({"holder": "eve", "before": told}))
+    assert written.before == {FLUX_RECONCILE: "enabled"}
+    assert WindowNote.from_json(json.dumps({"before": {FLUX_RECONCILE: {"a": 1}}})).before == {}
+    cluster = Cluster(nic(), annotations={"team": "a", "metalfoundry.dev/old-system": "[]"})
+    claimed(cluster)
+    cluster.patch(netboot.release(cluster.hardware, "r1", written))
+    assert dict(cluster.hardware.annotations) == {
+        "team": "a",
+        "metalfoundry.dev/old-system": "[]",
+        FLUX_RECONCILE: "enabled",
+    }
 
 
 def test_a_note_comes_back_as_it_was_written() -> None:

@@ -139,5 +139,6 @@ def test_the_command_by_hand_works_through_the_jump_host_with_our_own_key(tmp_pa
             )
             assert done.returncode == 0, (command, done.stderr)
             assert shlex.split(command)[0] == "ssh"
+            assert f"hardware.v1alpha1.tinkerbell.org/{NAME}" in command  # a name that looks like an option is none
             assert not is_open(lab)
             job.window.end("the test is over")

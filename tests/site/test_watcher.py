@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, MachineSlow
 from metalfoundry.model.events import Bus, Notice, Record
+from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.states import SshAnswer
+from metalfoundry.runs import status
 from metalfoundry.site.machine import MOST_LOOKS, Machine, Watcher
 from metalfoundry.site.site import Site
+from metalfoundry.site.snapshot import ANSWER_SECONDS, snapshot_machine
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock
 from tests.fakes import FakeTransport
@@ -99,3 +105,36 @@ def test_a_slow_answer_is_waited_for_as_long_as_the_inventory_says() -> None:
     records: list[Record] = []
     assert machine(transport, records).look().boot_id == "b"
     assert any(isinstance(each.event, Notice) and "took 25 s" in each.event.text for each in records)
+
+
+def test_a_slow_machine_is_slow_in_a_diagnosis_and_gets_the_time_of_the_inventory() -> None:
+    transport = FakeTransport()
+    limits: list[float] = []
+
+    def late(host: Host, command: Command) -> DeadlineExceeded:
+        return DeadlineExceeded("too late", sent=True)
+
+    transport.on("sh -s", reply=late)
+    place = site(transport)
+    run = transport.run
+
+    def timed(host: Host, command: Command, deadline: Deadline) -> Result:
+        limits.append(deadline.remaining())
+        return run(host, command, deadline)
+
+    timing = cast(Any, SimpleNamespace(run=timed, presented=transport.presented))
+    seen = snapshot_machine(
+        replace(place, transport=timing),
+        Server("anvil", "anvil", address="10.0.0.9"),
+        None,
+        Deadline.after(transport.clock, 100),
+    )
+    assert seen.ssh is SshAnswer.SLOW
+    assert limits == [ANSWER_SECONDS, place.inventory.timeouts.facts]
+
+
+def test_a_status_that_asks_the_machine_calls_a_slow_one_slow() -> None:
+    transport = FakeTransport()
+    transport.on("sh -s", reply=DeadlineExceeded("too late", sent=True))
+    words = status._machine(site(transport), None, Server("anvil", "anvil", address="10.0.0.9"))
+    assert words.startswith("slow: ")

@@ -194,7 +194,7 @@ def test_a_close_that_cannot_be_confirmed_is_unsafe_and_names_the_command(bench:
         mine.close("the run failed")
     error = caught.value
     assert error.exit_code == 40
-    assert error.next.startswith("ssh ubuntu@192.0.2.103 'kubectl patch hardware.v1alpha1.tinkerbell.org anvil")
+    assert error.next.startswith("ssh ubuntu@192.0.2.103 'kubectl patch hardware.v1alpha1.tinkerbell.org/anvil")
     assert "allowPXE" in error.next
     assert bench.is_open
     bench.shell.before = lambda command: None
