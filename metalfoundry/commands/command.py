@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-HIDDEN = "[hidden]"
+from metalfoundry.model.redact import hide
+
 MOST_BYTES = 32 * 2**20  # more than the largest namespace that one would list; what is more is no answer
 
 
@@ -57,11 +57,3 @@ class Command:
         """What a person or a log may see: the line, and the script under it, without secrets."""
         text = f"{self.line} <<'EOF'\n{self.stdin.rstrip()}\nEOF" if self.stdin else self.line
         return hide(text, self.secrets)
-
-
-def hide(text: str, secrets: Iterable[str]) -> str:
-    """`text` with every secret replaced."""
-    for secret in secrets:
-        if secret:
-            text = text.replace(secret, HIDDEN)
-    return text

@@ -7,11 +7,13 @@ what the machine sent to Smee's syslog, tink-server and controller, and the Work
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.commands.log_parser import SMEE, WEB, LogLine, read_line, source_of_workload
+from metalfoundry.model import redact
 
 AGENT_LOG = ("nerdctl", "-n", "services.linuxkit", "exec", "hook-docker", "docker", "logs", "tink-worker")
 _PREFIX = re.compile(r"^\[pod/(?P<pod>[^/\]]+)/(?P<container>[^\]]*)\] (?P<rest>.*)$", re.DOTALL)
@@ -42,6 +44,20 @@ def read_pod_line(line: str) -> LogLine | None:
     source = source_of_workload(name, WEB if "hook" in name or "nginx" in name else SMEE)
     read = read_line(source, found["rest"])
     return read if read.text.strip() else None
+
+
+def without_secrets(lines: Iterable[LogLine | None]) -> Iterator[LogLine | None]:
+    """The lines without secrets, as they come; also without one that goes over several lines of one source."""
+    readers: dict[tuple[str, str], redact.Reader] = {}
+    for line in lines:
+        if line is None:
+            yield None
+            continue
+        shown = readers.setdefault((line.source, line.host), redact.Reader()).read(line.text)
+        raw = line.raw
+        if shown != line.text:
+            raw = raw.replace(line.text, shown) if line.text in raw else shown
+        yield replace(line, text=shown, raw=redact.text(raw), fields=redact.data(line.fields))
 
 
 def merged(logs: Iterable[Iterable[LogLine]]) -> list[LogLine]:

@@ -12,8 +12,8 @@ from typing import Any
 from metalfoundry.commands.kubernetes import Version
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.netboot import stamp
-from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.facts import Facts
+from metalfoundry.model import redact
 
 FINE, NEVER_INSTALLED, FAILED, TIMED_OUT, BAD_MACHINE, ARMED = 0, 30, 31, 32, 33, 40
 

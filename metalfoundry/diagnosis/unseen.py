@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from metalfoundry.diagnosis.facts import Facts, NotSeen, seen
 from metalfoundry.diagnosis.findings import Certainty, Finding
@@ -27,7 +27,7 @@ _NAMES = {
 }
 _ALWAYS = ("workflow", "hardware")
 _WAITS = ("machine", "logs.agent", "logs.bootkit", "logs.smee", "smee", "logs.server", "logs.console")
-_WANTED = {
+_WANTED: Mapping[str, tuple[str, ...]] = {
     WorkflowState.NONE: ("template", "logs.controller", "deployments"),
     WorkflowState.PREPARING: ("bmc", "logs.controller", *_WAITS),
     WorkflowState.PENDING: _WAITS,

@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from metalfoundry.model import redact
+
 SCHEMA = 1
 
 
@@ -219,7 +221,10 @@ class Record:
     phase: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able object."""
+        """A JSON-able object, without secrets."""
+        return redact.data(self._whole())  # type: ignore[no-any-return]
+
+    def _whole(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
             "time": self.time.isoformat(timespec="milliseconds"),

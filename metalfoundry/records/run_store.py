@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
 
-from metalfoundry.diagnosis import redact
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Record
 from metalfoundry.model.plain_text import json_text
@@ -37,14 +36,14 @@ def home() -> Path:
 
 
 class EventLines:
-    """A sink that writes every record as one JSON line, at once and without secrets; raises OSError where it cannot."""
+    """A sink that writes every record as one JSON line, at once; raises OSError where it cannot."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def __call__(self, record: Record) -> None:
         """Write one line."""
-        self._stream.write(json_text(redact.data(record.to_json())) + "\n")
+        self._stream.write(json_text(record.to_json()) + "\n")
         self._stream.flush()
 
 

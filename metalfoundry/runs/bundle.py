@@ -13,11 +13,11 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from metalfoundry.commands.log_commands import merged
+from metalfoundry.commands.log_commands import merged, without_secrets
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.netboot import stamp
-from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
+from metalfoundry.model import redact
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.objects import Object
 from metalfoundry.runs.troubleshoot import Diagnosis
@@ -59,7 +59,7 @@ def _json(value: Any) -> str:
 
 def _logs(facts: Facts) -> str:
     known = [seen(fact) or () for fact in facts.logs.values()]
-    lines = redact.log(merged(known))
+    lines = without_secrets(merged(known))
     return "".join(f"{line.source:<10} {line.raw or line.text}\n" for line in lines if line)
 
 

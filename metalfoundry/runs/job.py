@@ -10,7 +10,7 @@ from pathlib import Path
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen
-from metalfoundry.diagnosis import redact
+from metalfoundry.model import redact
 from metalfoundry.model.documents import Document
 from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportError, WorkflowFailed
 from metalfoundry.model.events import WindowChanged

@@ -8,9 +8,8 @@ from datetime import timedelta
 from functools import partial
 
 from metalfoundry.commands.gather import Wanted
-from metalfoundry.commands.log_commands import merged
+from metalfoundry.commands.log_commands import merged, without_secrets
 from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
-from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.facts import NotSeen, Seen, about, seen
 from metalfoundry.model.errors import MetalfoundryError, UsageError
 from metalfoundry.model.inventory import Server
@@ -107,11 +106,11 @@ def follow(site: Site, name: str, ask: Ask) -> Iterator[LogLine | None]:
         streams.append(partial(logs.follow_hook, site, host, min(ask.tail, 50)))
     if ask.source != "hook" or not streams:
         streams += [partial(logs.follow_pod, site, pod, ask.since or 60.0, ours) for pod in logs.pods(site, deadline)]
-    yield from redact.log(logs.together(site, streams))
+    yield from without_secrets(logs.together(site, streams))
 
 
 def _bounded(site: Site, lines: tuple[LogLine, ...] | list[LogLine], ask: Ask) -> tuple[LogLine, ...]:
     if ask.since is not None:
         first = site.clock.now().wall - timedelta(seconds=ask.since)
         lines = [line for line in lines if line.time is None or line.time >= first]
-    return tuple(line for line in redact.log(lines[-ask.tail :]) if line)
+    return tuple(line for line in without_secrets(lines[-ask.tail :]) if line)

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from metalfoundry.commands import machine, netboot
-from metalfoundry.commands.command import Effect, hide
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.script import Part
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.redact import hide
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import ClaimPhase
 from metalfoundry.runs.engine import Run, execute

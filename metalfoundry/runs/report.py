@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from metalfoundry.diagnosis import redact
+from metalfoundry.model import redact
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError
 from metalfoundry.model.events import (
     ActionEnded,

@@ -11,11 +11,11 @@ from typing import Any
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import claim_of, stamp
-from metalfoundry.diagnosis import redact
 from metalfoundry.diagnosis.engine import exit_code, judge
 from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import Finding
 from metalfoundry.diagnosis.summary import Summary, summarize
+from metalfoundry.model import redact
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.build_facts import address_of, concerned, facts_of, in_question
 from metalfoundry.site.cluster import Cluster, Survey

@@ -5,9 +5,10 @@ import json
 import pytest
 
 from metalfoundry.commands import kubectl as said
-from metalfoundry.commands.command import HIDDEN, Command, Effect, Raw
+from metalfoundry.commands.command import Command, Effect, Raw
 from metalfoundry.commands.kubectl import Kubectl, Refusal, missing_rights, read_event, read_list, refusal
 from metalfoundry.commands.script import Outcome
+from metalfoundry.model.redact import HIDDEN
 
 K3S = Kubectl(("sudo", "k3s", "kubectl"), "tink-system")
 HARDWARE = "hardware.v1alpha1.tinkerbell.org"

@@ -74,7 +74,7 @@ def holders(text: str) -> dict[str, str]:
     indented = textwrap.indent(text, "      ")
     return {
         "bare": text,
-        "in a log line of JSON": json.dumps({"level": "info", "msg": text, "worker": "00:0c:29:73:03:4b"}),
+        "in a log line of JSON": json.dumps({"level": "info", "msg": text, "worker": "00:00:5e:00:53:4b"}),
         "in YAML": f"spec:\n  userData: |\n{indented}\nnext: 1\n",
         "in an annotation": json.dumps({"metadata": {"annotations": {"last-applied": json.dumps({"spec": text})}}}),
     }

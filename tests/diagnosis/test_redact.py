@@ -8,9 +8,10 @@ import re
 import pytest
 from hypothesis import given, settings
 
+from metalfoundry.commands.log_commands import without_secrets
 from metalfoundry.commands.log_parser import LogLine
-from metalfoundry.diagnosis import redact
-from metalfoundry.diagnosis.secret_forms import BASE64, FORMS, PAIR, USERS
+from metalfoundry.model import redact
+from metalfoundry.model.secret_forms import BASE64, FORMS, PAIR, USERS
 from tests.diagnosis.planted import CORPUS, TOKEN, Planted, any_planted, holders, left, planted
 from tests.diagnosis.steps import Matcher
 
@@ -126,7 +127,7 @@ def test_a_secret_over_several_lines_of_a_log_is_hidden_line_by_line() -> None:
     texts = ["begin", "-----BEGIN OPENSSH PRIVATE KEY-----", *body, "-----END OPENSSH PRIVATE KEY-----", "password: |",
              "  hunter2Zq9", "done: yes"]  # fmt: skip
     lines = [LogLine(None, source, text, raw=f"x {text}") for text in texts for source in ("agent", "smee")]
-    shown = [line for line in redact.log(lines) if line]
+    shown = [line for line in without_secrets(lines) if line]
     assert len(shown) == len(lines)
     for word in (*body, "hunter2Zq9"):
         assert not any(word in line.text or word in line.raw for line in shown)

@@ -25,7 +25,7 @@ from tests.lab.bench import NAME, PROGRAM, SPEED, is_open, start, workflow
 from tests.waiting import until
 
 pytestmark = pytest.mark.timeout(400)
-PHASES = ("preflight", "claim", "declare", "open", "boot", "close", "install", "verify", "release")
+PHASES = ("preflight", "claim", "apply", "open", "boot", "close", "install", "verify", "release")
 MODES = ("lines", "live", "json", "events")
 AT_ONCE = 4
 BOTH = [f"{phase}-{mode}" for phase in PHASES for mode in MODES]

@@ -17,7 +17,7 @@ from tests.real.kube import Kube
 from tests.real.place import Seen, forward, is_open, real_lab, until, watched
 
 pytestmark = [pytest.mark.real, pytest.mark.timeout(400)]
-PHASES = ("preflight", "claim", "quiet", "declare", "open", "boot", "close", "install", "verify", "release")
+PHASES = ("preflight", "claim", "clean-up", "apply", "open", "boot", "close", "install", "verify", "release")
 BEGUN = PHASES[PHASES.index("boot") :]
 SPEED = 2.0
 LEASE = 600
@@ -42,7 +42,7 @@ def kill(lab: Lab, phase: str) -> None:
         said = []
         for line in lines:
             said.append(line)
-            if f"  {phase.capitalize()} …" in line:
+            if f"  {phase.replace('-', ' ').capitalize()} …" in line:
                 break
         else:
             raise AssertionError(f"{phase} never began: {said}")

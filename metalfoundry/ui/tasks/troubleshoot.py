@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.text import Text
 
-from metalfoundry.diagnosis import redact
+from metalfoundry.commands.log_commands import without_secrets
 from metalfoundry.diagnosis.facts import seen
 from metalfoundry.diagnosis.findings import Finding
 from metalfoundry.diagnosis.unseen import not_seen
@@ -58,7 +58,7 @@ def kept_logs(one: Diagnosis | None) -> dict[str, str]:
     for source, fact in one.facts.logs.items() if one else ():
         lines = seen(fact)
         if lines:
-            kept[source] = "".join(f"{line.raw or line.text}\n" for line in redact.log(lines) if line)
+            kept[source] = "".join(f"{line.raw or line.text}\n" for line in without_secrets(lines) if line)
     return kept
 
 

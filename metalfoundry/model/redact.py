@@ -10,14 +10,12 @@ from __future__ import annotations
 import base64
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-from metalfoundry.commands.command import HIDDEN, hide
-from metalfoundry.commands.log_parser import LogLine
-from metalfoundry.diagnosis.secret_forms import BASE64, FORMS, IN_LIST, NAMES, PAIR, USERS, Form
+from metalfoundry.model.secret_forms import BASE64, FORMS, IN_LIST, NAMES, PAIR, USERS, Form
 
+HIDDEN = "[hidden]"
 _NAME = re.compile(
     rf"(?:^|[^a-z])(?:\w*[_-])?(?:hashed[_-])?(?:pass|pw|{NAMES})(?:[_-]?(?:hash|data|b64|base64))?$", re.IGNORECASE
 )
@@ -29,6 +27,14 @@ _PACKED = re.compile(r"[A-Za-z0-9+/]{8,}={0,2}")
 _GZIP = b"\x1f\x8b"
 _GOES_ON = re.compile(r"PRIVATE KEY|[:=]\s*(?:[|>][-+0-9]{0,2}|[\"'].*)?$|chpasswd|base64|binary|userData")
 _LINES_ON = 120  # so many lines may belong to what such a line begins
+
+
+def hide(text: str, secrets: Iterable[str]) -> str:
+    """`text` with every one of these secrets replaced."""
+    for secret in secrets:
+        if secret:
+            text = text.replace(secret, HIDDEN)
+    return text
 
 
 def text(value: str, secrets: Iterable[str] = ()) -> str:
@@ -69,21 +75,7 @@ def data(value: Any, secrets: Sequence[str] = ()) -> Any:
     return value
 
 
-def log(lines: Iterable[LogLine | None]) -> Iterator[LogLine | None]:
-    """The lines without secrets, as they come; also without one that goes over several lines of one source."""
-    readers: dict[tuple[str, str], _Reader] = {}
-    for line in lines:
-        if line is None:
-            yield None
-            continue
-        shown = readers.setdefault((line.source, line.host), _Reader()).read(line.text)
-        raw = line.raw
-        if shown != line.text:
-            raw = raw.replace(line.text, shown) if line.text in raw else shown
-        yield replace(line, text=shown, raw=text(raw), fields=data(line.fields))
-
-
-class _Reader:
+class Reader:
     """Reads one stream line by line: a line that may begin what goes on is kept in mind with those that follow it."""
 
     def __init__(self) -> None:
