@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 
 from invoke.exceptions import Exit
 
-from metalfoundry.model import redact
 from metalfoundry.model.errors import Interrupted, InventoryError, MetalfoundryError, Terminated
 from metalfoundry.model.program import ours
 from metalfoundry.ui.output.outlet import Unread, outlets
@@ -85,6 +84,8 @@ def tell(error: BaseException) -> None:
 
 def described(error: BaseException) -> str:
     """The message as lines of text, without secrets."""
+    from metalfoundry.model import redact  # here: its patterns take their time, and most tasks end well
+
     if not isinstance(error, MetalfoundryError):
         return f"error: unexpected: {redact.text(repr(error))}\n  now:   {DEBUG}"
     what, where, step = map(redact.text, (error.what, error.where, error.next))
