@@ -63,10 +63,10 @@ def _steps(job: Job) -> Iterator[Step]:
     def step(phase: str, part: Part, effect: Effect = Effect.WRITE) -> Step:
         return Step(phase, jump, _shown(part), effect.value)
 
-    note = job.window.claim.new_note(job.hardware)
-    yield step("Claim", kubectl.patch(name, netboot.claim(job.hardware, job.run, note)))
-    for old in job.stale:
-        yield step("Clean up", kubectl.delete_workflow(old))
+    note, old = job.window.claim.new_note(job.hardware), job.window.claim.old
+    yield step("Claim", kubectl.patch(name, netboot.claim(job.hardware, job.run, note, old)))
+    for finished in job.stale:
+        yield step("Clean up", kubectl.delete_workflow(finished))
     guard = job.window.guard
     yield step("Apply", guard.arming(job.document.name, job.boot_action, job.window.claim.lease))
     declared = kubectl.apply(job.document.text)
@@ -87,8 +87,9 @@ def _steps(job: Job) -> Iterator[Step]:
         yield step("Release", kubectl.delete_workflow(job.document.name), Effect.RESTORE)
     for part in guard.disarm():
         yield step("Release", part, Effect.RESTORE)
-    claimed = _annotated(job.hardware, {netboot.RUN: job.run, netboot.WINDOW: note.to_json()})
-    yield step("Release", kubectl.patch(name, netboot.release(claimed, job.run, note)), Effect.RESTORE)
+    written = {netboot.RUN: job.run, netboot.WINDOW: note.to_json()} | ({netboot.OLD_SYSTEMS: ""} if old else {})
+    claimed = _annotated(opened, written)
+    yield step("Release", kubectl.patch(name, netboot.release(claimed, job.run, note, well=True)), Effect.RESTORE)
 
 
 def _shown(part: Part) -> str:

@@ -48,6 +48,8 @@ PAIRS: Sequence[tuple[type[Event], type[Event], tuple[str, ...]]] = (
     (HookStarted, HookEnded, ("hook",)),
 )
 
+pytestmark = pytest.mark.timeout(400)  # all scenarios run before the first test
+
 
 def run(lab: Lab, name: str) -> Ran:
     ran = Ran()
