@@ -176,10 +176,10 @@ def test_a_second_interrupt_leaves_at_once_with_the_same_exit_code_where_nothing
         assert process.stdout is not None
         assert lab.door is not None
         for line in process.stdout:
-            if "  Declare …" in line:
+            if "  Apply …" in line:
                 lab.door.faults.delay = 5.0  # the cleaning-up takes its time
                 process.send_signal(signal.SIGINT)
-            if "Declare    interrupted" in line:
+            if "Apply      interrupted" in line:
                 time.sleep(2 * SAME_WISH[signal.SIGINT])  # a person's second is no echo of the first
                 process.send_signal(signal.SIGINT)
                 break
