@@ -31,12 +31,12 @@ show fab status || exit
 show fab provision colo-server-01 --yes --reason demo || exit
 
 fab --list | grep -q '^  troubleshoot ' || exit 0
-printf '\nThe lab again: now the Workflow waits for an agent that no machine is.\n'
-lab_up wrong-agent-id 4 || exit
+printf '\nThe lab again: now nothing listens where the installer looks for Tinkerbell.\n'
+lab_up grpc-unreachable 4 || exit
 printf '\n\033[1m$ %s\033[0m\n' "fab provision anvil --yes --reason demo &"
 fab provision anvil --yes --reason demo >"$lab/anvil.txt" 2>&1 &
 hanging=$!
-sleep 4
+sleep 8
 show fab troubleshoot anvil
 printf '\nMeanwhile, in the background:\n'
 wait "$hanging"
