@@ -31,8 +31,8 @@ show fab status || exit
 show fab provision colo-server-01 --yes --reason demo || exit
 
 fab --list | grep -q '^  troubleshoot ' || exit 0
-printf '\nThe lab again: now nothing listens where the installer looks for Tinkerbell.\n'
-lab_up grpc-unreachable 4 || exit
+printf '\nThe lab again: now the installer comes up, and starts no agent.\n'
+lab_up agent-silent 4 || exit
 printf '\n\033[1m$ %s\033[0m\n' "fab provision anvil --yes --reason demo &"
 fab provision anvil --yes --reason demo >"$lab/anvil.txt" 2>&1 &
 hanging=$!
