@@ -36,7 +36,7 @@ lab_up agent-silent 4 || exit
 printf '\n\033[1m$ %s\033[0m\n' "fab provision anvil --yes --reason demo &"
 fab provision anvil --yes --reason demo >"$lab/anvil.txt" 2>&1 &
 hanging=$!
-sleep 8
+sleep 5
 show fab troubleshoot anvil
 printf '\nMeanwhile, in the background:\n'
 wait "$hanging"
