@@ -28,8 +28,7 @@ class Exposure:
 
     `proof`: of the last close; None since netboot was last seen open under our claim, or let open. `opened`: it was
     let open by us, or seen open under our claim, and no close was proven since. `toggling`: the Workflow that was
-    applied and makes Tinkerbell open it, while it has not been seen done. `theirs`: another live run holds the server
-    by now, and answers for what is open.
+    applied and makes Tinkerbell open it, while it has not been seen done.
     """
 
     def __init__(self, site: Site, server: Server, claim: Claim, guard: Guarding) -> None:
@@ -43,12 +42,16 @@ class Exposure:
         self.proof: Proof | None = None
         self.opened = False
         self.toggling = ""
-        self.theirs = False
 
     @property
     def hardware(self) -> Hardware | None:
         """The object as last read."""
         return self.claim.hardware
+
+    @property
+    def theirs(self) -> bool:
+        """Whether another live run holds the server, as last read: it answers for what is open."""
+        return self.hardware is not None and self._is_theirs(self.hardware)
 
     @property
     def at_risk(self) -> bool:

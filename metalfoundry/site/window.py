@@ -133,12 +133,11 @@ class Window(Exposure):
             limit = deadline
             try:
                 seen = self._patch(self._closing(self._held()), silence.within(ATTEMPT_SECONDS), Effect.RESTORE)
+                if self.theirs:
+                    self.claim.refuse_lost(seen.hardware)
                 problem = still_open(seen)
                 if not problem:
                     return self._proven(why, seen)
-                if self._is_theirs(seen.hardware):
-                    self.theirs = True
-                    self.claim.refuse_lost(seen.hardware)
             except ClaimedError:
                 raise
             except (MetalfoundryError, OSError) as error:
@@ -207,7 +206,7 @@ class Window(Exposure):
         """Take the Workflow away that makes Tinkerbell open netboot, and look until what its controller may be writing
         at this moment must have come. Raises UnsafeError when the Workflow stays, or what it opened.
         """
-        if not self.toggling or self._is_theirs(self._held()):
+        if not self.toggling or self.theirs:
             return
         try:
             deadline = Deadline.after(self.site.clock, WRITE_SECONDS)

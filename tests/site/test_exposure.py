@@ -239,6 +239,16 @@ def test_what_another_live_run_holds_is_left_to_it(bench: Bench, window: Window)
     assert (window.theirs, window.at_risk, window.closed, window.proof) == (True, False, False, None)
 
 
+def test_what_another_live_run_has_closed_is_its_own_even_while_tinkerbell_may_open_it_for_us(
+    bench: Bench, window: Window
+) -> None:
+    window.expect_toggle("anvil-ubuntu")
+    give_claim_to(bench, "run-2")
+    bench.set_pxe(False)
+    window.end("the run failed")
+    assert (window.theirs, window.at_risk, window.closed, window.proof) == (True, False, True, None)
+
+
 def test_a_claim_that_is_taken_between_our_look_and_our_close_is_respected(bench: Bench) -> None:
     window = Window(bench.site(), SERVER, "run-1")
     bench.set_pxe(True)
