@@ -19,11 +19,7 @@ from metalfoundry.model.events import (
 from tests.faults.spoil import Fault
 from tests.faults.table import Row, Story, closed_by, everything
 
-pytestmark = [
-    pytest.mark.timeout(1200),
-    # A link that is cut in the middle of a handshake leaves the lab's own SSH server with a transport it never closed.
-    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
-]
+pytestmark = pytest.mark.timeout(1200)
 EACH = 7  # one fault in so many, prime to their number: `make faults` has all
 ALIVE = (Fault.BEFORE, Fault.AFTER, Fault.HANG, Fault.INTERRUPT, Fault.API, None)
 """The client and its link are there to the end, so it closes by itself."""
@@ -99,18 +95,21 @@ def test_who_closed(rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("opened", "log", "swept", "still", "who"),
+    ("opened", "left_open", "log", "swept", "still", "who"),
     [
-        (False, "", False, False, "-"),
-        (True, "", False, False, "client"),
-        (True, "T closed reason=running interfaces=0\n", False, False, "guard"),
-        (True, "T found-closed reason=running\n", False, False, "client"),
-        (True, "T closed reason=expired interfaces=0\n", True, False, "cluster"),
-        (True, "T closed reason=running interfaces=0\n", True, True, "nobody"),
+        (False, False, "", False, False, "-"),
+        (True, False, "", False, False, "client"),
+        (True, False, "T closed reason=running interfaces=0\n", False, False, "guard"),
+        (True, False, "T found-closed reason=running\n", False, False, "client"),
+        (True, True, "T found-closed reason=running\n", False, False, "guard"),
+        (True, True, "T closed reason=expired interfaces=0\n", True, False, "cluster"),
+        (True, True, "T closed reason=running interfaces=0\n", True, True, "nobody"),
     ],
 )
-def test_who_closed_is_told_by_what_each_left(opened: bool, log: str, swept: bool, still: bool, who: str) -> None:
-    assert closed_by(opened, log, swept, still) == who
+def test_who_closed_is_told_by_what_each_left(
+    opened: bool, left_open: bool, log: str, swept: bool, still: bool, who: str
+) -> None:
+    assert closed_by(opened, left_open, log, swept, still) == who
 
 
 def test_the_server_was_installed_once_at_most(rows: list[Row]) -> None:

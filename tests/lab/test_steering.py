@@ -33,9 +33,6 @@ from metalfoundry.transport.clock import Instant, SystemClock
 from tests.lab.bench import NAME, PROGRAM, Ran, clean, hardware, is_open, provision, start, workflow
 from tests.lab.client import until
 
-# asyncssh, in the lab's SSH server, leaves a transport open whose client was killed in mid-handshake.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 PHASES = ["Preflight", "Claim", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 RUN, BROKEN = "metalfoundry.dev/run", "metalfoundry.dev/broken"
 

@@ -19,9 +19,6 @@ from metalfoundry.model.events import Notice, PhaseStarted, Record
 from tests.lab.bench import NAME, WORKFLOW, Ran, call, clean, hardware, old_systems, provision, start, tune, workflow
 from tests.waiting import until
 
-# asyncssh, in the lab's SSH server, leaves a transport open whose client was killed in mid-handshake.
-pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-
 STREAM = "stream-ubuntu-image"
 SHORT = {"netboot": "6s", "install": "8s", "boot": "6s", "verify": "4s"}
 

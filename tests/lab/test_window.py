@@ -154,7 +154,6 @@ def test_the_command_by_hand_works_through_the_jump_host_with_our_own_key(tmp_pa
             job.window.end("the test is over")
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # as below
 @pytest.mark.parametrize(
     ("refusal", "code"), [(Options(template="nosuch"), 10), (Options(), 11)], ids=["a Template", "an agent"]
 )
@@ -172,8 +171,6 @@ def test_a_run_that_is_refused_says_what_it_read_of_a_window_that_is_not_its_own
         assert hardware(lab) == before
 
 
-# Refused so quickly that asyncssh, in the lab's SSH server, leaves a transport open: the machine was just being asked.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_run_that_is_refused_before_it_has_read_anything_says_nothing_of_netboot(tmp_path: Path) -> None:
     with Lab(tmp_path / "lab", "stray-window", speed=SPEED) as lab:
         assert lab.door is not None

@@ -71,6 +71,10 @@ class FaultyProxy:
         self._tasks |= {here, there}
         try:
             await asyncio.wait({here, there})
+        except asyncio.CancelledError:
+            for each in pair:
+                each.transport.abort()  # whoever does not read would keep it open
+            raise
         finally:
             self._pairs.discard(pair)
             self._tasks -= {here, there}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import asyncssh
 
@@ -39,6 +39,7 @@ class SshHost(asyncssh.SSHServer):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
+        self.connection = None
         self.gone(self)
 
     def begin_auth(self, username: str) -> bool:
@@ -62,12 +63,22 @@ class SshHost(asyncssh.SSHServer):
 
     def connection_requested(
         self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
-    ) -> asyncssh.SSHTCPSession[bytes] | bool:
+    ) -> Awaitable[asyncssh.SSHTCPSession[bytes]] | bool:
         """A forwarded channel (direct-tcpip)."""
         route = self.routes(dest_host, dest_port)
         if route is None or self.connection is None:
             return False
-        return self.connection.forward_connection(*route)  # type: ignore[return-value]  # a coroutine is accepted
+        return self._forward(self.connection, route)
+
+    async def _forward(
+        self, connection: asyncssh.SSHServerConnection, route: tuple[str, int]
+    ) -> asyncssh.SSHTCPSession[bytes]:
+        """The way to `route`, closed again where the client has gone meanwhile: asyncssh would leave it open."""
+        way = await connection.forward_connection(*route)
+        if self.connection is None:
+            way.close()
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the client has gone")
+        return cast(asyncssh.SSHTCPSession[bytes], way)
 
 
 class _Counted(ShellSession):

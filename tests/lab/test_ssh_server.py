@@ -1,0 +1,55 @@
+"""The lab's own SSH server, where its clients behave badly."""
+
+from __future__ import annotations
+
+import asyncio
+
+import asyncssh
+import pytest
+
+from metalfoundry.lab.ssh.server import SshHost
+from metalfoundry.lab.ssh.shell import Children, Workspace
+
+
+class Leaving:
+    """A client's connection that is lost while a way is being opened for it."""
+
+    def __init__(self, host: SshHost) -> None:
+        self._host = host
+
+    async def forward_connection(self, address: str, port: int) -> asyncssh.SSHForwarder:
+        loop = asyncio.get_running_loop()
+        _, peer = await loop.create_connection(asyncssh.SSHForwarder, address, port)
+        self._host.connection_lost(None)
+        return asyncssh.SSHForwarder(peer)
+
+
+class FarEnd(asyncio.Protocol):
+    """Where the way leads."""
+
+    def __init__(self, closed: asyncio.Future[None]) -> None:
+        self._closed = closed
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closed.set_result(None)
+
+
+def place(user: str) -> Workspace:
+    raise AssertionError(user)
+
+
+def test_a_way_that_was_opened_for_a_client_who_has_gone_is_closed_again() -> None:
+    async def story() -> None:
+        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        server = await asyncio.get_running_loop().create_server(lambda: FarEnd(closed), "127.0.0.1", 0)
+        host = SshHost(place, lambda user: None, Children())
+        host.routes = lambda address, port: server.sockets[0].getsockname()[:2]
+        host.connection_made(Leaving(host))  # type: ignore[arg-type]
+        way = host.connection_requested("anvil", 22, "", 0)
+        assert not isinstance(way, bool)
+        with pytest.raises(asyncssh.ChannelOpenError):
+            await way
+        async with server:
+            await closed
+
+    asyncio.run(asyncio.wait_for(story(), 30))
