@@ -165,9 +165,11 @@ def cases(said: Mapping[Story, Sequence[str]]) -> list[Case]:
     return found
 
 
-def closed_by(opened: bool, guard_log: str, swept: bool, open_still: bool) -> str:
-    """Who closed a window, from what was seen of it: whether it ever stood open, what its guard wrote, what the
-    cluster's own pass found open, and whether it is open at the end of all.
+def closed_by(opened: bool, left_open: bool, guard_log: str, swept: bool, open_still: bool) -> str:
+    """Who closed a window, from what was seen of it: whether it ever stood open, and still when its client had ended,
+    what its guard wrote, what the cluster's own pass found open, and whether it is open at the end of all.
+
+    A guard whose patch was done but not answered finds it closed, and does not know by whom.
     """
     if open_still:
         return "nobody"
@@ -175,7 +177,8 @@ def closed_by(opened: bool, guard_log: str, swept: bool, open_still: bool) -> st
         return "-"
     if swept:
         return "cluster"
-    return "guard" if any(line.split(" ")[1:2] == ["closed"] for line in guard_log.splitlines()) else "client"
+    guards = left_open or any(line.split(" ")[1:2] == ["closed"] for line in guard_log.splitlines())
+    return "guard" if guards else "client"
 
 
 class Bench:
@@ -207,7 +210,10 @@ class Bench:
                 machine = self.lab.machine(row.case.name)
                 row.wiped, row.boots = machine.wiped, [boot.what for boot in machine.boots]
                 name = row.case.name
-                row.closer = closed_by(name in self._ever_open, self._log(name), name in swept, row.settled.opened)
+                left_open = row.after is not None and row.after.opened
+                row.closer = closed_by(
+                    name in self._ever_open, left_open, self._log(name), name in swept, row.settled.opened
+                )
         return rows
 
     def _row(self, case: Case) -> Row:
