@@ -12,9 +12,10 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.model import redact
 from metalfoundry.model.documents import Document
-from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportError, WorkflowFailed
-from metalfoundry.model.events import WindowChanged
+from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportError, WorkflowFailed, WorkflowTimedOut
+from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import WindowState
 from metalfoundry.runs import worker
@@ -216,6 +217,42 @@ class Job:
             except MetalfoundryError as problem:
                 error.what += f", which failed: {problem}"
             raise error
+
+    def raise_if_ended(self) -> None:
+        """Raise WorkflowFailed or WorkflowTimedOut when Tinkerbell has given the Workflow up."""
+        current = self.workflow.current if self.workflow else None
+        action = f" at action {current.name}" if current else ""
+        name = self.document.name if self.document else ""
+        if self.state == "FAILED":
+            raise WorkflowFailed(
+                f"the Workflow failed{action}", where=f"Workflow {name}", next=ours("troubleshoot", self.server.name)
+            )
+        if self.state == "TIMEOUT":
+            raise WorkflowTimedOut(
+                f"the Workflow ran out of time{action}",
+                where=f"Workflow {name}",
+                next=ours("troubleshoot", self.server.name),
+            )
+
+    def runs_meanwhile(self) -> bool:
+        """Whether an agent has reported while nobody looked, as during a sleep of this computer: then nothing is to be
+        opened, nor rebooted. Raises WorkflowFailed or WorkflowTimedOut for a Workflow that is over.
+        """
+        if self.window.stale:
+            self.reread()
+            if not self.running:
+                self.raise_if_ended()
+        return self.running
+
+    def ran_meanwhile(self) -> bool:
+        """Whether an agent has reported after all: our watch may be behind, as after a cut link, so the object is
+        asked. Where nobody answers, it has not as far as we know.
+        """
+        try:
+            self.reread()
+        except (TransportError, WorkflowFailed) as error:
+            self.site.bus.emit(Notice(f"the Workflow could not be read: {error}", "warning"))
+        return self.running
 
     def stop_following(self) -> None:
         """End the watch and what the timeline still shows as running."""

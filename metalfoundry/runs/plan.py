@@ -16,7 +16,7 @@ from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import ClaimPhase
 from metalfoundry.runs.engine import Run, execute
 from metalfoundry.runs.job import Identity, Job, Options
-from metalfoundry.runs.preflight import Preflight
+from metalfoundry.runs.phases.preflight import Preflight
 from metalfoundry.runs.provision import new_job, run_id
 from metalfoundry.site.site import Site
 

@@ -11,6 +11,7 @@ from metalfoundry.model.events import ActionEnded, ActionStarted, Bus, WorkflowC
 from metalfoundry.model.resources import Workflow
 from metalfoundry.transport.clock import Clock
 
+UNRUN = ("", "PREPARING", "PENDING")
 ENDED = ("SUCCESS", "FAILED", "TIMEOUT")
 
 

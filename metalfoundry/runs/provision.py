@@ -17,12 +17,18 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import Phase, Run, execute
 from metalfoundry.runs.failure_diagnosis import LastSeen, diagnosis
-from metalfoundry.runs.finish import Release, Verify
 from metalfoundry.runs.hooks import Hooks
-from metalfoundry.runs.install import Boot, Close, Install, Open
 from metalfoundry.runs.job import Job, Options, failed_as
-from metalfoundry.runs.preflight import Preflight
-from metalfoundry.runs.prepare import Apply, Claim, CleanUp
+from metalfoundry.runs.phases.apply import Apply
+from metalfoundry.runs.phases.boot import Boot
+from metalfoundry.runs.phases.claim import Claim
+from metalfoundry.runs.phases.clean_up import CleanUp
+from metalfoundry.runs.phases.close import Close
+from metalfoundry.runs.phases.install import Install
+from metalfoundry.runs.phases.open import Open
+from metalfoundry.runs.phases.preflight import Preflight
+from metalfoundry.runs.phases.release import Release
+from metalfoundry.runs.phases.verify import Verify
 from metalfoundry.runs.progress import Progress
 from metalfoundry.runs.report import Netboot, Recorder, Report
 from metalfoundry.runs.troubleshoot import Diagnosis

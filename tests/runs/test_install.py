@@ -12,8 +12,9 @@ from metalfoundry.model.documents import workflow_for
 from metalfoundry.model.errors import MetalfoundryError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.hosts import ServerKey
 from metalfoundry.runs.engine import Phase, Run
-from metalfoundry.runs.install import WINDOW_NOT_NEEDED, Boot, Open
 from metalfoundry.runs.job import Job, Options
+from metalfoundry.runs.phases.boot import Boot
+from metalfoundry.runs.phases.open import WINDOW_NOT_NEEDED, Open
 from metalfoundry.runs.provision import new_job
 from metalfoundry.site.machine import Machine
 from metalfoundry.transport.clock import Deadline

@@ -26,9 +26,10 @@ from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.engine import Run
-from metalfoundry.runs.finish import Release
 from metalfoundry.runs.job import Options, failed_as
-from metalfoundry.runs.prepare import _await_render, refuse_silent
+from metalfoundry.runs.phases.apply import _await_render
+from metalfoundry.runs.phases.preflight import refuse_silent
+from metalfoundry.runs.phases.release import Release
 from metalfoundry.runs.provision import PHASES
 from metalfoundry.site.cluster import Gone
 from metalfoundry.site.machine import Machine

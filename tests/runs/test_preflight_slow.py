@@ -10,8 +10,8 @@ import pytest
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import MachineSlow
 from metalfoundry.model.events import Notice
-from metalfoundry.runs import preflight
 from metalfoundry.runs.job import Options
+from metalfoundry.runs.phases import preflight
 from tests.runs.scene import Scene
 
 SLOW = MachineSlow("anvil answers SSH, but has not said what it is within 30 s", next="raise timeouts.facts", sent=True)

@@ -19,8 +19,9 @@ from metalfoundry.model.errors import (
     WorkflowTimedOut,
 )
 from metalfoundry.model.events import MachineSeen, Notice
-from metalfoundry.runs.finish import judge
-from metalfoundry.runs.install import _judge_boot, _never, _through, raise_if_ended
+from metalfoundry.runs.phases.boot import _judge_boot, _never
+from metalfoundry.runs.phases.install import _through
+from metalfoundry.runs.phases.verify import judge
 from tests.runs.scene import ELAPSED, HOOK, MAC, NEW, OLD, T0, Scene, changed
 
 ASKED: dict[str, Any] = {
@@ -291,11 +292,11 @@ def test_a_workflow_that_was_given_up(state: str, kind: type[Exception]) -> None
     scene = Scene()
     scene.workflow(state, "SUCCESS", state)
     with pytest.raises(kind, match="at action reboot-into-os"):
-        raise_if_ended(scene.job)
+        scene.job.raise_if_ended()
 
 
 @pytest.mark.parametrize("state", ["", "PREPARING", "PENDING", "RUNNING", "POST", "SUCCESS"])
 def test_a_workflow_that_goes_on(state: str) -> None:
     scene = Scene()
     scene.workflow(state, "PENDING")
-    raise_if_ended(scene.job)
+    scene.job.raise_if_ended()

@@ -14,7 +14,7 @@ from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import LinkLost, PreflightError, UnsafeError
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.resources import Hardware
-from metalfoundry.runs.prepare import Claim
+from metalfoundry.runs.phases.claim import Claim
 from metalfoundry.site.window import Window
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline

@@ -1,20 +1,17 @@
-"""Verify and Release: the new system was seen running, or it was not."""
+"""Verify: the new system was seen running, or it was not."""
 
 from __future__ import annotations
 
 from metalfoundry.commands.machine import DEFAULT_MARKER, MachineFacts
 from metalfoundry.diagnosis.verification import System, Verdict, may_settle
 from metalfoundry.model.errors import (
-    MetalfoundryError,
     TransportError,
-    UnsafeError,
     VerificationFailed,
     WorkflowFailed,
 )
 from metalfoundry.model.events import MachineSeen, Notice
 from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import NEEDED, Needed, Run
-from metalfoundry.runs.install import raise_if_ended
 from metalfoundry.runs.job import Job
 from metalfoundry.runs.verdict import is_stranger, raise_stranger, verdict
 from metalfoundry.site.machine import Watcher
@@ -66,33 +63,6 @@ class Verify:
         run.say(f"{look.os_name} as {look.hostname}, boot id {look.boot_id}: {answer.why}")
 
 
-class Release:
-    """Give everything back: the Workflow is removed, the claim goes, the window is proven closed."""
-
-    title = "Release"
-    failure = VerificationFailed
-
-    def needed(self, run: Run[Job]) -> Needed:
-        """Always."""
-        return NEEDED
-
-    def act(self, run: Run[Job]) -> None:
-        """Delete the Workflow (unless it is to be kept) and the claim, in one exec."""
-        job = run.job
-        job.stop_following()
-        done = [job.document.name] if job.document and not job.options.keep_workflow else []
-        try:
-            job.window.release(done, well=True)
-        except UnsafeError:
-            raise
-        except MetalfoundryError as error:  # the server is as it was asked for, whoever holds it
-            step = ours("netboot.break", job.server.name, "--run", job.run)
-            job.site.bus.emit(Notice(f"{error}: {job.window.standing()}; give it back with: {step}", "warning"))
-            run.say(job.window.standing())
-            return
-        run.say(f"removed the Workflow {done[0]}" if done else "the Workflow is kept")
-
-
 def judge(job: Job, look: MachineFacts) -> Verdict:
     """Hold one look at the machine against all that is known.
 
@@ -131,7 +101,7 @@ def _step_after_install(job: Job) -> None:
     except WorkflowFailed as error:
         job.site.bus.emit(Notice(str(error), "warning"))
     if job.state == "FAILED":
-        raise_if_ended(job)
+        job.raise_if_ended()
 
 
 def _not_verified(job: Job, last: Verdict | None, heard: str) -> VerificationFailed:

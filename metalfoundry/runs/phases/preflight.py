@@ -6,6 +6,7 @@ import difflib
 from concurrent.futures import Future
 from dataclasses import replace
 
+from metalfoundry.commands import ssh
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import BY_HAND, claim_of, old_systems, parse_time
@@ -27,13 +28,13 @@ from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs import worker
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Identity, Job
-from metalfoundry.runs.prepare import refuse_silent
 from metalfoundry.runs.verdict import another_machine
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 60.0
+KNOCK_SECONDS = 10.0
 
 
 class Preflight:
@@ -261,3 +262,31 @@ def _identity(job: Job) -> Identity:
 def _system(seen: MachineFacts) -> str:
     name = "HookOS" if seen.in_hook else seen.os_name or "an unknown system"
     return f"{name} ({seen.hostname})" if seen.hostname and not seen.in_hook else name
+
+
+def refuse_silent(job: Job) -> None:
+    """Raise PreflightError for a machine that cannot be rebooted and that nobody may wait for with netboot open.
+
+    A Workflow that toggles lets Tinkerbell open it as soon as it is applied. Who refuses a connection is up, and may
+    idle in stock HookOS, which has no sshd; from who answers nothing at all, nothing will come.
+    """
+    waits = job.now is not None or job.resumes is not None or not job.options.reboot
+    if not waits and job.document is not None and job.document.toggles and not _is_up(job):
+        raise PreflightError(
+            f"{job.server.name} does not answer, so it cannot be rebooted, and its Workflow opens netboot at once",
+            where=job.silence,
+            next=f"switch it on, or reboot it by hand with: {ours('provision', job.server.name, '--no-reboot')}",
+        )
+
+
+def _is_up(job: Job) -> bool:
+    """Whether its network answers at all; what is behind a jump host only that can tell."""
+    if job.listens or job.machine is None or job.machine.host.via is None:
+        return job.listens
+    host = job.machine.host
+    deadline = Deadline.after(job.site.clock, KNOCK_SECONDS)
+    try:
+        answer = job.site.transport.run(job.site.jump, ssh.knock(host.address, host.port), deadline)
+    except TransportError:
+        return False
+    return ssh.refuses(answer.stderr)

@@ -1,63 +1,20 @@
-"""Claim, CleanUp, Apply: what is written before netboot may open."""
+"""Apply: the guard is armed, the Workflow applied and seen rendered."""
 
 from __future__ import annotations
 
-from metalfoundry.commands import ssh
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.netboot import claim_of
-from metalfoundry.model.errors import NeverInstalled, PreflightError, TransportError, WorkflowFailed
+from metalfoundry.model.errors import NeverInstalled, WorkflowFailed
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.engine import NEEDED, Needed, Run
 from metalfoundry.runs.job import Job
+from metalfoundry.runs.progress import UNRUN
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 60.0
 RENDER_SECONDS = 30.0
 IDLE_HOOK_SECONDS = 20.0
-KNOCK_SECONDS = 10.0
-UNRUN = ("", "PREPARING", "PENDING")
-
-
-class Claim:
-    """Take the server for this run; where Flux manages the Hardware, pause Flux for this one object."""
-
-    title = "Claim"
-    failure = NeverInstalled
-
-    def needed(self, run: Run[Job]) -> Needed:
-        """Always."""
-        return NEEDED
-
-    def act(self, run: Run[Job]) -> None:
-        """Annotate. Raises ClaimedError when another run was quicker.
-
-        An earlier run's window may be open, and its guard leaves with its claim: ours is armed in the same exec.
-        """
-        job = run.job
-        run.undo("close netboot and give the claim back", lambda: job.window.end("the run failed"))
-        assert job.hardware is not None and job.document is not None
-        window, earlier = job.window, claim_of(job.hardware)
-        guard = [window.guard.arming(job.document.name, job.boot_action, window.claim.lease)] if earlier else []
-        window.claim.take(job.hardware, then=guard)
-        run.say(f"held by {run.job.site.holder} as {run.id}")
-
-
-class CleanUp:
-    """Remove Workflows of the same agent that are over: Tinkerbell up to 0.25 serves them before the new one."""
-
-    title = "Clean up"
-    failure = NeverInstalled
-
-    def needed(self, run: Run[Job]) -> Needed:
-        """Only where there are some."""
-        return Needed(bool(run.job.stale), "no old Workflow of this agent")
-
-    def act(self, run: Run[Job]) -> None:
-        """Delete them."""
-        deadline = Deadline.after(run.job.site.clock, READ_SECONDS)
-        run.job.cluster.delete_workflows(run.job.stale, deadline)
-        run.say(f"removed {', '.join(run.job.stale)}")
 
 
 class Apply:
@@ -116,34 +73,6 @@ def _render_failure(workflow: Workflow) -> str:
     """The message of the condition that says why it was not rendered or not prepared; "" where none does."""
     failed = (one.message for one in workflow.conditions if one.status == "False" or one.type.endswith("Failed"))
     return next(failed, "") or ("it is FAILED" if workflow.state == "FAILED" else "")
-
-
-def refuse_silent(job: Job) -> None:
-    """Raise PreflightError for a machine that cannot be rebooted and that nobody may wait for with netboot open.
-
-    A Workflow that toggles lets Tinkerbell open it as soon as it is applied. Who refuses a connection is up, and may
-    idle in stock HookOS, which has no sshd; from who answers nothing at all, nothing will come.
-    """
-    waits = job.now is not None or job.resumes is not None or not job.options.reboot
-    if not waits and job.document is not None and job.document.toggles and not _is_up(job):
-        raise PreflightError(
-            f"{job.server.name} does not answer, so it cannot be rebooted, and its Workflow opens netboot at once",
-            where=job.silence,
-            next=f"switch it on, or reboot it by hand with: {ours('provision', job.server.name, '--no-reboot')}",
-        )
-
-
-def _is_up(job: Job) -> bool:
-    """Whether its network answers at all; what is behind a jump host only that can tell."""
-    if job.listens or job.machine is None or job.machine.host.via is None:
-        return job.listens
-    host = job.machine.host
-    deadline = Deadline.after(job.site.clock, KNOCK_SECONDS)
-    try:
-        answer = job.site.transport.run(job.site.jump, ssh.knock(host.address, host.port), deadline)
-    except TransportError:
-        return False
-    return ssh.refuses(answer.stderr)
 
 
 def _may_idle_in_hook(job: Job) -> bool:
