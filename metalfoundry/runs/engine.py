@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import Cancelled, Interrupted, MetalfoundryError, Terminated, UnsafeError
-from metalfoundry.model.events import Bus, Notice, PhaseEnded, PhaseSkipped, PhaseStarted
+from metalfoundry.model.events import Notice, PhaseEnded, PhaseSkipped, PhaseStarted
 from metalfoundry.transport.clock import Cancel, Clock
 
 J = TypeVar("J")

@@ -11,8 +11,9 @@ from types import TracebackType
 from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.model.bus import Sink
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated
-from metalfoundry.model.events import RunEnded, RunStarted, Sink
+from metalfoundry.model.events import RunEnded, RunStarted
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import Phase, Run, execute

@@ -20,15 +20,8 @@ from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import NotFound, Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import SCENARIOS
-from metalfoundry.model.events import (
-    CommandStarted,
-    Notice,
-    PhaseStarted,
-    Record,
-    Sink,
-    WindowChanged,
-    WorkflowChanged,
-)
+from metalfoundry.model.bus import Sink
+from metalfoundry.model.events import CommandStarted, Notice, PhaseStarted, Record, WindowChanged, WorkflowChanged
 from metalfoundry.model.inventory import load
 from metalfoundry.runs.provision import new_job
 from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow

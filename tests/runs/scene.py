@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.events import Bus, Event, Record
+from metalfoundry.model.bus import Bus
+from metalfoundry.model.events import Event, Record
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, Timeouts, Verify
 from metalfoundry.model.inventory import Site as Place

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import (
     Interrupted,
     MetalfoundryError,
@@ -13,7 +14,7 @@ from metalfoundry.model.errors import (
     UnsafeError,
     WorkflowFailed,
 )
-from metalfoundry.model.events import Bus, Event, Notice, PhaseEnded, PhaseSkipped, PhaseStarted, Record
+from metalfoundry.model.events import Event, Notice, PhaseEnded, PhaseSkipped, PhaseStarted, Record
 from metalfoundry.runs.engine import NEEDED, Needed, Run, execute
 from metalfoundry.transport.clock import FakeClock
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.model.events import ActionEnded, ActionStarted, Bus, Event, WorkflowChanged
+from metalfoundry.model.bus import Bus
+from metalfoundry.model.events import ActionEnded, ActionStarted, Event, WorkflowChanged
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.progress import Progress
 from metalfoundry.transport.clock import FakeClock

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ import asyncssh
 from metalfoundry.lab.clock import MachineClock
 from metalfoundry.lab.machine.body import BootedMachine, spoilt
 from metalfoundry.lab.machine.hook_bootkit import Bootkit
+from metalfoundry.lab.machine.netboot import ask_smee
 from metalfoundry.lab.machine.operating_systems import (
     OTHER_MAC,
     Metal,
@@ -186,7 +186,7 @@ class Machine:
             self._become("dead")
             self._down.wait()
             return
-        script = None if kexec or self.scenario.firmware is Firmware.DISK else self._ask_smee()
+        script = None if kexec or self.scenario.firmware is Firmware.DISK else self._boot_script()
         if script is not None:
             self._become("booting")
             if not self._pass(HOOK_BOOT):
@@ -194,17 +194,8 @@ class Machine:
         else:
             self._serve_disk()
 
-    def _ask_smee(self) -> str | None:
-        """The script that Smee gives, or None where it denies or is away: then the disk is next in the boot order."""
-        mac = OTHER_MAC if self.scenario.other_nic else self.metal.mac
-        url = self._world.smee.url + self._world.smee.path(mac)
-        request = urllib.request.Request(url, headers={"X-Lab-Client": self.metal.ip})
-        try:
-            with urllib.request.urlopen(request, timeout=5) as response:
-                text: str = response.read().decode()
-                return text
-        except OSError:
-            return None
+    def _boot_script(self) -> str | None:
+        return ask_smee(self._world.smee, OTHER_MAC if self.scenario.other_nic else self.metal.mac, self.metal.ip)
 
     def _serve_disk(self, *, first: bool = False) -> None:
         self._become("booting")

@@ -22,7 +22,7 @@ from metalfoundry.ui.tasks.errors import boundary
 
 if TYPE_CHECKING:
     from metalfoundry.foundry import Foundry
-    from metalfoundry.model.events import Sink
+    from metalfoundry.model.bus import Sink
     from metalfoundry.records.run_store import Journal
     from metalfoundry.ui.output.live import View
 
