@@ -26,8 +26,8 @@ from metalfoundry.model.inventory import Inventory, Server, load
 from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
-from metalfoundry.runs.job import Options
 from metalfoundry.runs.logs import Ask, Log
+from metalfoundry.runs.options import Options
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row

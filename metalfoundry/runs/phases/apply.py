@@ -7,9 +7,9 @@ from metalfoundry.commands.netboot import claim_of
 from metalfoundry.model.errors import NeverInstalled, WorkflowFailed
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Workflow
-from metalfoundry.runs.engine import NEEDED, Needed, Run
-from metalfoundry.runs.job import Job
+from metalfoundry.runs.engine import NEEDED, Needed
 from metalfoundry.runs.progress import UNRUN
+from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 60.0
@@ -23,49 +23,47 @@ class Apply:
     title = "Apply"
     failure = NeverInstalled
 
-    def needed(self, run: Run[Job]) -> Needed:
+    def needed(self, run: ProvisionRun) -> Needed:
         """Always."""
         return NEEDED
 
-    def act(self, run: Run[Job]) -> None:
+    def act(self, run: ProvisionRun) -> None:
         """Arm the guard, for Tinkerbell may open netboot at once; apply; see it rendered.
 
         Raises PreflightError without a guard, WorkflowFailed when Tinkerbell cannot render it, NeverInstalled for a
         silent machine that does not idle in HookOS.
         """
-        job = run.job
-        assert job.document is not None
-        job.window.arm(job.document.name, job.boot_action)
-        run.undo("remove the Workflow that never ran", lambda: _remove_unrun(job))
-        deadline = Deadline.after(job.site.clock, READ_SECONDS)
-        found = job.survey.workflows.get(job.document.name) if job.resumes and job.survey else None
-        if job.document.toggles and not (found and found.state not in ("", "PREPARING")):
-            job.window.expect_toggle(job.document.name)
-        job.take(found or job.cluster.apply(job.document.name, job.document.text, deadline, job.secrets))
-        _await_render(job)
-        if _may_idle_in_hook(job):
-            _look_for_idle_hook(job)
-        run.say(f"{job.document.name} is {job.state}")
+        target, document = run.target, run.target.document
+        run.window.arm(document.name, target.boot_action)
+        run.undo("remove the Workflow that never ran", lambda: _remove_unrun(run))
+        deadline = Deadline.after(run.clock, READ_SECONDS)
+        if document.toggles and not (target.begun and target.begun.state not in ("", "PREPARING")):
+            run.window.expect_toggle(document.name)
+        run.take(target.begun or run.cluster.apply(document.name, document.text, deadline, target.secrets))
+        _await_render(run)
+        if _may_idle_in_hook(run):
+            _look_for_idle_hook(run)
+        run.say(f"{document.name} is {run.state}")
 
 
-def _await_render(job: Job) -> None:
-    deadline = Deadline.after(job.site.clock, RENDER_SECONDS)
-    while job.state in ("", "PREPARING") and not deadline.expired():
-        failed = _render_failure(job.workflow) if job.workflow else None
+def _await_render(run: ProvisionRun) -> None:
+    deadline = Deadline.after(run.clock, RENDER_SECONDS)
+    while run.state in ("", "PREPARING") and not deadline.expired():
+        failed = _render_failure(run.workflow) if run.workflow else None
         if failed:
             raise WorkflowFailed(
-                f"Tinkerbell cannot render the Workflow {job.workflow.name if job.workflow else ''}: {failed}",
-                where=f"namespace {job.site.kubectl.namespace}",
-                next=ours("troubleshoot", job.server.name),
+                f"Tinkerbell cannot render the Workflow {run.workflow.name if run.workflow else ''}: {failed}",
+                where=f"namespace {run.site.kubectl.namespace}",
+                next=ours("troubleshoot", run.server.name),
             )
-        job.step()
-    if job.state == "":  # a watch may hang
-        job.reread()
-    if job.state == "":
+        run.step()
+    if run.state == "":  # a watch may hang
+        run.reread()
+    if run.state == "":
         raise WorkflowFailed(
             f"Tinkerbell has not touched the Workflow for {RENDER_SECONDS:.0f} s",
-            where=f"namespace {job.site.kubectl.namespace}",
-            next="is its controller running? " + job.site.kubectl_hint("get", "deployments", "-o", "wide"),
+            where=f"namespace {run.site.kubectl.namespace}",
+            next="is its controller running? " + run.site.kubectl_hint("get", "deployments", "-o", "wide"),
         )
 
 
@@ -75,36 +73,37 @@ def _render_failure(workflow: Workflow) -> str:
     return next(failed, "") or ("it is FAILED" if workflow.state == "FAILED" else "")
 
 
-def _may_idle_in_hook(job: Job) -> bool:
+def _may_idle_in_hook(run: ProvisionRun) -> bool:
     """Whether it is worth looking: not where netboot is open already and a person is to reboot it in any case."""
-    asked = job.options.reboot or not job.window.opened
-    return asked and job.now is None and not job.running and job.resumes is None
+    asked = run.options.reboot or not run.window.opened
+    return asked and run.target.facts_now is None and not run.running and run.target.resumes is None
 
 
-def _look_for_idle_hook(job: Job) -> None:
+def _look_for_idle_hook(run: ProvisionRun) -> None:
     """Stock HookOS has no sshd; one that idles takes the Workflow within seconds, and must not be rebooted."""
-    deadline = Deadline.after(job.site.clock, IDLE_HOOK_SECONDS)
-    while not job.running and not deadline.expired():
-        job.step()
-    if not job.running and job.options.reboot:
+    deadline = Deadline.after(run.clock, IDLE_HOOK_SECONDS)
+    while not run.running and not deadline.expired():
+        run.step()
+    if not run.running and run.options.reboot:
         raise NeverInstalled(
-            f"{job.server.name} does not answer SSH and does not idle in HookOS, so it cannot be rebooted",
-            where=job.silence,
-            next=f"switch it on, or reboot it by hand with: {ours('provision', job.server.name, '--no-reboot')}",
+            f"{run.server.name} does not answer SSH and does not idle in HookOS, so it cannot be rebooted",
+            where=run.target.ssh_error,
+            next=f"switch it on, or reboot it by hand with: {ours('provision', run.server.name, '--no-reboot')}",
         )
 
 
-def _remove_unrun(job: Job) -> None:
+def _remove_unrun(run: ProvisionRun) -> None:
     """Delete the Workflow unless it has run."""
-    job.stop_following()
-    if job.running or job.options.keep_workflow or job.document is None:
+    run.stop_following()
+    if run.running or run.options.keep_workflow:
         return
-    deadline = Deadline.after(job.site.clock, READ_SECONDS)
-    holds = claim_of(job.cluster.hardware(job.server.hardware, deadline).hardware)
-    if holds is not None and holds.run != job.run:  # who took this run up goes on with its Workflow
+    name = run.target.document.name
+    deadline = Deadline.after(run.clock, READ_SECONDS)
+    holds = claim_of(run.cluster.hardware(run.server.hardware, deadline).hardware)
+    if holds is not None and holds.run != run.id:  # who took this run up goes on with its Workflow
         return
-    seen = job.cluster.workflow(job.document.name, deadline)
+    seen = run.cluster.workflow(name, deadline)
     if seen is not None and seen.state in UNRUN:
-        job.cluster.delete_workflows([job.document.name], deadline, Effect.RESTORE)
+        run.cluster.delete_workflows([name], deadline, Effect.RESTORE)
     if seen is not None and seen.state not in UNRUN[:2]:
-        job.window.toggled()
+        run.window.toggled()

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from metalfoundry.model.errors import NeverInstalled
-from metalfoundry.runs.engine import Needed, Run
-from metalfoundry.runs.job import Job
+from metalfoundry.runs.engine import Needed
+from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 60.0
@@ -16,12 +16,12 @@ class CleanUp:
     title = "Clean up"
     failure = NeverInstalled
 
-    def needed(self, run: Run[Job]) -> Needed:
+    def needed(self, run: ProvisionRun) -> Needed:
         """Only where there are some."""
-        return Needed(bool(run.job.stale), "no old Workflow of this agent")
+        return Needed(bool(run.target.old_workflows), "no old Workflow of this agent")
 
-    def act(self, run: Run[Job]) -> None:
+    def act(self, run: ProvisionRun) -> None:
         """Delete them."""
-        deadline = Deadline.after(run.job.site.clock, READ_SECONDS)
-        run.job.cluster.delete_workflows(run.job.stale, deadline)
-        run.say(f"removed {', '.join(run.job.stale)}")
+        deadline = Deadline.after(run.clock, READ_SECONDS)
+        run.cluster.delete_workflows(run.target.old_workflows, deadline)
+        run.say(f"removed {', '.join(run.target.old_workflows)}")

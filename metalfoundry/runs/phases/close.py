@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from metalfoundry.model.errors import WorkflowTimedOut
-from metalfoundry.runs.engine import Needed, Run
-from metalfoundry.runs.job import Job
+from metalfoundry.runs.engine import Needed
+from metalfoundry.runs.provision_run import ProvisionRun
 
 
 class Close:
@@ -13,11 +13,11 @@ class Close:
     title = "Close"
     failure = WorkflowTimedOut
 
-    def needed(self, run: Run[Job]) -> Needed:
+    def needed(self, run: ProvisionRun) -> Needed:
         """Always, unless the inventory keeps it open to the end: Tinkerbell may have opened it by itself."""
-        later = run.job.server.netboot_until == "end" and not run.job.in_hook
+        later = run.server.netboot_until == "end" and not run.target.in_hook
         return Needed(not later, "netboot_until is end: it is closed after Install")
 
-    def act(self, run: Run[Job]) -> None:
+    def act(self, run: ProvisionRun) -> None:
         """Close, read back, ask Smee."""
-        run.say(run.job.close("the installer runs").hardware)
+        run.say(run.close("the installer runs").hardware)

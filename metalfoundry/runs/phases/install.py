@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from metalfoundry.model.errors import WorkflowTimedOut
 from metalfoundry.model.program import ours
-from metalfoundry.runs.engine import NEEDED, Needed, Run
-from metalfoundry.runs.job import Job
+from metalfoundry.runs.engine import NEEDED, Needed
+from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.transport.clock import Deadline
 
 
@@ -15,33 +15,32 @@ class Install:
     title = "Install"
     failure = WorkflowTimedOut
 
-    def needed(self, run: Run[Job]) -> Needed:
+    def needed(self, run: ProvisionRun) -> Needed:
         """Always."""
         return NEEDED
 
-    def act(self, run: Run[Job]) -> None:
+    def act(self, run: ProvisionRun) -> None:
         """Wait. Raises WorkflowFailed, WorkflowTimedOut."""
-        job = run.job
-        deadline = Deadline.after(job.site.clock, job.site.inventory.timeouts.install)
-        while not _through(job):
-            job.raise_if_ended()
+        deadline = Deadline.after(run.clock, run.site.inventory.timeouts.install)
+        while not _through(run):
+            run.raise_if_ended()
             if deadline.expired():
-                current = job.workflow.current.name if job.workflow and job.workflow.current else "no action"
+                current = run.workflow.current.name if run.workflow and run.workflow.current else "no action"
                 raise WorkflowTimedOut(
-                    f"the Workflow did not end within {job.site.inventory.timeouts.install:.0f} s; it is at {current}",
-                    where=f"Workflow {job.document.name if job.document else ''}",
-                    next=ours("troubleshoot", job.server.name),
+                    f"the Workflow did not end within {run.site.inventory.timeouts.install:.0f} s; it is at {current}",
+                    where=f"Workflow {run.target.document.name}",
+                    next=ours("troubleshoot", run.server.name),
                 )
-            job.step()
-        if not job.closed:
-            job.close("the installation is over")
-        run.say(f"{job.state}, {len(job.progress.actions)} actions")
+            run.step()
+        if not run.closed:
+            run.close("the installation is over")
+        run.say(f"{run.state}, {len(run.progress.actions)} actions")
 
 
-def _through(job: Job) -> bool:
+def _through(run: ProvisionRun) -> bool:
     """At the end, or at the start of the action that reboots: after that the Workflow may never say a word."""
-    if job.state in ("POST", "SUCCESS"):
+    if run.state in ("POST", "SUCCESS"):
         return True
-    last = job.progress.actions[-1] if job.progress.actions else None
-    boots = job.workflow.boot_action() if job.workflow else None
+    last = run.progress.actions[-1] if run.progress.actions else None
+    boots = run.workflow.boot_action() if run.workflow else None
     return bool(last and boots and last.state not in ("", "PENDING"))

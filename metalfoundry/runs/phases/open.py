@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from metalfoundry.model.errors import NeverInstalled
-from metalfoundry.runs.engine import Needed, Run
-from metalfoundry.runs.job import Job
+from metalfoundry.runs.engine import Needed
+from metalfoundry.runs.provision_run import ProvisionRun
 
 WINDOW_NOT_NEEDED = "the machine is in HookOS already and needs no netboot"
 
@@ -15,16 +15,15 @@ class Open:
     title = "Open"
     failure = NeverInstalled
 
-    def needed(self, run: Run[Job]) -> Needed:
+    def needed(self, run: ProvisionRun) -> Needed:
         """Not for a machine that is in the installer already."""
-        return Needed(not (run.job.running or run.job.in_hook), WINDOW_NOT_NEEDED)
+        return Needed(not (run.running or run.target.in_hook), WINDOW_NOT_NEEDED)
 
-    def act(self, run: Run[Job]) -> None:
+    def act(self, run: ProvisionRun) -> None:
         """Look, if that is some time ago; open; read back."""
-        job = run.job
-        run.undo("close netboot", lambda: job.window.shut("the run failed"))
-        if job.runs_meanwhile():
+        run.undo("close netboot", lambda: run.window.shut("the run failed"))
+        if run.runs_meanwhile():
             run.say(WINDOW_NOT_NEEDED)
             return
-        job.window.open()
+        run.window.open()
         run.say("netboot is open")

@@ -9,8 +9,8 @@ from metalfoundry.model.errors import (
 )
 from metalfoundry.model.events import Notice
 from metalfoundry.model.program import ours
-from metalfoundry.runs.engine import NEEDED, Needed, Run
-from metalfoundry.runs.job import Job
+from metalfoundry.runs.engine import NEEDED, Needed
+from metalfoundry.runs.provision_run import ProvisionRun
 
 
 class Release:
@@ -19,22 +19,21 @@ class Release:
     title = "Release"
     failure = VerificationFailed
 
-    def needed(self, run: Run[Job]) -> Needed:
+    def needed(self, run: ProvisionRun) -> Needed:
         """Always."""
         return NEEDED
 
-    def act(self, run: Run[Job]) -> None:
+    def act(self, run: ProvisionRun) -> None:
         """Delete the Workflow (unless it is to be kept) and the claim, in one exec."""
-        job = run.job
-        job.stop_following()
-        done = [job.document.name] if job.document and not job.options.keep_workflow else []
+        run.stop_following()
+        done = [run.target.document.name] if not run.options.keep_workflow else []
         try:
-            job.window.release(done, well=True)
+            run.window.release(done, well=True)
         except UnsafeError:
             raise
         except MetalfoundryError as error:  # the server is as it was asked for, whoever holds it
-            step = ours("netboot.break", job.server.name, "--run", job.run)
-            job.site.bus.emit(Notice(f"{error}: {job.window.standing()}; give it back with: {step}", "warning"))
-            run.say(job.window.standing())
+            step = ours("netboot.break", run.server.name, "--run", run.id)
+            run.bus.emit(Notice(f"{error}: {run.window.standing()}; give it back with: {step}", "warning"))
+            run.say(run.window.standing())
             return
         run.say(f"removed the Workflow {done[0]}" if done else "the Workflow is kept")

@@ -1,17 +1,12 @@
-"""What the phases of one provision share: what was asked for, what was seen, and the one watch on the Workflow."""
+"""One provision under way: its doors, what Preflight found, what came of it, and the one watch on the Workflow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
 
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import ClaimSeen
-from metalfoundry.model import redact
-from metalfoundry.model.documents import Document
 from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.inventory import Server
@@ -19,9 +14,11 @@ from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import WindowState
 from metalfoundry.runs import worker
+from metalfoundry.runs.engine import Run
+from metalfoundry.runs.options import Options
 from metalfoundry.runs.progress import Progress
-from metalfoundry.site.cluster import Cluster, Gone, Survey
-from metalfoundry.site.machine import Machine
+from metalfoundry.runs.target import Target
+from metalfoundry.site.cluster import Cluster, Gone
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
@@ -31,81 +28,39 @@ DELETE_SECONDS = 60.0
 READ_SECONDS = 30.0
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """What a person sees before agreeing to wipe a server; `system` says what runs on it now, `worker` which agent the
-    Template gives the work to."""
+class ProvisionRun(Run):
+    """One server's run. Preflight sets `found`, what is known at its end; until then `smee` is all that was read.
 
-    server: str
-    hardware: str
-    address: str
-    macs: tuple[str, ...]
-    system: str
-    serial: str
-    uptime_seconds: float | None
-    workflow: str
-    worker: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What was asked for. `confirm` is shown the identity and raises Declined to stop; None asks nobody.
-
-    `trust_template`: go on where only Tinkerbell can tell which agent the Template gives its tasks to.
+    What comes of it: `rebooted_at` in monotonic seconds; `hook_boot_id` of the installer; `stranger`, why what answered
+    last is another machine, and since when; `closed` by our own close; `gone`, somebody deleted the Workflow;
+    `facts_new` of the system that was verified.
     """
 
-    workflow: Path | None = None
-    workflow_name: str | None = None
-    template: str | None = None
-    reason: str = ""
-    confirm: Callable[[Identity], None] | None = None
-    keep_workflow: bool = False
-    replace: bool = False
-    reboot: bool = True
-    resume: bool = False
-    trust_template: bool = False
+    def __init__(self, site: Site, server: Server, options: Options, id: str) -> None:
+        """A run on which nothing has been done yet; `site` is any bus's, the run's own is made of it."""
+        bus = site.bus.scoped(run=id, server=server.name)
+        super().__init__(id, bus, site.clock, site.cancel)
+        self.server = server
+        self.options = options
+        self.window = Window(site.on(bus), server, id, options.reason)
+        self.site = self.window.site
+        self.cluster = Cluster(self.site)
+        self.progress = Progress(bus, site.clock)
+        self.found: Target | None = None
+        self.smee: Mapping[str, int] | None = None
+        self.rebooted_at: float | None = None
+        self.hook_boot_id = ""
+        self.stranger: tuple[str, float] | None = None
+        self.closed = False
+        self.gone = False
+        self.facts_new: MachineFacts | None = None
+        self._watch: Iterator[Workflow | Gone | Hardware | None] | None = None
 
-
-@dataclass
-class Job:
-    """One provision under way. Fields are filled in by the phases, in their order.
-
-    `now` is what the machine was when we first looked (None: it was silent, and `listens` says whether its network
-    answered at all), `before` the system that is to be replaced: another one where the machine was silent or in the
-    installer, or where a run is taken up (`resumes`) that has rebooted it already. `old` are all systems that have run
-    on it since a run last ended well. `began`: monotonic seconds, earlier than anything that this run, or the one that
-    it resumes, did to the machine. `stranger`: why what answered last is another machine, and since when.
-    """
-
-    site: Site
-    server: Server
-    options: Options
-    run: str
-    progress: Progress
-    cluster: Cluster
-    window: Window
-    survey: Survey | None = None
-    hardware: Hardware | None = None
-    document: Document | None = None
-    boot_action: str | None = None
-    machine: Machine | None = None
-    resumes: ClaimSeen | None = None
-    now: MachineFacts | None = None
-    before: MachineFacts | None = None
-    old: tuple[MachineFacts, ...] = ()
-    worker: str = ""
-    began: float | None = None
-    stranger: tuple[str, float] | None = None
-    silence: str = ""
-    listens: bool = False
-    stale: list[str] = field(default_factory=list)
-    rebooted_at: float | None = None
-    hook_boot_id: str = ""
-    last: MachineFacts | None = None
-    after: MachineFacts | None = None
-    closed: bool = False
-    gone: bool = False
-    _watch: Iterator[Workflow | Gone | Hardware | None] | None = None
+    @property
+    def target(self) -> Target:
+        """What Preflight found; for the phases after it."""
+        assert self.found is not None, "Preflight comes first"
+        return self.found
 
     @property
     def workflow(self) -> Workflow | None:
@@ -113,22 +68,9 @@ class Job:
         return self.progress.workflow
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """What the Workflow document hands to the Template under a secret's name."""
-        values = self.document.hardware_map if self.document else {}
-        return tuple(
-            value for key, value in values.items() if len(value) > 3 and redact.data({key: value})[key] != value
-        )
-
-    @property
     def state(self) -> str:
         """Its state; "" before it is rendered."""
         return self.workflow.state if self.workflow else ""
-
-    @property
-    def in_hook(self) -> bool:
-        """Whether the machine sat in HookOS when we first looked."""
-        return self.now is not None and self.now.in_hook
 
     @property
     def running(self) -> bool:
@@ -139,9 +81,8 @@ class Job:
         """Start the one watch that all later phases read from; the Workflow must have been applied."""
         limits = self.site.inventory.timeouts
         whole = limits.netboot + limits.install + limits.boot + limits.verify
-        deadline = Deadline.after(self.site.clock, whole + 60.0)
-        assert self.document is not None
-        self._watch = self.cluster.watch(self.document.name, self.server.hardware, deadline)
+        deadline = Deadline.after(self.clock, whole + 60.0)
+        self._watch = self.cluster.watch(self.target.document.name, self.server.hardware, deadline)
 
     def step(self) -> None:
         """Wait for the next thing the watch shows, or a moment of silence, and take it in.
@@ -162,7 +103,7 @@ class Job:
             finally:  # what is open under nobody's claim is to be known when the way back begins
                 opened = self.window.saw(seen)
             if opened and self.closed:
-                self.site.bus.emit(WindowChanged(WindowState.OPENED_BY_OTHER, why="it is closed again"))
+                self.bus.emit(WindowChanged(WindowState.OPENED_BY_OTHER, why="it is closed again"))
                 self.close("somebody else opened it")
         elif isinstance(seen, Gone) and not self.gone:
             self._deleted()
@@ -171,9 +112,7 @@ class Job:
         """Read the Workflow now: what the watch shows may have waited for us, as after a sleep. Raises as `step`, and
         TransportError.
         """
-        if self.document is None:
-            return
-        seen = self.cluster.workflow(self.document.name, Deadline.after(self.site.clock, READ_SECONDS))
+        seen = self.cluster.workflow(self.target.document.name, Deadline.after(self.clock, READ_SECONDS))
         if seen is None and not self.gone:
             self._deleted()
         elif seen is not None:
@@ -192,11 +131,11 @@ class Job:
     def _deleted(self) -> None:
         """Say so, once; who has taken the claim away, or over, may have deleted the Workflow as well."""
         self.gone = True
-        deadline = Deadline.after(self.site.clock, READ_SECONDS)
+        deadline = Deadline.after(self.clock, READ_SECONDS)
         with suppress(TransportError):
             self.window.claim.refuse_lost(self.cluster.hardware(self.server.hardware, deadline).hardware)
         raise WorkflowFailed(
-            f"the Workflow {self.document.name if self.document else ''} was deleted while it was wanted",
+            f"the Workflow {self.target.document.name} was deleted while it was wanted",
             where=f"namespace {self.site.kubectl.namespace}",
             next="find out who deletes Workflows here (Flux, a colleague), then run again",
         )
@@ -207,12 +146,11 @@ class Job:
         self.progress.take(workflow)
         if workflow.state not in ("", "PREPARING"):
             self.window.toggled()
-        agents = worker.foreign(workflow, self.hardware) if self.hardware else []
+        agents = worker.foreign(workflow, self.target.hardware)
         if agents:
-            assert self.hardware is not None
-            error = worker.another_agent(workflow, self.hardware, agents)
+            error = worker.another_agent(workflow, self.target.hardware, agents)
             try:
-                deadline = Deadline.after(self.site.clock, DELETE_SECONDS)
+                deadline = Deadline.after(self.clock, DELETE_SECONDS)
                 self.cluster.delete_workflows([workflow.name], deadline, Effect.RESTORE)
             except MetalfoundryError as problem:
                 error.what += f", which failed: {problem}"
@@ -222,7 +160,7 @@ class Job:
         """Raise WorkflowFailed or WorkflowTimedOut when Tinkerbell has given the Workflow up."""
         current = self.workflow.current if self.workflow else None
         action = f" at action {current.name}" if current else ""
-        name = self.document.name if self.document else ""
+        name = self.target.document.name
         if self.state == "FAILED":
             raise WorkflowFailed(
                 f"the Workflow failed{action}", where=f"Workflow {name}", next=ours("troubleshoot", self.server.name)
@@ -251,7 +189,7 @@ class Job:
         try:
             self.reread()
         except (TransportError, WorkflowFailed) as error:
-            self.site.bus.emit(Notice(f"the Workflow could not be read: {error}", "warning"))
+            self.bus.emit(Notice(f"the Workflow could not be read: {error}", "warning"))
         return self.running
 
     def stop_following(self) -> None:
@@ -262,11 +200,10 @@ class Job:
             close()
         self.progress.stop()
 
-
-def failed_as(job: Job, kind: type[MetalfoundryError], error: MetalfoundryError) -> MetalfoundryError:
-    """The error of a phase with the exit code of that phase (`kind`'s), where it would say that nothing was changed:
-    once the claim is taken, that is not true. All others, and refusals at a gate, say what they are.
-    """
-    if not job.window.claim.taken or error.exit_code not in (1, 10) or isinstance(error, GateClosed):
-        return error
-    return kind(error.what, where=error.where, next=error.next, evidence=error.evidence)
+    def failed_as(self, kind: type[MetalfoundryError], error: MetalfoundryError) -> MetalfoundryError:
+        """The error of a phase with the exit code of that phase (`kind`'s), where it would say that nothing was
+        changed: once the claim is taken, that is not true. All others, and refusals at a gate, say what they are.
+        """
+        if not self.window.claim.taken or error.exit_code not in (1, 10) or isinstance(error, GateClosed):
+            return error
+        return kind(error.what, where=error.where, next=error.next, evidence=error.evidence)
