@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from tests.architecture import FRONT, FUNCTION_LINES, MODULE_LINES, ROOMS, breac
 
 ROOT = Path(__file__).resolve().parent.parent / "metalfoundry"
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+TWICE = {"GuardSeen", "Hooks", "Site", "Verify"}  # class names that still mean two things
 CLOCK = "belongs to transport/clock.py"
 LONG_FUNCTION = "def f():\n" + "    x = 1\n" * FUNCTION_LINES
 
@@ -117,3 +119,12 @@ def test_length_is_a_hint_for_a_review() -> None:
     assert hints("x = 1\n" * MODULE_LINES) == []
     assert hints("x = 1\n" * (MODULE_LINES + 1)) == [f"301: 301 lines, more than {MODULE_LINES}"]
     assert hints(LONG_FUNCTION) == [f"1: f has 41 lines, more than {FUNCTION_LINES}"]
+
+
+def test_no_class_name_means_two_things() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(path)
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1}.keys() == TWICE

@@ -23,7 +23,7 @@ from metalfoundry.site.site import Site
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedCommand:
     """One command that would go to `host`; `effect` is write or restore."""
 
     phase: str
@@ -39,7 +39,7 @@ class Plan:
     server: str
     identity: Identity
     boot_action: str | None
-    steps: tuple[Step, ...]
+    steps: tuple[PlannedCommand, ...]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
@@ -56,12 +56,12 @@ def plan(site: Site, server: Server, options: Options) -> Plan:
     return Plan(server.name, seen[0], run.target.boot_action, tuple(_steps(run)))
 
 
-def _steps(run: ProvisionRun) -> Iterator[Step]:
+def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
     kubectl, jump, name = run.site.kubectl, run.site.jump.name, run.server.hardware
     target = run.target
 
-    def step(phase: str, part: Part, effect: Effect = Effect.WRITE) -> Step:
-        return Step(phase, jump, _shown(part), effect.value)
+    def step(phase: str, part: Part, effect: Effect = Effect.WRITE) -> PlannedCommand:
+        return PlannedCommand(phase, jump, _shown(part), effect.value)
 
     note, old = run.window.claim.new_note(target.hardware), run.window.claim.old
     yield step("Claim", kubectl.patch(name, netboot.claim(target.hardware, run.id, note, old)))
@@ -81,7 +81,7 @@ def _steps(run: ProvisionRun) -> Iterator[Step]:
         )
         opened = _opened(target.hardware, run.window.mac)
         if run.options.reboot:
-            yield Step("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
+            yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
     yield step("Close", kubectl.patch(name, netboot.close(opened, run.id)), Effect.RESTORE)
     if not run.options.keep_workflow:
         yield step("Release", kubectl.delete_workflow(target.document.name), Effect.RESTORE)

@@ -22,7 +22,7 @@ from metalfoundry.runs.hooks import Hooks
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.phases.apply import Apply
 from metalfoundry.runs.phases.boot import Boot
-from metalfoundry.runs.phases.claim import Claim
+from metalfoundry.runs.phases.claim import TakeClaim
 from metalfoundry.runs.phases.clean_up import CleanUp
 from metalfoundry.runs.phases.close import Close
 from metalfoundry.runs.phases.install import Install
@@ -40,7 +40,7 @@ from metalfoundry.transport.clock import Clock
 
 PHASES: tuple[Phase[ProvisionRun], ...] = (
     Preflight(),
-    Claim(),
+    TakeClaim(),
     CleanUp(),
     Apply(),
     Open(),

@@ -14,7 +14,7 @@ from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import LinkLost, PreflightError, UnsafeError
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.resources import Hardware
-from metalfoundry.runs.phases.claim import Claim
+from metalfoundry.runs.phases.claim import TakeClaim
 from metalfoundry.site.window import Window
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
@@ -104,6 +104,6 @@ def test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec(bench: Bench) -> N
 
     bench.shell.before = stop
     with pytest.raises(LinkLost):
-        Claim().act(run)
+        TakeClaim().act(run)
     assert "run-2" in taken[0].stdin
     assert "ACTION=arm" in taken[0].stdin

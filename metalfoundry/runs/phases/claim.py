@@ -8,7 +8,7 @@ from metalfoundry.runs.engine import NEEDED, Needed
 from metalfoundry.runs.provision_run import ProvisionRun
 
 
-class Claim:
+class TakeClaim:
     """Take the server for this run; where Flux manages the Hardware, pause Flux for this one object."""
 
     title = "Claim"
