@@ -16,6 +16,7 @@ from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated
 from metalfoundry.model.events import RunEnded, RunStarted
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
+from metalfoundry.records.run_state import Story
 from metalfoundry.runs.engine import Phase, execute
 from metalfoundry.runs.failure_diagnosis import LastSeen, diagnosis
 from metalfoundry.runs.hooks import Hooks
@@ -31,7 +32,7 @@ from metalfoundry.runs.phases.preflight import Preflight
 from metalfoundry.runs.phases.release import Release
 from metalfoundry.runs.phases.verify import Verify
 from metalfoundry.runs.provision_run import ProvisionRun
-from metalfoundry.runs.report import Netboot, Recorder, Report
+from metalfoundry.runs.report import Netboot, Report, report_of
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.cluster import Patched
 from metalfoundry.site.proof import Proof, still_open
@@ -64,10 +65,10 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     UnsafeError, with the command that closes netboot by hand, unless nothing can be open.
     """
     run = ProvisionRun(site, server, options, run_id(site.clock, server.name))
-    recorder, last = Recorder(run.id, server.name), LastSeen(run)
+    story, last = Story(run.id, server.name), LastSeen(run)
     hooks = Hooks(run.site, run.id, server.name, server.hardware)
     run.options = replace(options, confirm=hooks.before(options.confirm))
-    sinks: tuple[Sink, ...] = (recorder, last, hooks)
+    sinks: tuple[Sink, ...] = (story, last, hooks)
     run.bus.sinks.extend(sinks)
     begun = run.clock.now().mono
     error = _carried_out(run, hooks)
@@ -78,7 +79,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
         why = diagnosis(last, error) if error is not None else None
     seconds = run.clock.now().mono - begun
     disk = _tell_disk(run, error)
-    report = recorder.report(error, _netboot(run), seconds)
+    report = report_of(story, error, _netboot(run), seconds)
     with late:
         hooks.over(report)
     with late:
