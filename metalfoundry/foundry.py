@@ -23,9 +23,21 @@ from metalfoundry.model.errors import TransportError
 from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, load
-from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
+from metalfoundry.runs import (
+    attach,
+    audit,
+    logs,
+    netboot_by_hand,
+    plan,
+    provision,
+    selection,
+    status,
+    sweeper,
+    troubleshoot,
+)
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
+from metalfoundry.runs.fleet import Fleet, Policy
 from metalfoundry.runs.logs import Ask, Log
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.plan import Plan
@@ -65,6 +77,7 @@ class Foundry:
         self._transport = transport or _ssh(self.clock, self._retrying)
         self._local = local or Shell()
         self._threads = Threads()
+        self._fleets: list[Fleet] = []
 
     @classmethod
     def load(cls, path: str | Path = "inventory.yaml", *, sinks: Iterable[Sink] = ()) -> Foundry:
@@ -80,7 +93,9 @@ class Foundry:
         self.close()
 
     def close(self) -> None:
-        """Drop every connection, and let what still reads from one come to its end."""
+        """End the runs of every fleet, drop every connection, and let what still reads from one come to its end."""
+        for fleet in self._fleets:
+            fleet.close()
         self._transport.close()
         self._threads.join(END_SECONDS)
 
@@ -96,6 +111,26 @@ class Foundry:
         return provision.provision(
             self._site(cancel=self.stop.begin()), self.inventory.server(name), options or Options()
         )
+
+    def provision_many(
+        self, servers: Sequence[Server], options: Options | None = None, policy: Policy | None = None
+    ) -> Fleet:
+        """Re-install several servers: an iterator of their reports as they end; see Fleet and Policy.
+
+        Runs begin with its first `next`, in threads of their own. Sinks and `options.confirm` are called from these:
+        sinks one at a time, `confirm` perhaps several. The iterator belongs to one thread; `cancel` and `cancel_runs`
+        may come from any. Leaving the Foundry ends what still runs, and waits for it. Raises PreflightError where the
+        labels that `policy.spread` asks for cannot be read.
+        """
+        chosen, policy = {server.name: server for server in servers}, policy or Policy()
+        domains = selection.labels(self._site(), servers, policy.spread) if policy.spread else None
+
+        def one(name: str, cancel: Cancel) -> Report:
+            return provision.provision(self._site(cancel=cancel), chosen[name], options or Options())
+
+        fleet = Fleet(list(chosen), one, policy, threads=self._threads, begin=self.stop.begin, domains=domains)
+        self._fleets.append(fleet)
+        return fleet
 
     def cancel_runs(self, reason: str) -> None:
         """End every run of this Foundry that is under way, from any thread, as Ctrl-C does: what it did is taken back,

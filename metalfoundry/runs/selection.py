@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
 from metalfoundry.model.errors import IdentityError, PreflightError
+from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
-from metalfoundry.runs.provision_run import ProvisionRun
-from metalfoundry.site.cluster import Survey
+from metalfoundry.runs.provision_run import READ_SECONDS, ProvisionRun
+from metalfoundry.site.cluster import Cluster, Survey
+from metalfoundry.site.site import Site
+from metalfoundry.transport.clock import Deadline
+
+
+def labels(site: Site, servers: Sequence[Server], label: str) -> dict[str, str]:
+    """The value of `label` on each server's Hardware, by the server's name; "" where there is none. Raises
+    PreflightError.
+    """
+    hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
+    known = {server.name: hardware.get(server.hardware) for server in servers}
+    return {name: found.labels.get(label, "") if found else "" for name, found in known.items()}
 
 
 def choose_hardware(run: ProvisionRun, survey: Survey) -> Hardware:

@@ -33,13 +33,21 @@ class Cancel:
         self._event = threading.Event()
         self._lock = threading.RLock()  # a signal handler may set it while it is being set
         self._listeners: list[Callable[[], None]] = []
-        self._heeded = False
+        self._heeded = self._insisted = False
         self.reason = ""
 
     def set(self, reason: str) -> None:
         """Ask for the stop; the first reason stays. Without effect once it was heeded."""
+        self._ring(reason, insist=False)
+
+    def insist(self, reason: str) -> None:
+        """Ask again: what is being done to leave things safe is cut short as well, as by a second Ctrl-C."""
+        self._ring(reason, insist=True)
+
+    def _ring(self, reason: str, insist: bool) -> None:
         with self._lock:
-            if self._heeded or self._event.is_set():
+            self._insisted = self._insisted or insist
+            if not insist and (self._heeded or self._event.is_set()):
                 return
             self.reason = reason
             self._event.set()
@@ -61,10 +69,11 @@ class Cancel:
             raise Cancelled(self.reason)
 
     def heed(self) -> None:
-        """Take the wish in, and be deaf to any other from now on."""
+        """Take the wish in, and be deaf to any other from now on, unless somebody insists."""
         with self._lock:
             self._heeded = True
-            self._event.clear()
+            if not self._insisted:
+                self._event.clear()
 
     @contextmanager
     def listening(self, listener: Callable[[], None]) -> Iterator[None]:
