@@ -12,6 +12,7 @@ Nothing here prints, asks or exits: errors are raised as model/errors.py draws t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 
@@ -46,6 +47,7 @@ from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
+from metalfoundry.site.watching import Hub
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Cancel, Clock, Stop, SystemClock
 from metalfoundry.transport.gates import CancelGate, Gate, Gated, PlanGate
@@ -78,6 +80,7 @@ class Foundry:
         self._local = local or Shell()
         self._threads = Threads()
         self._fleets: list[Fleet] = []
+        self._hub = Hub(self._site(), self._threads)
 
     @classmethod
     def load(cls, path: str | Path = "inventory.yaml", *, sinks: Iterable[Sink] = ()) -> Foundry:
@@ -96,6 +99,7 @@ class Foundry:
         """End the runs of every fleet, drop every connection, and let what still reads from one come to its end."""
         for fleet in self._fleets:
             fleet.close()
+        self._hub.close()
         self._transport.close()
         self._threads.join(END_SECONDS)
 
@@ -126,7 +130,8 @@ class Foundry:
         domains = selection.labels(self._site(), servers, policy.spread) if policy.spread else None
 
         def one(name: str, cancel: Cancel) -> Report:
-            return provision.provision(self._site(cancel=cancel), chosen[name], options or Options())
+            site = replace(self._site(cancel=cancel), watches=self._hub)
+            return provision.provision(site, chosen[name], options or Options())
 
         fleet = Fleet(list(chosen), one, policy, threads=self._threads, begin=self.stop.begin, domains=domains)
         self._fleets.append(fleet)

@@ -22,7 +22,7 @@ from metalfoundry.transport.clock import Deadline, FakeClock
 
 Matcher = str | Callable[[Host, Command], bool]
 Answer = str | Result | BaseException | Callable[[Host, Command], "str | Result | BaseException"]
-Line = str | None | BaseException | Callable[[], None]
+Line = str | None | BaseException | Callable[[], object]
 
 
 class UnknownCommand(AssertionError):

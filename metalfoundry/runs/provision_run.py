@@ -82,7 +82,8 @@ class ProvisionRun(Run):
         limits = self.site.inventory.timeouts
         whole = limits.netboot + limits.install + limits.boot + limits.verify
         deadline = Deadline.after(self.clock, whole + 60.0)
-        self._watch = self.cluster.watch(self.target.document.name, self.server.hardware, deadline)
+        since = self.workflow.meta.resource_version if self.workflow else ""
+        self._watch = self.cluster.watch(self.target.document.name, self.server.hardware, deadline, since)
 
     def step(self) -> None:
         """Wait for the next thing the watch shows, or a moment of silence, and take it in.

@@ -26,7 +26,7 @@ from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.site.refused import api_away, refused
 from metalfoundry.site.site import Site
-from metalfoundry.site.stream import TICK_SECONDS, stream
+from metalfoundry.site.stream import by_name
 from metalfoundry.transport.clock import Cancel, Deadline
 
 WANTED_RIGHTS = (
@@ -204,24 +204,23 @@ class Cluster:
         found = self._objects(self._await([self._site.kubectl.get(WORKFLOWS, name)], deadline), "object")
         return Workflow.of(found[0]) if found else None
 
-    def watch(self, workflow: str, hardware: str, deadline: Deadline) -> Iterator[Workflow | Gone | Hardware | None]:
+    def watch(
+        self, workflow: str, hardware: str, deadline: Deadline, since: str = ""
+    ) -> Iterator[Workflow | Gone | Hardware | None]:
         """Follow one Workflow (none for "") and one Hardware from their present state on; None in silence.
 
-        A link that is down only makes it silent; see stream.py.
+        A link that is down only makes it silent; see stream.py. What was true of the Workflow before its version
+        `since` is left out: a shared watch may tell of an earlier one of that name.
         """
-        streams = [lambda: stream(self._site, HARDWARE, hardware, deadline)]
-        if workflow:
-            streams.append(lambda: stream(self._site, WORKFLOWS, workflow, deadline))
-        for arrived in self._site.merge(streams, TICK_SECONDS):
-            if arrived is None or arrived[1] is None:
-                yield None
-                continue
-            index, (event, item) = arrived[0], arrived[1]
-            if index == 0:
-                if event != "DELETED":
-                    yield Hardware.of(item)
-            else:
+        wanted = {HARDWARE: hardware} | ({WORKFLOWS: workflow} if workflow else {})
+        for seen in (self._site.watches or by_name)(self._site, wanted, deadline):
+            kind, event, item = seen or ("", "", {})
+            if kind == HARDWARE and event != "DELETED":
+                yield Hardware.of(item)
+            elif kind == WORKFLOWS and not _older(item, since):
                 yield Gone(workflow) if event == "DELETED" else Workflow.of(item)
+            elif seen is None:
+                yield None
 
     def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
         command = read_only(*parts, functions=smee.FUNCTIONS)
@@ -297,3 +296,8 @@ class Cluster:
                 next=ssh.remotely(self._site.jump, (*self._site.kubectl.words, "version")),
                 evidence=outcome.stdout[:500],
             ) from error
+
+
+def _older(item: Mapping[str, Any], since: str) -> bool:
+    version = str(item.get("metadata", {}).get("resourceVersion", ""))
+    return version.isdigit() and since.isdigit() and int(version) < int(since)

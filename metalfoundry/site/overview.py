@@ -11,13 +11,10 @@ from metalfoundry.model.errors import AuthError, HostKeyError, TransportError
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.site.cluster import Cluster, Survey
 from metalfoundry.site.site import Site
-from metalfoundry.site.stream import BEGUN, TICK_SECONDS, Seen, watched
+from metalfoundry.site.stream import AGAIN, TICK_SECONDS, settled
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 30.0
-EMPTY_SECONDS = 2.0
-SILENCE_SECONDS = 300.0  # a whole namespace may be still for long, and to take it up anew costs a survey
-AGAIN = "AGAIN"
 KINDS = (HARDWARE, WORKFLOWS)
 
 
@@ -32,7 +29,7 @@ def surveys(site: Site, deadline: Deadline) -> Iterator[Survey | None]:
     survey = cluster.survey(deadline.within(READ_SECONDS))
     yield survey
     shown = survey
-    streams = [lambda kind=kind: _stream(site, kind, deadline) for kind in KINDS]
+    streams = [lambda kind=kind: settled(site, kind, deadline) for kind in KINDS]
     for arrived in site.merge(streams, TICK_SECONDS):
         if arrived is None or arrived[1] is None:
             if survey is not shown:
@@ -67,20 +64,3 @@ def _anew(cluster: Cluster, deadline: Deadline) -> Survey | None:
         raise
     except TransportError:
         return None
-
-
-def _stream(site: Site, kind: str, deadline: Deadline) -> Iterator[Seen | None]:
-    """`watched`, with AGAIN once a watch has told what there is, or is silent from the beginning."""
-    told, silent, asked = False, 0, False
-    for seen in watched(site, kind, "", deadline, SILENCE_SECONDS):
-        if seen is None:
-            silent += 1
-            if not asked and (told or silent * TICK_SECONDS >= EMPTY_SECONDS):
-                asked = True
-                yield AGAIN, {}
-            yield None
-        elif seen[0] == BEGUN:
-            told, silent, asked = False, 0, False
-        else:
-            told = True
-            yield seen

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import getpass
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from metalfoundry.commands import ssh
 from metalfoundry.commands.kubectl import Kubectl
@@ -16,7 +16,7 @@ from metalfoundry.model.bus import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
 from metalfoundry.site.command_events import CommandEvents
-from metalfoundry.transport.clock import Cancel, Clock
+from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.gates import Gate, Gated
 from metalfoundry.transport.local import Local, Shell
 from metalfoundry.transport.merge import Merge, Threaded
@@ -30,6 +30,15 @@ class Executor(Protocol):
 
     def __call__(self, work: Callable[[], T]) -> Future[T]:
         """Start `work`."""
+
+
+class Watching(Protocol):
+    """Shows objects as they change."""
+
+    def __call__(
+        self, site: Site, wanted: Mapping[str, str], deadline: Deadline, /
+    ) -> Iterator[tuple[str, str, dict[str, Any]] | None]:
+        """(kind, event, object) of the `wanted` objects, name by kind, from their present state on; None in silence."""
 
 
 class Background:
@@ -66,7 +75,7 @@ def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
 @dataclass(frozen=True)
 class Site:
     """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits,
-    `local` the door to programs on this computer."""
+    `local` the door to programs on this computer, `watches` the watches that several runs share."""
 
     inventory: Inventory
     transport: Gated
@@ -77,6 +86,7 @@ class Site:
     merge: Merge = field(default_factory=Threaded)
     local: Local = field(default_factory=Shell)
     background: Executor = field(default_factory=Background)
+    watches: Watching | None = None
     holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
 
     def on(self, bus: Bus) -> Site:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from metalfoundry.commands.kubectl import Refusal, read_event, read_only, refusal
@@ -17,9 +18,12 @@ SILENCE_SECONDS = 60.0
 READ_SECONDS = 30.0
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 QUICK_SECONDS, QUICK_ENDS = 2.0, 3
-BEGUN = "BEGUN"
+EMPTY_SECONDS = 2.0
+ALL_SILENCE_SECONDS = 300.0  # a whole namespace may be still for long, and to take it up anew costs a survey
+BEGUN, AGAIN = "BEGUN", "AGAIN"
 
-Seen = tuple[str, dict[str, Any]]
+Seen = tuple[str, dict[str, Any]]  # event, object
+Told = tuple[str, str, dict[str, Any]]  # kind, event, object
 
 
 def stream(site: Site, kind: str, name: str, deadline: Deadline) -> Iterator[Seen | None]:
@@ -34,6 +38,31 @@ def stream(site: Site, kind: str, name: str, deadline: Deadline) -> Iterator[See
         elif not first and _deleted(site, kind, name, deadline):
             yield "DELETED", {}
         first = first and seen is None
+
+
+def by_name(site: Site, wanted: Mapping[str, str], deadline: Deadline) -> Iterator[Told | None]:
+    """The `wanted` objects, name by kind, each by a watch of its own; None in silence. Raises as `watched`."""
+    kinds = list(wanted)
+    streams = [partial(stream, site, kind, name, deadline) for kind, name in wanted.items()]
+    for arrived in site.merge(streams, TICK_SECONDS):
+        yield None if arrived is None or arrived[1] is None else (kinds[arrived[0]], *arrived[1])
+
+
+def settled(site: Site, kind: str, deadline: Deadline) -> Iterator[Seen | None]:
+    """All of a kind as `watched`, with AGAIN once a watch has told what there is, or is silent from the beginning."""
+    told, silent, asked = False, 0, False
+    for seen in watched(site, kind, "", deadline, ALL_SILENCE_SECONDS):
+        if seen is None:
+            silent += 1
+            if not asked and (told or silent * TICK_SECONDS >= EMPTY_SECONDS):
+                asked = True
+                yield AGAIN, {}
+            yield None
+        elif seen[0] == BEGUN:
+            told, silent, asked = False, 0, False
+        else:
+            told = True
+            yield seen
 
 
 def watched(
