@@ -15,8 +15,9 @@ from typing import Generic, TypeAlias, TypeVar
 from metalfoundry.commands.kubernetes import BmcJob, Deployment, Event, Flux, GuardSeen, MachineProbe, Version
 from metalfoundry.commands.log_parser import AGENT, SOURCES, LogLine
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import ClaimSeen, old_systems, parse_time
+from metalfoundry.commands.netboot import ClaimSeen, old_systems
 from metalfoundry.model.actions import Action
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Timeouts, Verify
 from metalfoundry.model.resources import Hardware, Interface, Template, Workflow
 from metalfoundry.model.states import SshAnswer

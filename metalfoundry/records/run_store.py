@@ -5,7 +5,6 @@ A full disk or a read-only home costs the journal, and is said once; the run goe
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -18,6 +17,7 @@ from typing import Any, TextIO
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Record
+from metalfoundry.model.foreign import from_json
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
 
@@ -177,10 +177,7 @@ class KeptRun:
         except OSError:
             return
         for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
+            event = from_json(line)
             if isinstance(event, dict):
                 yield event
 
@@ -251,7 +248,7 @@ def clean(base: Path, older: float, now: datetime) -> list[str]:
 
 def _report(folder: Path) -> dict[str, Any]:
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = from_json((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return report if isinstance(report, dict) else {}

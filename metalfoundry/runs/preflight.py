@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import BY_HAND, claim_of, old_systems, parse_time
+from metalfoundry.commands.netboot import BY_HAND, claim_of, old_systems
 from metalfoundry.diagnosis.identity import identify
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
 from metalfoundry.model.errors import (
@@ -22,6 +22,7 @@ from metalfoundry.model.errors import (
     TransportError,
 )
 from metalfoundry.model.events import MachineSeen, Notice, Resumed
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs import worker

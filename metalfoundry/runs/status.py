@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from metalfoundry.commands.netboot import claim_of, parse_time, stamp
+from metalfoundry.commands.netboot import claim_of, stamp
 from metalfoundry.model.errors import (
     AuthError,
     DeadlineExceeded,
@@ -17,6 +17,7 @@ from metalfoundry.model.errors import (
     MetalfoundryError,
     PortClosed,
 )
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.site.cluster import Cluster, Survey

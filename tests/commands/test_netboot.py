@@ -13,6 +13,7 @@ from metalfoundry.commands import netboot
 from metalfoundry.commands.netboot import RUN, WINDOW, ClaimSeen, WindowNote
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Invalid, Object
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 
 MAC, OTHER = "00:00:5e:00:53:4b", "00:00:5e:00:53:4c"
@@ -270,4 +271,4 @@ def test_a_claim_that_cannot_be_dated_counts_as_live(expires: str, live: bool) -
 
 def test_stamps_are_utc_in_whole_seconds() -> None:
     assert netboot.stamp(NOW) == "2026-01-02T03:04:05Z"
-    assert netboot.parse_time(netboot.stamp(NOW)) == NOW.replace(microsecond=0)
+    assert parse_time(netboot.stamp(NOW)) == NOW.replace(microsecond=0)

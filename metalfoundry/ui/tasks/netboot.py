@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 from rich.text import Text
 
+from metalfoundry.commands.netboot import stamp
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import Declined, UsageError
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
@@ -87,8 +88,8 @@ def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
         return
     table = table_of("run", "hardware", "state", "pid", "until", "last word")
     for guard in found:
-        until = f"{datetime.fromtimestamp(guard.expires, UTC):%Y-%m-%dT%H:%M:%SZ}" if guard.expires else ""
-        table.add_row(guard.run, guard.hardware, guard.state, guard.pid, until, guard.log)
+        until = parse_time(guard.expires or None)
+        table.add_row(guard.run, guard.hardware, guard.state, guard.pid, stamp(until) if until else "", guard.log)
     Paper().print(table if found else "no guards")
 
 
