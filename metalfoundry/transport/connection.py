@@ -20,7 +20,8 @@ from metalfoundry.transport.auth import Keyring
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.error_mapping import connect_error, forward_error
 from metalfoundry.transport.host_keys import HostKeys, server_key
-from metalfoundry.transport.ssh_config import Endpoint, UserFiles
+from metalfoundry.transport.ssh_config import Endpoint
+from metalfoundry.transport.ssh_options import UserFiles
 
 log = logging.getLogger(__name__)
 

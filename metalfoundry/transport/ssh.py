@@ -28,7 +28,8 @@ from metalfoundry.transport.channel import Exchange, exchange
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.connection import Link, SshTimeouts, open_link
 from metalfoundry.transport.follow import Lines, wrap
-from metalfoundry.transport.ssh_config import UserFiles, resolve
+from metalfoundry.transport.ssh_config import resolve
+from metalfoundry.transport.ssh_options import UserFiles
 from metalfoundry.transport.wire import in_any_shell, sent
 
 log = logging.getLogger(__name__)
