@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -22,6 +23,7 @@ from metalfoundry.site.site import Site
 from metalfoundry.site.snapshot import ANSWER_SECONDS, snapshot_machine
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock
+from metalfoundry.transport.connection import SshTimeouts
 from tests.fakes import FakeTransport
 from tests.site.test_stream import site
 
@@ -64,6 +66,21 @@ def test_looks_under_way_are_bounded_and_one_that_fails_makes_room() -> None:
     looks.all[0].set_exception(error)
     assert looks.wait(watcher, 2) == [error]
     assert len(looks.all) == MOST_LOOKS + 1
+
+
+def test_while_nothing_answers_looks_begin_at_least_every_second_for_ever() -> None:
+    looks = Looks()
+    watcher = Watcher(looks.site, MachineFacts)
+    begun: list[float] = []
+    for _ in range(1200):
+        now = looks.clock.now().mono
+        begun += [now] * (len(looks.all) - len(begun))
+        for look, began in zip(looks.all, begun, strict=True):
+            if not look.done() and now - began >= SshTimeouts().reach:  # its packets were lost
+                look.set_exception(ConnectError("silent"))
+        looks.wait(watcher, 0.05)
+    assert len(begun) > 60
+    assert max(later - earlier for earlier, later in pairwise(begun)) < 1.0
 
 
 def test_a_machine_that_answers_is_asked_once_at_a_time() -> None:
