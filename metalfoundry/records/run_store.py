@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -38,7 +39,7 @@ def home() -> Path:
 class EventLines:
     """A sink that writes every record as one JSON line, at once; raises OSError where it cannot."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIOBase | TextIO) -> None:
         self._stream = stream
 
     def __call__(self, record: Record) -> None:
@@ -50,7 +51,7 @@ class EventLines:
 class EventFile:
     """A sink for `--events`: what cannot be written is said once, and the run goes on without it."""
 
-    def __init__(self, name: str, stream: TextIO, warn: Warn = _log.warning) -> None:
+    def __init__(self, name: str, stream: TextIOBase | TextIO, warn: Warn = _log.warning) -> None:
         self._name, self._stream, self._warn = name, stream, warn
         self._lines: EventLines | None = EventLines(stream)
 

@@ -150,6 +150,24 @@ def test_a_reader_who_stays_and_does_not_read_holds_nothing_up(tmp_path: Path, m
         assert (lab.folder / "err").read_text().count("left out") == 0
 
 
+def test_a_fifo_of_events_that_nobody_reads_holds_nothing_up(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED) as lab:
+        os.mkfifo(lab.folder / "events")
+        reading = os.open(lab.folder / "events", os.O_RDONLY | os.O_NONBLOCK)
+        writing = os.open(lab.folder / "events", os.O_WRONLY)
+        fill(writing)
+        process = start(lab, "provision", NAME, "--yes", "--events", "events")
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert "netboot is closed" in out
+        assert err.count("no more events are written to events: it was not read in time") == 1
+        (report,) = (lab.folder / "state" / "runs").glob("*/report.json")
+        assert json.loads(report.read_text())["verdict"] == "provisioned"
+        assert not is_open(lab)
+        os.close(writing)
+        os.close(reading)
+
+
 def fill(writing: int) -> None:
     os.set_blocking(writing, False)
     with suppress(BlockingIOError):

@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from inspect import cleandoc
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from invoke.context import Context
@@ -102,12 +101,13 @@ def watching(json: bool, events: str) -> View:
 def _writing(path: str) -> Iterator[Sink]:
     """The sink for --events; raises UsageError where the file cannot be opened."""
     from metalfoundry.records.run_store import EventFile
+    from metalfoundry.ui.output.outlet import Aside
 
     if path == "-":
         yield EventFile("stdout", sys.stdout, warn)
         return
     try:
-        stream = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - the sink closes it, whatever that says
+        stream = Aside(path)
     except OSError as error:
         what = f"--events {path} cannot be written: {error.strerror}"
         raise UsageError(what, next="name another file, or -") from error
