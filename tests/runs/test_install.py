@@ -40,6 +40,17 @@ class Untouched(Machine):
         return None
 
 
+class Rebooted(Exception):
+    """It was asked to."""
+
+
+class Asked(Untouched):
+    """One that says that it was asked."""
+
+    def reboot(self, deadline: Deadline) -> None:
+        raise Rebooted
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[Bench]:
     with Bench(tmp_path) as bench:
@@ -80,3 +91,11 @@ def test_nor_is_one_whose_workflow_is_over(
     with pytest.raises(error):
         phase.act(run)
     assert not bench.is_open
+
+
+def test_a_window_that_was_shut_meanwhile_is_opened_before_the_reboot(bench: Bench) -> None:
+    run = asleep(bench, "PENDING")
+    run.job.machine = Asked(run.job.site, SERVER, "108.181.38.87")
+    with pytest.raises(Rebooted):
+        Boot().act(run)
+    assert bench.is_open
