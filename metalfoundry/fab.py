@@ -39,6 +39,7 @@ from metalfoundry.ui.tasks.report import report
         no_reboot="a person reboots the server (or it is off)",
         trust_template="go on though only Tinkerbell can tell which agent the Template gives its tasks to",
         resume="take up a run whose client is gone: go on from where the world stands",
+        keep_going="begin the next server though one has failed",
     ),
 )
 def provision(
@@ -56,6 +57,7 @@ def provision(
     no_reboot: bool = False,
     trust_template: bool = False,
     resume: bool = False,
+    keep_going: bool = False,
     events: str = "",
     json: bool = False,
 ) -> None:
@@ -64,7 +66,7 @@ def provision(
     Example: fab provision colo-server-01
     """
     from metalfoundry.records.run_store import Journal, home
-    from metalfoundry.runs.job import Options
+    from metalfoundry.runs.options import Options
 
     check_names(c, "provision", name, provision)
     journal = None if plan else Journal(home(), warn)
@@ -80,7 +82,8 @@ def provision(
         servers = foundry.servers(name)
         if journal is None or view is None:
             finish(body.plan(foundry, servers, options, json))
-        finish(body.provision(foundry, servers, options, journal, view, ask=not yes, json=json))
+        code = body.provision(foundry, servers, options, journal, view, ask=not yes, json=json, keep_going=keep_going)
+        finish(code)
 
 
 @task(
