@@ -12,7 +12,8 @@ from metalfoundry.model.errors import MetalfoundryError
 if TYPE_CHECKING:
     from metalfoundry.foundry import Foundry
     from metalfoundry.model.events import Record
-    from metalfoundry.model.inventory import Inventory, load
+    from metalfoundry.model.inventory import Inventory
+    from metalfoundry.model.inventory_reader import load
     from metalfoundry.runs.job import Identity, Options
     from metalfoundry.runs.plan import Plan
     from metalfoundry.runs.report import Report
@@ -40,7 +41,7 @@ _HOME = {
     "Record": "model.events",
     "Report": "runs.report",
     "Row": "runs.status",
-    "load": "model.inventory",
+    "load": "model.inventory_reader",
 }
 
 

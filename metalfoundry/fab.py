@@ -13,6 +13,7 @@ from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
 
+from metalfoundry.ui.tasks import inventory as inventory_tasks
 from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
@@ -188,4 +189,5 @@ for one in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, repor
     ns.add_task(one)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
+ns.add_collection(inventory_tasks.collection())
 ns.add_collection(lab_tasks.collection())

@@ -11,9 +11,10 @@ Nothing here prints, asks or exits: errors are raised as model/errors.py draws t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.log_parser import LogLine
@@ -21,7 +22,8 @@ from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.model.errors import TransportError
 from metalfoundry.model.events import Bus, Retried, Sink
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, load
+from metalfoundry.model.inventory import Inventory, Server
+from metalfoundry.model.inventory_reader import load, of
 from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
@@ -66,9 +68,20 @@ class Foundry:
         self._threads = Threads()
 
     @classmethod
-    def load(cls, path: str | Path = "inventory.yaml", *, sinks: Iterable[Sink] = ()) -> Foundry:
-        """Open the inventory at `path`. Raises InventoryError with every fault at once."""
-        return cls(load(Path(path)), sinks=sinks)
+    def load(cls, path: str | Path | None = None, *, sinks: Iterable[Sink] = ()) -> Foundry:
+        """Open the inventory at `path`, or at $METALFOUNDRY_INVENTORY, or ./inventory.yaml.
+
+        Raises InventoryError with every fault at once.
+        """
+        return cls(load(path), sinks=sinks)
+
+    @classmethod
+    def of(cls, inventory: Mapping[str, Any], *, folder: str | Path = "", sinks: Iterable[Sink] = ()) -> Foundry:
+        """Open an inventory given as plain values with the keys of the file; relative paths start at `folder`.
+
+        Raises InventoryError with every fault at once.
+        """
+        return cls(of(inventory, folder), sinks=sinks)
 
     def __enter__(self) -> Foundry:
         return self

@@ -134,7 +134,7 @@ def _document(job: Job, survey: Survey) -> Document:
     else:
         raise PreflightError(
             f"neither a Workflow file nor a Template is known for {server.name}",
-            where=str(job.site.inventory.path),
+            where=job.site.inventory.source,
             next=f"give servers.{server.name}.workflow or .template, or --workflow FILE or --template NAME",
         )
     return _checked(document, job, survey)

@@ -29,7 +29,7 @@ from metalfoundry.model.events import (
     WindowChanged,
     WorkflowChanged,
 )
-from metalfoundry.model.inventory import load
+from metalfoundry.model.inventory_reader import load
 from metalfoundry.runs.provision import new_job
 from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow
 
