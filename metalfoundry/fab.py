@@ -1,4 +1,4 @@
-"""The Fabric tasks. Yours, too: `from metalfoundry.fab import ns` in a tasks.py of your own.
+"""The Fabric tasks. Yours, too: `from metalfoundry.fab import ns, open_foundry` in a fabfile.py of your own.
 
 Only words come in and go out here; the work is in foundry.py. Everything heavy is imported inside the tasks, so that
 `fab --list` stays quick.
@@ -18,6 +18,7 @@ from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.options import INVENTORY, check_names, finish, opened, warn, watching, words
+from metalfoundry.ui.tasks.own import open_foundry as open_foundry
 from metalfoundry.ui.tasks.report import report
 
 

@@ -5,12 +5,14 @@ What an event or a field means is kept from the page; a new one gets an empty ce
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import typing
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import metalfoundry
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.model import events
 from metalfoundry.model.events import Event
@@ -83,6 +85,15 @@ def inventory_table(old: str) -> str:
     return "".join(f"| `{key.path}` | {key.default} | {key.expected} | {key.meaning} |\n" for key in inventory_keys())
 
 
+def public_names(old: str) -> str:
+    """The rows of docs/library.md: each public name, and the first sentence of its docstring."""
+    rows = []
+    for name in metalfoundry.__all__:
+        text = " ".join((inspect.getdoc(getattr(metalfoundry, name)) or "").split("\n\n")[0].split())
+        rows.append(f"| `{name}` | {re.split(r'(?<=[.])(?: |$)', text)[0].replace('|', chr(92) + '|')} |\n")
+    return "".join(rows)
+
+
 def schema_text() -> str:
     """The text of docs/schema/inventory.json."""
     return json.dumps(schema(), indent=2) + "\n"
@@ -91,6 +102,7 @@ def schema_text() -> str:
 TABLES: dict[str, tuple[str, Callable[[str], str]]] = {
     "lab.md": ("| name | what happens |\n|---|---|\n", scenarios),
     "events.md": ("| event | field | type | what it says |\n|---|---|---|---|\n", events_table),
+    "library.md": ("| name | what it is |\n|---|---|\n", public_names),
     "inventory.md": ("| key | default | what may stand there | what it means |\n|---|---|---|---|\n", inventory_table),
 }
 
