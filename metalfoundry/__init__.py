@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from metalfoundry.diagnosis.findings import Evidence, Finding
     from metalfoundry.foundry import Foundry
     from metalfoundry.lab.lab import Lab
+    from metalfoundry.model.bus import Sink
     from metalfoundry.model.errors import (
         ApiAway, AuthError, ClaimedError, CommandError, ConnectError, DeadlineExceeded, Declined, FleetFailed,
         GateClosed, HostKeyError, IdentityError, Interrupted, InventoryError, LinkLost, MachineSlow,
@@ -26,19 +27,19 @@ if TYPE_CHECKING:
     from metalfoundry.model.events import (
         ActionEnded, ActionStarted, ClaimChanged, CommandEnded, CommandStarted, Event, GuardChanged, HookEnded,
         HookStarted, LeaseExtended, MachineSeen, Notice, PhaseEnded, PhaseSkipped, PhaseStarted, Record, Resumed,
-        Retried, RunEnded, RunStarted, Sink, WindowChanged, WindowUnsafe, WorkflowChanged,
+        Retried, RunEnded, RunStarted, WindowChanged, WindowUnsafe, WorkflowChanged,
     )
     from metalfoundry.model.hosts import Host, HostKeyPolicy
     from metalfoundry.model.inventory import (
-        HookConfig, Inventory, Jump, Server, SiteConfig, Sweeper, Timeouts, VerifyConfig,
+        HookConfig, Inventory, JumpConfig, Server, SiteConfig, Sweeper, Timeouts, VerifyConfig,
     )
     from metalfoundry.model.inventory_reader import load
     from metalfoundry.records.run_store import EventLines, Journal, KeptRun
     from metalfoundry.runs.attach import Followed
     from metalfoundry.runs.audit import OpenWindow
-    from metalfoundry.runs.job import Identity, Options
+    from metalfoundry.runs.options import Identity, Options
     from metalfoundry.runs.logs import Ask, Log
-    from metalfoundry.runs.plan import Plan, Step
+    from metalfoundry.runs.plan import Plan, PlannedCommand
     from metalfoundry.runs.report import Netboot, Report
     from metalfoundry.runs.status import Row
     from metalfoundry.runs.troubleshoot import Diagnosis
@@ -49,11 +50,11 @@ __all__ = [
     "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined", "Diagnosis", "Event",
     "EventLines", "Evidence", "Finding", "FleetFailed", "Followed", "Foundry", "GateClosed", "GuardChanged",
     "GuardSeen", "HookConfig", "HookEnded", "HookStarted", "Host", "HostKeyError", "HostKeyPolicy", "Identity",
-    "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "Jump", "KeptRun", "Lab",
+    "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab",
     "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot",
     "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan",
-    "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried", "Row", "RunEnded",
-    "RunStarted", "Server", "Sink", "SiteConfig", "Step", "Sweeper", "SweeperSeen", "Timeouts", "TooMuchOutput",
+    "PlannedCommand", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried", "Row",
+    "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts", "TooMuchOutput",
     "TransportError", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig", "WatchBroken",
     "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
@@ -70,24 +71,25 @@ _HOME = {
     "HookConfig": "model.inventory",
     "Host": "model.hosts",
     "HostKeyPolicy": "model.hosts",
-    "Identity": "runs.job",
+    "Identity": "runs.options",
     "Inventory": "model.inventory",
     "Journal": "records.run_store",
-    "Jump": "model.inventory",
+    "JumpConfig": "model.inventory",
     "KeptRun": "records.run_store",
     "Lab": "lab.lab",
     "Log": "runs.logs",
     "LogLine": "commands.log_parser",
     "Netboot": "runs.report",
     "OpenWindow": "runs.audit",
-    "Options": "runs.job",
+    "Options": "runs.options",
     "Plan": "runs.plan",
+    "PlannedCommand": "runs.plan",
     "Proof": "site.proof",
     "Report": "runs.report",
     "Row": "runs.status",
     "Server": "model.inventory",
+    "Sink": "model.bus",
     "SiteConfig": "model.inventory",
-    "Step": "runs.plan",
     "Sweeper": "model.inventory",
     "SweeperSeen": "commands.sweeper",
     "Timeouts": "model.inventory",

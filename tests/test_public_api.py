@@ -21,7 +21,8 @@ from metalfoundry import Foundry
 from metalfoundry.fab import open_foundry
 from metalfoundry.model import errors, events
 from metalfoundry.model.inventory_reader import of
-from metalfoundry.runs.report import Recorder
+from metalfoundry.records.run_state import Story
+from metalfoundry.runs.report import report_of
 from scripts import docs
 from tests.fakes import FakeTransport
 
@@ -100,12 +101,11 @@ def test_the_status_of_no_server_is_empty_and_asks_nobody() -> None:
 
 
 def test_a_report_raises_what_went_wrong_or_hands_itself_on() -> None:
-    recorder = Recorder("run-1", "s")
-    good = recorder.report(None, metalfoundry.Netboot(True), 1.0)
+    good = report_of(Story("run-1", "s"), None, metalfoundry.Netboot(True), 1.0)
     assert good.raise_for_error() is good
     error = errors.UnsafeError("netboot is open")
     with pytest.raises(errors.UnsafeError) as caught:
-        recorder.report(error, metalfoundry.Netboot(False), 1.0).raise_for_error()
+        report_of(Story("run-1", "s"), error, metalfoundry.Netboot(False), 1.0).raise_for_error()
     assert caught.value is error
 
 

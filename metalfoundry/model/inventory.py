@@ -59,7 +59,7 @@ class Section(BaseModel):
         return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 
-class Jump(Section):
+class JumpConfig(Section):
     """The jump host. None: as ssh_config says. Paths are absolute."""
 
     host: Annotated[
@@ -92,7 +92,7 @@ class SiteConfig(Section):
     """
 
     name: Annotated[Text | None, key("a name for the place, for scripts of yours", "a word")] = None
-    jump: Annotated[Jump, key("the way in", "a mapping with at least `host`")]
+    jump: Annotated[JumpConfig, key("the way in", "a mapping with at least `host`")]
     kubectl: Annotated[
         Argv, key("how kubectl is called on the jump host", "a command, or a list such as [sudo, k3s, kubectl]")
     ] = ("kubectl",)

@@ -17,7 +17,7 @@ from metalfoundry.commands.script import MARK
 from metalfoundry.lab.fixtures import finished_workflow, hardware, metal, template
 from metalfoundry.lab.scenarios import scenario
 from metalfoundry.model.hosts import Host, ServerKey
-from metalfoundry.model.inventory import Inventory, Jump, Server, SiteConfig, VerifyConfig
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig, VerifyConfig
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
 
@@ -28,7 +28,7 @@ SERVER = Server(
     name=NAME, hardware=NAME, address="10.77.0.9", mac=METAL.mac, verify=VerifyConfig(marker="/var/lib/done")
 )
 INVENTORY = Inventory(
-    site=SiteConfig(jump=Jump(host="192.0.2.103", user="ubuntu"), smee="http://10.77.0.2:7171"),
+    site=SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"), smee="http://10.77.0.2:7171"),
     servers={NAME: SERVER},
     path=Path("/inventory.yaml"),
 )

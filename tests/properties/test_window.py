@@ -14,9 +14,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from metalfoundry.commands.netboot import RUN, WINDOW
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError
-from metalfoundry.model.events import Bus
-from metalfoundry.model.inventory import Inventory, Jump, Server, SiteConfig
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
 from metalfoundry.runs import netboot_by_hand
 from metalfoundry.site.site import Site, inline
 from metalfoundry.site.window import Window
@@ -28,7 +28,7 @@ from tests.sweeping import FLUX, sweep
 pytestmark = pytest.mark.timeout(400)  # half a minute, on a computer that does nothing else
 LEASE = 600.0
 SERVER = Server(name="anvil", hardware="anvil", mac="00:00:5e:00:53:c0")
-SITE = SiteConfig(jump=Jump(host="192.0.2.103", user="ubuntu"))
+SITE = SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"))
 CLIENTS = st.integers(0, 1)
 
 

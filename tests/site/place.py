@@ -12,9 +12,10 @@ from metalfoundry.commands.command import Command, Effect
 from metalfoundry.lab.kubectl.server import KubectlServer
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
-from metalfoundry.model.events import Bus, Event, Record
+from metalfoundry.model.bus import Bus
+from metalfoundry.model.events import Event, Record
 from metalfoundry.model.hosts import Host, ServerKey
-from metalfoundry.model.inventory import Inventory, Jump, Server, SiteConfig
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
 from metalfoundry.site.site import Site, inline
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock
@@ -90,7 +91,7 @@ class Bench:
         self.events.append(record.event)
 
     def site(self, holder: str = "kevin@laptop") -> Site:
-        place = SiteConfig(jump=Jump(host="192.0.2.103", user="ubuntu"))
+        place = SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"))
         inventory = Inventory(site=place, servers={"anvil": SERVER}, path=Path("/inventory.yaml"))
         gated = Gated(self.shell, [], self.clock)
         bus = Bus(lambda: self.clock.now().wall, [self])

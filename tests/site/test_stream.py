@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import CommandError, LinkLost, WatchBroken
-from metalfoundry.model.events import Bus
-from metalfoundry.model.inventory import Inventory, Jump, Server, SiteConfig
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
 from metalfoundry.site.overview import surveys
 from metalfoundry.site.site import Site, inline
 from metalfoundry.site.stream import QUICK_ENDS, QUICK_SECONDS, stream
@@ -27,7 +27,7 @@ def refused(words: str) -> CommandError:
 
 def site(transport: FakeTransport) -> Site:
     servers = {"anvil": Server(name="anvil", hardware="anvil")}
-    inventory = Inventory(site=SiteConfig(jump=Jump(host="jump")), servers=servers, path=Path("/inventory.yaml"))
+    inventory = Inventory(site=SiteConfig(jump=JumpConfig(host="jump")), servers=servers, path=Path("/inventory.yaml"))
     gated = Gated(transport, (), transport.clock)
     return Site(
         inventory, gated, gated, transport.clock, Bus(lambda: transport.clock.now().wall, []), background=inline

@@ -6,7 +6,7 @@ import sys
 
 from metalfoundry.model.errors import Declined
 from metalfoundry.model.program import ours
-from metalfoundry.runs.job import Identity
+from metalfoundry.runs.options import Identity
 from metalfoundry.ui.output.plain import say
 
 

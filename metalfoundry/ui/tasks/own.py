@@ -11,7 +11,7 @@ from metalfoundry.ui.tasks.errors import boundary
 
 if TYPE_CHECKING:
     from metalfoundry.foundry import Foundry
-    from metalfoundry.model.events import Sink
+    from metalfoundry.model.bus import Sink
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def open_foundry(inventory: str = "", *, json: bool = False, sinks: Iterable[Sin
     """
     with boundary():
         from metalfoundry.foundry import Foundry
-        from metalfoundry.ui.output.event_lines import Lines
+        from metalfoundry.ui.output.event_lines import PlainLines
 
-        with Foundry.load(inventory or None, sinks=[Lines(sys.stderr if json else sys.stdout), *sinks]) as foundry:
+        with Foundry.load(inventory or None, sinks=[PlainLines(sys.stderr if json else sys.stdout), *sinks]) as foundry:
             yield foundry
