@@ -95,7 +95,7 @@ def may_import(own: str, other: str) -> bool:
     if own == other:
         return True
     if own == "":
-        return other in ROOMS
+        return other in (*ROOMS, "lab")
     if own == "lab":
         return False
     if own in FRONT:

@@ -52,8 +52,9 @@ _DENIED = "does not allow it to pxe"
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line. `text` is what a person reads: message, error, and what names the matter; `raw` as it was printed.
+    """One line of a log.
 
+    `text` is what a person reads: message, error, and what names the matter; `raw` as it was printed.
     `time` by the clock of the machine that wrote it, None where the line does not say; `host` is the machine that a
     line is about or came from (address or MAC in lower case), empty where it does not say.
     """

@@ -18,7 +18,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, old_systems
 from metalfoundry.model.actions import Action
 from metalfoundry.model.foreign import parse_time
-from metalfoundry.model.inventory import Timeouts, Verify
+from metalfoundry.model.inventory import Timeouts, VerifyConfig
 from metalfoundry.model.resources import Hardware, Interface, Template, Workflow
 from metalfoundry.model.states import SshAnswer
 
@@ -67,7 +67,7 @@ class Configured:
     jump_addresses: tuple[str, ...] = ()
     boot_action: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
-    verify: Verify = field(default_factory=Verify)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,10 +78,13 @@ class EventFile:
 
 
 class Journal:
-    """A sink that keeps each run's records in the run's own folder (0700)."""
+    """A sink that keeps each run's records in the run's own folder (0700), under `base` or where `fab` keeps them.
 
-    def __init__(self, base: Path, warn: Warn = _log.warning) -> None:
-        self._base, self._warn = base, warn
+    What cannot be written costs the record, not the run: `warn` is told once.
+    """
+
+    def __init__(self, base: Path | None = None, warn: Warn = _log.warning) -> None:
+        self._base, self._warn = base or home(), warn
         self._streams: dict[str, TextIO] = {}
         self._given_up = False
 
@@ -119,6 +122,10 @@ class Journal:
         except OSError as error:
             self._give_up(error)
 
+    def runs(self) -> list[KeptRun]:
+        """All runs that are kept there, the oldest first."""
+        return kept(self._base)
+
     def close(self) -> None:
         """Close the files."""
         for stream in self._streams.values():
@@ -148,7 +155,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """One run's folder. `report` is {} while the run goes on, and for ever where its client was killed."""
+    """A recorded run, in its folder. `report` is {} while the run goes on, and for ever where its client was killed."""
 
     run: str
     folder: Path

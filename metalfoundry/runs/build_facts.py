@@ -68,7 +68,7 @@ def _configured(site: Site, server: Server, cluster: ClusterSnapshot, in_hook: b
         server=server.name,
         hardware=server.hardware,
         namespace=known.namespace,
-        jump=ssh.words(known.jump),
+        jump=ssh.words(site.jump),
         kubectl=known.kubectl,
         ssh=_ssh(site, server, cluster, in_hook),
         mac=server.mac,

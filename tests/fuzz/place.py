@@ -18,7 +18,7 @@ from metalfoundry.commands.script import MARK
 from metalfoundry.lab.fixtures import finished_workflow, hardware, metal, template
 from metalfoundry.lab.scenarios import scenario
 from metalfoundry.model.hosts import Host, ServerKey
-from metalfoundry.model.inventory import Inventory, Server, Site, Timeouts, Verify
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig, VerifyConfig
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
 
@@ -28,12 +28,13 @@ EXAMPLES = int(os.environ.get("METALFOUNDRY_FUZZ", "150"))
 NAME = "anvil"
 STORY = scenario("installs")
 METAL = metal(NAME, 1)
-SERVER = Server(NAME, NAME, address="10.77.0.9", mac=METAL.mac, verify=Verify(marker="/var/lib/done"))
+SERVER = Server(
+    name=NAME, hardware=NAME, address="10.77.0.9", mac=METAL.mac, verify=VerifyConfig(marker="/var/lib/done")
+)
 INVENTORY = Inventory(
-    Site("colo", Host("jump", "192.0.2.103", "ubuntu"), smee="http://10.77.0.2:7171"),
-    {NAME: SERVER},
-    Timeouts(),
-    Path("/inventory.yaml"),
+    site=SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"), smee="http://10.77.0.2:7171"),
+    servers={NAME: SERVER},
+    path=Path("/inventory.yaml"),
 )
 KINDS = ("Hardware", "Template", "Workflow")
 

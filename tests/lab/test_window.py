@@ -22,7 +22,7 @@ from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.model.bus import Sink
 from metalfoundry.model.events import CommandStarted, Notice, PhaseStarted, Record, WindowChanged, WorkflowChanged
-from metalfoundry.model.inventory import load
+from metalfoundry.model.inventory_reader import load
 from metalfoundry.runs.provision_run import ProvisionRun
 from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow
 

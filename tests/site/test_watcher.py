@@ -96,7 +96,7 @@ def machine(transport: FakeTransport, records: list[Record] | None = None) -> Ma
             records.append(record)
 
     bus = Bus(lambda: transport.clock.now().wall, [keep])
-    return Machine(site(transport).on(bus), Server("anvil", "anvil", address="10.0.0.9"), None)
+    return Machine(site(transport).on(bus), Server(name="anvil", hardware="anvil", address="10.0.0.9"), None)
 
 
 def test_an_sshd_that_answers_without_facts_is_slow_and_not_silent() -> None:
@@ -143,7 +143,7 @@ def test_a_slow_machine_is_slow_in_a_diagnosis_and_gets_the_time_of_the_inventor
     timing = cast(Any, SimpleNamespace(run=timed, presented=transport.server_key))
     seen = snapshot_machine(
         replace(place, transport=timing),
-        Server("anvil", "anvil", address="10.0.0.9"),
+        Server(name="anvil", hardware="anvil", address="10.0.0.9"),
         None,
         Deadline.after(transport.clock, 100),
     )
@@ -154,5 +154,5 @@ def test_a_slow_machine_is_slow_in_a_diagnosis_and_gets_the_time_of_the_inventor
 def test_a_status_that_asks_the_machine_calls_a_slow_one_slow() -> None:
     transport = FakeTransport()
     transport.on("sh -s", reply=DeadlineExceeded("too late", sent=True))
-    words = status._machine(site(transport), None, Server("anvil", "anvil", address="10.0.0.9"))
+    words = status._machine(site(transport), None, Server(name="anvil", hardware="anvil", address="10.0.0.9"))
     assert words.startswith("slow: ")

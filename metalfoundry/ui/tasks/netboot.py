@@ -42,7 +42,7 @@ def close_netboot(foundry: Foundry, servers: Sequence[Server]) -> None:
 
 def audit(foundry: Foundry, close: bool, json: bool) -> int:
     """List the open windows; the exit code says whether a trap is among them."""
-    windows = foundry.audit(close)
+    windows = foundry.audit(close=close)
     trapped = any(window.trap for window in windows)
     if json:
         say(json_text({"windows": [window.to_json() for window in windows], "trap": trapped}, indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
     from metalfoundry.ui.output.live import View
 
 INVENTORY = ""
-DEFAULT_INVENTORY = "inventory.yaml"
 HELP = {
     "name": "server, or NAME,NAME…, or all",
     "server": "only these: NAME,NAME… (default: all)",
@@ -66,14 +64,13 @@ def opened(
             from metalfoundry.foundry import Foundry
             from metalfoundry.ui.output.event_lines import PlainLines
 
-            path = inventory or os.environ.get("METALFOUNDRY_INVENTORY") or DEFAULT_INVENTORY
             sinks: list[Sink] = [view or PlainLines(sys.stderr if json or events == "-" else sys.stdout)]
             if events:
                 sinks.append(stack.enter_context(_writing(events)))
             if journal is not None:
                 stack.callback(journal.close)
                 sinks.append(journal)
-            yield stack.enter_context(Foundry.load(path, sinks=sinks))
+            yield stack.enter_context(Foundry.load(inventory or None, sinks=sinks))
 
 
 def watching(json: bool, events: str) -> View:
