@@ -1,4 +1,4 @@
-"""The Fabric tasks. Yours, too: `from metalfoundry.fab import ns` in a tasks.py of your own.
+"""The Fabric tasks. Yours, too: `from metalfoundry.fab import ns, open_foundry` in a fabfile.py of your own.
 
 Only words come in and go out here; the work is in foundry.py. Everything heavy is imported inside the tasks, so that
 `fab --list` stays quick.
@@ -13,10 +13,12 @@ from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
 
+from metalfoundry.ui.tasks import inventory as inventory_tasks
 from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.options import INVENTORY, check_names, finish, opened, warn, watching, words
+from metalfoundry.ui.tasks.own import open_foundry as open_foundry
 from metalfoundry.ui.tasks.report import report
 
 
@@ -191,4 +193,5 @@ for one in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, repor
     ns.add_task(one)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
+ns.add_collection(inventory_tasks.collection())
 ns.add_collection(lab_tasks.collection())

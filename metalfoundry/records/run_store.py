@@ -5,7 +5,6 @@ A full disk or a read-only home costs the journal, and is said once; the run goe
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -13,11 +12,13 @@ import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, TextIO
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Record
+from metalfoundry.model.foreign import from_json
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
 from metalfoundry.records.run_state import record_of, told
@@ -39,7 +40,7 @@ def home() -> Path:
 class EventLines:
     """A sink that writes every record as one JSON line, at once; raises OSError where it cannot."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIOBase | TextIO) -> None:
         self._stream = stream
 
     def __call__(self, record: Record) -> None:
@@ -51,7 +52,7 @@ class EventLines:
 class EventFile:
     """A sink for `--events`: what cannot be written is said once, and the run goes on without it."""
 
-    def __init__(self, name: str, stream: TextIO, warn: Warn = _log.warning) -> None:
+    def __init__(self, name: str, stream: TextIOBase | TextIO, warn: Warn = _log.warning) -> None:
         self._name, self._stream, self._warn = name, stream, warn
         self._lines: EventLines | None = EventLines(stream)
 
@@ -77,10 +78,13 @@ class EventFile:
 
 
 class Journal:
-    """A sink that keeps each run's records in the run's own folder (0700)."""
+    """A sink that keeps each run's records in the run's own folder (0700), under `base` or where `fab` keeps them.
 
-    def __init__(self, base: Path, warn: Warn = _log.warning) -> None:
-        self._base, self._warn = base, warn
+    What cannot be written costs the record, not the run: `warn` is told once.
+    """
+
+    def __init__(self, base: Path | None = None, warn: Warn = _log.warning) -> None:
+        self._base, self._warn = base or home(), warn
         self._streams: dict[str, TextIO] = {}
         self._given_up = False
 
@@ -118,6 +122,10 @@ class Journal:
         except OSError as error:
             self._give_up(error)
 
+    def runs(self) -> list[KeptRun]:
+        """All runs that are kept there, the oldest first."""
+        return kept(self._base)
+
     def close(self) -> None:
         """Close the files."""
         for stream in self._streams.values():
@@ -147,7 +155,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """One run's folder. `report` is {} while the run goes on, and for ever where its client was killed."""
+    """A recorded run, in its folder. `report` is {} while the run goes on, and for ever where its client was killed."""
 
     run: str
     folder: Path
@@ -178,10 +186,7 @@ class KeptRun:
         except OSError:
             return
         for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
+            event = from_json(line)
             if isinstance(event, dict):
                 yield event
 
@@ -242,7 +247,7 @@ def clean(base: Path, older: float, now: datetime) -> list[str]:
 
 def _report(folder: Path) -> dict[str, Any]:
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = from_json((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return report if isinstance(report, dict) else {}

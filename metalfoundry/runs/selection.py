@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
@@ -16,7 +16,7 @@ from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
 
 
-def labels(site: Site, servers: Sequence[Server], label: str) -> dict[str, str]:
+def labels(site: Site, servers: Iterable[Server], label: str) -> dict[str, str]:
     """The value of `label` on each server's Hardware, by the server's name; "" where there is none. Raises
     PreflightError.
     """
@@ -85,7 +85,7 @@ def choose_document(run: ProvisionRun, survey: Survey) -> Document:
     else:
         raise PreflightError(
             f"neither a Workflow file nor a Template is known for {server.name}",
-            where=str(run.site.inventory.path),
+            where=run.site.inventory.source,
             next=f"give servers.{server.name}.workflow or .template, or --workflow FILE or --template NAME",
         )
     return _checked(document, run, survey)

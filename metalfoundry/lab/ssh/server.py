@@ -58,6 +58,7 @@ class SshHost(asyncssh.SSHServer):
     def session_requested(self) -> ShellSession | bool:
         """A command, unless the connection has as many as sshd would allow."""
         if self._own.sessions >= MAX_SESSIONS:
+            self._all.refused += 1
             return False
         return _Counted(self._place(self._user), self._all, self._own)
 
@@ -242,6 +243,11 @@ class JumpHost(Jump):
     """The embedded jump host."""
 
     _listener: Listener | None = None
+
+    @property
+    def sessions_refused(self) -> int:
+        """How many sessions were one too many for their connection."""
+        return self._listener.children.refused if self._listener else 0
 
     def stop(self) -> None:
         """End, with every command that still runs."""

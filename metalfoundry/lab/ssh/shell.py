@@ -108,10 +108,10 @@ class ShellSession(asyncssh.SSHServerSession[bytes]):
 
 
 class Children:
-    """The commands that were started on one host and still run."""
+    """The commands that were started on one host and still run; `refused`: sessions that were too many."""
 
     def __init__(self) -> None:
-        self.sessions = 0
+        self.sessions = self.refused = 0
         self._running: set[asyncio.SubprocessTransport] = set()
 
     def add(self, child: asyncio.SubprocessTransport) -> None:
