@@ -54,9 +54,9 @@ __all__ = [
     "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab",
     "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot",
     "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan",
-    "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried", "Row",
-    "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts", "TooMuchOutput",
-    "TransportError", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig", "WatchBroken",
+    "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried",
+    "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts",
+    "TooMuchOutput", "TransportError", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig", "WatchBroken",
     "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
 

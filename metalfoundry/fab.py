@@ -41,7 +41,14 @@ from metalfoundry.ui.tasks.report import report
         no_reboot="a person reboots the server (or it is off)",
         trust_template="go on though only Tinkerbell can tell which agent the Template gives its tasks to",
         resume="take up a run whose client is gone: go on from where the world stands",
-        keep_going="begin the next server though one has failed",
+        parallel="of several servers, so many at a time",
+        canary="of several servers, so many first; where one of these fails, no other is touched",
+        no_canary="all at once, none first",
+        max_failures="begin no other server after so many have failed: a number, or a share such as 10%",
+        keep_going="begin the next server though others have failed",
+        batch="so many servers, and the next ones when all of these have ended",
+        spread="at most one server at a time for each value of this label of the Hardware",
+        **{"except": "not these: names and patterns, as in NAME"},
     ),
 )
 def provision(
@@ -59,7 +66,14 @@ def provision(
     no_reboot: bool = False,
     trust_template: bool = False,
     resume: bool = False,
+    except_: str = "",
+    parallel: int = 10,
+    canary: int = 1,
+    no_canary: bool = False,
+    max_failures: str = "1",
     keep_going: bool = False,
+    batch: int = 0,
+    spread: str = "",
     events: str = "",
     json: bool = False,
 ) -> None:
@@ -68,6 +82,7 @@ def provision(
     Example: fab provision colo-server-01
     """
     from metalfoundry.records.run_store import Journal, home
+    from metalfoundry.runs.fleet import Policy
     from metalfoundry.runs.options import Options
 
     check_names(c, "provision", name, provision)
@@ -81,11 +96,11 @@ def provision(
         file = Path(workflow) if workflow else None
         asked = Options(file, workflow_name or None, template or None, reason, trust_template=trust_template)
         options = changed(asked, keep_workflow=keep_workflow, replace=replace, reboot=not no_reboot, resume=resume)
-        servers = foundry.servers(name)
+        policy = Policy(parallel, 0 if no_canary else canary, max_failures, keep_going, batch, spread)
+        servers = foundry.servers(name, but=except_)
         if journal is None or view is None:
             finish(body.plan(foundry, servers, options, json))
-        code = body.provision(foundry, servers, options, journal, view, ask=not yes, json=json, keep_going=keep_going)
-        finish(code)
+        finish(body.provision(foundry, servers, options, journal, view, ask=not yes, json=json, policy=policy))
 
 
 @task(

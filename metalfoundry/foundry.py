@@ -109,7 +109,7 @@ class Foundry:
 
     def servers(self, names: str | None, *, but: str = "") -> list[Server]:
         """The servers of `NAME[,NAME…]` without those of `but`; NAME may be a pattern such as `colo-*`, or `all`. None
-        for all. Raises InventoryError for one that is unknown, or fits none, and UsageError where none is left.
+        for all. Raises InventoryError for an unknown one, UsageError where none is left.
         """
         left_out = self._named(but)
         chosen = [server for name, server in self._named(names or "all").items() if name not in left_out]

@@ -22,22 +22,22 @@ PIECE_SECONDS = 1.0  # a wait without an end does not hear Ctrl-C everywhere
 class Policy:
     """How many runs go on at a time, and what keeps others from beginning. Raises UsageError for what is no number.
 
-    `parallel`: so many at a time. `canary`: so many first; where one of them fails, nothing else begins (None: 1 where
-    there are several). `max_failures`: after so many failures nothing else begins: a number, or a share of all as
+    `parallel`: so many at a time. `canary`: so many first; where one of them fails, nothing else begins.
+    `max_failures`: after so many failures nothing else begins: a number, or a share of all as
     "10%", rounded up. `keep_going`: a failure keeps nothing from beginning. `batch`: so many, and the next when all of
     them have ended (0: no batches). `spread`: a label of the Hardware; at most one at a time of each value, and of
     those without it.
     """
 
     parallel: int = 10
-    canary: int | None = None
+    canary: int = 1
     max_failures: int | str = 1
     keep_going: bool = False
     batch: int = 0
     spread: str = ""
 
     def __post_init__(self) -> None:
-        for name, value, least in (("parallel", self.parallel, 1), ("canary", self.canary or 0, 0),
+        for name, value, least in (("parallel", self.parallel, 1), ("canary", self.canary, 0),
                                    ("batch", self.batch, 0)):  # fmt: skip
             if value < least:
                 raise UsageError(f"{name} is {value}", next=f"give a number from {least} on")
@@ -51,10 +51,8 @@ class Policy:
 
     def stages(self, names: Sequence[str]) -> list[list[str]]:
         """Canaries and batches: each stage begins when all of the one before have ended."""
-        first = self.canary if self.canary is not None else int(len(names) > 1)
-        size = self.batch or max(len(names), 1)
-        rest = names[first:]
-        return [list(names[:first]), *(list(rest[at : at + size]) for at in range(0, len(rest), size))]
+        size, rest = self.batch or max(len(names), 1), names[self.canary :]
+        return [list(names[: self.canary]), *(list(rest[at : at + size]) for at in range(0, len(rest), size))]
 
 
 class Schedule:

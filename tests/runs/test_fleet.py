@@ -126,7 +126,7 @@ def test_what_is_no_number_is_a_usage_error(name: str, value: Any) -> None:
 POLICIES = st.builds(
     Policy,
     parallel=st.integers(1, 5),
-    canary=st.none() | st.integers(0, 3),
+    canary=st.integers(0, 3),
     max_failures=st.integers(1, 4) | st.integers(1, 100).map(lambda share: f"{share}%"),
     keep_going=st.booleans(),
     batch=st.integers(0, 4),

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import nullcontext
+from io import StringIO
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from metalfoundry.foundry import Foundry
-from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError, WorkflowFailed
+from metalfoundry.model.errors import Declined, Interrupted, MetalfoundryError, UnsafeError, WorkflowFailed
 from metalfoundry.model.inventory import Server
 from metalfoundry.records.run_store import Journal
+from metalfoundry.runs.fleet import Fleet, Policy
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.report import Netboot, Report
+from metalfoundry.runs.status import Row
+from metalfoundry.transport.clock import Cancel
+from metalfoundry.transport.threads import Threads
 from metalfoundry.ui.output.event_lines import PlainLines
 from metalfoundry.ui.tasks.provision import provision
 
@@ -25,22 +31,27 @@ FAILED, UNSAFE = WorkflowFailed("it failed"), UnsafeError("it may be open")
 class Scripted:
     """Stands for a Foundry: each server's run ends as was said beforehand."""
 
-    def __init__(self, ends: dict[str, MetalfoundryError | KeyboardInterrupt]) -> None:
+    def __init__(self, ends: dict[str, MetalfoundryError]) -> None:
         self._ends = ends
         self.begun: list[str] = []
 
-    def provision(self, name: str, options: Options) -> Report:
+    def status(self, servers: list[Server], *, probe: bool) -> list[Row]:
+        return [Row(server.name, server.name, "closed", machine="Debian 11") for server in servers]
+
+    def provision_many(self, servers: list[Server], options: Options, policy: Policy) -> Fleet:
+        assert options.confirm is None
+        return Fleet([server.name for server in servers], self._run, policy, threads=Threads())
+
+    def _run(self, name: str, cancel: Cancel) -> Report:
         self.begun.append(name)
         error = self._ends.get(name)
-        if isinstance(error, KeyboardInterrupt):
-            raise error
         code = error.exit_code if error else 0
         stopped = isinstance(error, Interrupted)
         return Report(name, name, "-", code, error, Netboot(), (), (), 0, 0.0, interrupted=stopped)
 
 
 def run(
-    home: Path, ends: dict[str, MetalfoundryError | KeyboardInterrupt], *, keep_going: bool = False, json: bool = False
+    home: Path, ends: dict[str, MetalfoundryError], *, json: bool = False, ask: bool = False, **policy: Any
 ) -> tuple[int, list[str]]:
     foundry = Scripted(ends)
     code = provision(
@@ -49,9 +60,9 @@ def run(
         Options(),
         Journal(home),
         PlainLines(sys.stdout),
-        ask=False,
+        ask=ask,
         json=json,
-        keep_going=keep_going,
+        policy=Policy(**{"parallel": 1} | policy),
     )
     return code, foundry.begun
 
@@ -59,7 +70,8 @@ def run(
 def test_after_a_failure_no_other_server_is_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, {"bellows": FAILED}) == (50, ["anvil", "bellows"])
     said = capsys.readouterr().err
-    assert "bellows failed, so these were left alone: crucible (--keep-going goes on)" in said
+    assert "1 of 2 failed:" in said
+    assert "left alone: crucible (--keep-going goes on after a failure)" in said
 
 
 def test_the_first_ones_failure_is_the_programs(tmp_path: Path) -> None:
@@ -72,7 +84,7 @@ def test_keep_going_begins_them_all(tmp_path: Path) -> None:
 
 def test_a_window_that_may_be_open_ends_it_in_any_case(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, {"anvil": UNSAFE}, keep_going=True) == (40, ["anvil"])
-    assert "left alone: bellows, crucible (its netboot is not confirmed closed)" in capsys.readouterr().err
+    assert "left alone: bellows, crucible (netboot of one is not confirmed closed)" in capsys.readouterr().err
 
 
 def test_so_does_an_interrupt(tmp_path: Path) -> None:
@@ -84,3 +96,31 @@ def test_json_names_who_was_not_begun(tmp_path: Path, capsys: pytest.CaptureFixt
     shown = json.loads(capsys.readouterr().out)
     assert [row["server"] for row in shown["servers"]] == ["anvil"]
     assert shown["not_begun"] == ["bellows", "crucible"]
+
+
+def test_failures_are_grouped_by_their_cause(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ends = {name: WorkflowFailed(f"{name}: no disk", next="look") for name in ("anvil", "crucible")}
+    assert run(tmp_path, {**ends, "bellows": FAILED}, keep_going=True) == (31, list(NAMES))
+    told = capsys.readouterr().err.splitlines()
+    assert told[told.index("3 of 3 failed:") :] == [
+        "3 of 3 failed:",
+        "  2 x NAME: no disk",
+        "    anvil      31  anvil: no disk",
+        "    crucible   31  crucible: no disk",
+        "              now: look",
+        "  1 x it failed",
+        "    bellows    31  it failed",
+    ]
+
+
+@pytest.mark.parametrize(("typed", "goes_on"), [("3", True), ("anvil", False), ("", False)])
+def test_the_number_of_servers_has_to_be_typed(
+    typed: str, goes_on: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = StringIO(f"{typed}\n")
+    monkeypatch.setattr(answer, "isatty", lambda: True)
+    monkeypatch.setattr(sys, "stdin", answer)
+    with nullcontext() if goes_on else pytest.raises(Declined):
+        assert run(tmp_path, {}, ask=True) == (0, list(NAMES))
+    shown = capsys.readouterr().err
+    assert all(f"{name} " in shown for name in NAMES) and "Debian 11" in shown

@@ -3,26 +3,41 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from metalfoundry.model.errors import Declined
 from metalfoundry.model.program import ours
 from metalfoundry.runs.options import Identity
+from metalfoundry.runs.status import Row
 from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.output.tables import Paper, table_of
 
 
 def confirm(identity: Identity) -> None:
     """Show the facts and have the server's name typed. Raises Declined for another answer, or without a terminal."""
     say(described(identity), file=sys.stderr)
+    name = identity.server
+    typed(name, f"This wipes {name}. Type its name to go on: ", ours("provision", name, "--yes"))
+
+
+def confirm_many(rows: Sequence[Row]) -> None:
+    """Show what stands where, and have the number of servers typed. Raises as `confirm`."""
+    table = table_of("server", "Hardware", "now", "netboot", "Workflow", "held by")
+    for row in rows:
+        workflow = f"{row.workflow} {row.state}".strip()
+        table.add_row(row.server, row.hardware, row.machine, row.netboot, workflow, row.holder)
+    Paper(sys.stderr).print(table)
+    names, count = ",".join(row.server for row in rows), len(rows)
+    typed(str(count), f"This wipes {count} servers. Type how many to go on: ", ours("provision", names, "--yes"))
+
+
+def typed(answer: str, question: str, command: str) -> None:
+    """Ask `question`. Raises Declined for another answer; without a terminal, with the `command` that does not ask."""
     if not sys.stdin.isatty():
-        raise Declined(
-            f"{identity.server} would be wiped, and nobody is here to confirm it",
-            where="stdin is no terminal",
-            next=ours("provision", identity.server, "--yes"),
-        )
-    say(f"This wipes {identity.server}. Type its name to go on: ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip()
-    if answer != identity.server:
-        raise Declined(f"{identity.server} was not confirmed", next="nothing was changed")
+        raise Declined("nobody is here to confirm this", where="stdin is not a terminal", next=command)
+    say(question, end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != answer:
+        raise Declined(f"the answer was not {answer}", next="nothing was changed")
 
 
 def described(identity: Identity) -> str:

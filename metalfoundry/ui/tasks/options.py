@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 INVENTORY = ""
 HELP = {
-    "name": "server, or NAME,NAME…, or all",
+    "name": "server, or NAME,NAME…, or a pattern such as colo-*, or all",
     "server": "only these: NAME,NAME… (default: all)",
     "inventory": "inventory file (default: $METALFOUNDRY_INVENTORY, else ./inventory.yaml)",
     "json": "one JSON document on stdout, everything else on stderr",

@@ -1,7 +1,8 @@
-"""`fab provision` on the terminal: ask, run one server after the other, show what came of it."""
+"""`fab provision` on the terminal: ask, run one server or a fleet of them, show what came of it."""
 
 from __future__ import annotations
 
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,15 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.foundry import Foundry
-from metalfoundry.model.errors import Interrupted
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.records.run_store import Journal, home, kept
+from metalfoundry.runs.fleet import Fleet, Policy
 from metalfoundry.runs.options import Identity, Options
 from metalfoundry.runs.report import Report
+from metalfoundry.ui.output.causes import causes
 from metalfoundry.ui.output.live import View
 from metalfoundry.ui.output.plain import say
-from metalfoundry.ui.tasks.confirm import confirm, described
+from metalfoundry.ui.tasks.confirm import confirm, confirm_many, described
 from metalfoundry.ui.tasks.errors import tell
 from metalfoundry.ui.tasks.troubleshoot import kept_logs, tell_diagnosis
 
@@ -34,43 +36,62 @@ def provision(
     *,
     ask: bool,
     json: bool,
-    keep_going: bool = False,
+    policy: Policy,
 ) -> int:
-    """Provision one server after the other; return the exit code. After a failure no other is begun, unless
-    `keep_going`; after an interrupt, or a window that is not confirmed closed, none is in any case. An interrupt never
-    hides that one of them is unsafe.
+    """Provision one server here, several at once as a fleet; return the exit code. An interrupt never hides that one of
+    them is unsafe.
     """
-    options = replace(options, confirm=partial(_confirm, view) if ask else None)
     view.expect(server.name for server in servers)
-    reports: list[Report] = []
-    shown: list[dict[str, Any]] = []
-    interrupted = False
-    try:
-        for server in servers:
-            report = foundry.provision(server.name, options)
-            reports.append(report)
-            shown.append(report.to_json() | _earlier(report))
-            folder = journal.save(report.run, shown[-1])
-            for source, text in kept_logs(report.diagnosis).items():
-                journal.keep_log(report.run, source, text)
-            view.after(partial(_tell, report, folder, json))
-            if report.interrupted or report.exit_code == UNSAFE or (report.error is not None and not keep_going):
+    fleet = _fleet(foundry, servers, options, view, ask, policy) if len(servers) > 1 else None
+    options = replace(options, confirm=partial(_confirm, view) if ask else None)
+    reports = fleet or (foundry.provision(server, options) for server in servers)
+    shown: dict[str, dict[str, Any]] = {}
+    ended: list[Report] = []
+    interrupt: KeyboardInterrupt | None = None
+    while True:
+        try:
+            for report in reports:
+                ended.append(report)
+                shown[report.server] = _kept(report, journal, view, json, alone=fleet is None)
+            if fleet is not None:
+                view.after(partial(_tell_end, fleet))
+            if json:
+                rows = [shown[server.name] for server in servers if server.name in shown]
+                say(json_text({"servers": rows, "not_begun": fleet.not_begun} if fleet else rows[0], indent=2))
+            break
+        except KeyboardInterrupt as error:
+            interrupt = error
+            if fleet is None:
                 break
-        untouched = [server.name for server in servers[len(reports) :]]
-        if untouched and not reports[-1].interrupted:
-            view.after(partial(_tell_untouched, untouched, reports[-1]))
-        if json:
-            say(json_text(shown[0] if len(servers) == 1 else {"servers": shown, "not_begun": untouched}, indent=2))
-    except KeyboardInterrupt:
-        if all(report.exit_code != UNSAFE for report in reports):
-            raise
-        interrupted = True  # when the last of them was over
-    return _exit_code(reports, interrupted)
+            fleet.cancel(error)
+    if interrupt and fleet is None and all(report.exit_code != UNSAFE for report in ended):
+        raise interrupt
+    return _exit_code(ended, interrupt or (fleet.interrupt if fleet else None))
+
+
+def _fleet(
+    foundry: Foundry, servers: Sequence[Server], options: Options, view: View, ask: bool, policy: Policy
+) -> Fleet:
+    if ask:
+        with view.paused():
+            confirm_many(foundry.status(servers, probe=True))
+    return foundry.provision_many(servers, options, policy)
 
 
 def _confirm(view: View, identity: Identity) -> None:
     with view.paused():
         confirm(identity)
+
+
+def _kept(report: Report, journal: Journal, view: View, json: bool, *, alone: bool) -> dict[str, Any]:
+    """Keep one report and tell of it; what failed among several is told at their end, but what may be open at once."""
+    shown = report.to_json() | _earlier(report)
+    folder = journal.save(report.run, shown)
+    for source, text in kept_logs(report.diagnosis).items():
+        journal.keep_log(report.run, source, text)
+    if alone or report.error is None or report.exit_code == UNSAFE:
+        view.after(partial(_tell, report, folder, json))
+    return shown
 
 
 def _tell(report: Report, folder: Path | None, json: bool) -> None:
@@ -83,9 +104,13 @@ def _tell(report: Report, folder: Path | None, json: bool) -> None:
         say(f"{report.server} is provisioned, netboot is closed; {report.seconds:.1f} s")
 
 
-def _tell_untouched(names: Sequence[str], failed: Report) -> None:
-    why = "its netboot is not confirmed closed" if failed.exit_code == UNSAFE else "--keep-going goes on"
-    say(f"  {failed.server} failed, so these were left alone: {', '.join(names)} ({why})", file=sys.stderr)
+def _tell_end(fleet: Fleet) -> None:
+    for line in causes(list(fleet.reports.values())):
+        say(line, file=sys.stderr)
+    why = {"unsafe": "netboot of one is not confirmed closed", "interrupted": "you interrupted"}
+    if fleet.not_begun:
+        reason = why.get(fleet.stopped, "--keep-going goes on after a failure")
+        say(f"left alone: {', '.join(fleet.not_begun)} ({reason})", file=sys.stderr)
 
 
 def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bool) -> int:
@@ -112,9 +137,12 @@ def _earlier(report: Report) -> dict[str, Any]:
     return {"earlier": {"run": report.resumes, **(found[0].parts() if found else {"phases": [], "actions": []})}}
 
 
-def _exit_code(reports: Sequence[Report], interrupted: bool) -> int:
-    codes = {report.exit_code for report in reports} | ({Interrupted.exit_code} if interrupted else set())
-    if len(codes) == 1:
-        return codes.pop()
-    stopped = codes & {130, 129, 143}
-    return UNSAFE if UNSAFE in codes else stopped.pop() if stopped else PART_FAILED
+def _exit_code(reports: Sequence[Report], interrupt: KeyboardInterrupt | None) -> int:
+    codes = {report.exit_code for report in reports}
+    if UNSAFE in codes:
+        return UNSAFE
+    if interrupt is not None:
+        return 128 + getattr(interrupt, "signal", signal.SIGINT)
+    if stopped := codes & {130, 129, 143}:
+        return stopped.pop()
+    return codes.pop() if len(codes) == 1 else PART_FAILED
