@@ -9,20 +9,22 @@ from __future__ import annotations
 from dataclasses import replace as changed
 from pathlib import Path
 
-from fabric import task
+import fabric.main
 from invoke.collection import Collection
 from invoke.context import Context
 
+from metalfoundry.model.errors import UsageError
+from metalfoundry.model.program import ours
 from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
-from metalfoundry.ui.tasks.options import INVENTORY, check_names, finish, opened, warn, watching, words
+from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, warn, watching, words
+from metalfoundry.ui.tasks.program import Program
 from metalfoundry.ui.tasks.report import report
 
 
 @task(
     positional=["name"],
-    auto_shortflags=False,
     help=words(
         "name",
         "inventory",
@@ -66,14 +68,17 @@ def provision(
     from metalfoundry.records.run_store import Journal, home
     from metalfoundry.runs.job import Options
 
-    check_names(c, "provision", name, provision)
     journal = None if plan else Journal(home(), warn)
     with (
-        boundary(waits=False),
-        opened(c, inventory, json, events, journal, view := None if plan else watching(json, events)) as foundry,
+        boundary(waits=False, json=json),
+        opened(inventory, json, events, journal, view := None if plan else watching(json, events)) as foundry,
     ):
         from metalfoundry.ui.tasks import provision as body
 
+        if workflow and template:
+            raise UsageError(
+                "--template and --workflow exclude each other", next=f"{ours('provision', name)}, with one of the two"
+            )
         file = Path(workflow) if workflow else None
         asked = Options(file, workflow_name or None, template or None, reason, trust_template=trust_template)
         options = changed(asked, keep_workflow=keep_workflow, replace=replace, reboot=not no_reboot, resume=resume)
@@ -84,7 +89,6 @@ def provision(
 
 
 @task(
-    auto_shortflags=False,
     help=words(
         "server",
         "inventory",
@@ -107,13 +111,12 @@ def status(
     """
     from metalfoundry.ui.tasks import status as body
 
-    with opened(c, inventory, json, unread_ends=watch) as foundry:
+    with opened(inventory, json, unread_ends=watch) as foundry:
         body.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
 
 
 @task(
     positional=["name"],
-    auto_shortflags=False,
     help=words(
         "inventory",
         "json",
@@ -131,14 +134,12 @@ def troubleshoot(
     """
     from metalfoundry.ui.tasks import troubleshoot as body
 
-    check_names(c, "troubleshoot", name, troubleshoot)
-    with opened(c, inventory, json) as foundry:
+    with opened(inventory, json) as foundry:
         finish(body.troubleshoot(foundry, name, all=all, bundle=bundle, json=json))
 
 
 @task(
     positional=["name"],
-    auto_shortflags=False,
     help=words(
         "inventory",
         name="server, Hardware or Workflow",
@@ -165,12 +166,11 @@ def logs(
     """
     from metalfoundry.ui.tasks import logs as body
 
-    check_names(c, "logs", name, logs)
-    with opened(c, inventory, True, unread_ends=follow) as foundry:
+    with opened(inventory, json, unread_ends=follow, quiet=True) as foundry:
         body.show(foundry, name, source=source, since=since, tail=tail, follow=follow, json=json)
 
 
-@task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
+@task(positional=["name"], help=words("name", "inventory"))
 def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
     """Once: a closed netboot block where there is none.
 
@@ -178,14 +178,14 @@ def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
     """
     from metalfoundry.ui.tasks import looking as body
 
-    check_names(c, "init", name, init)
-    with opened(c, inventory) as foundry:
+    with opened(inventory) as foundry:
         body.init(foundry, foundry.servers(name))
 
 
 ns = Collection()
-for one in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, report, completion):
-    ns.add_task(one)
+for task_ in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, report, completion):
+    ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
 ns.add_collection(lab_tasks.collection())
+fabric.main.program.__class__ = Program  # plain `fab`, which is about to parse the tasks' words

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metalfoundry.model import redact
-from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError
+from metalfoundry.model.errors import Interrupted, UnsafeError, error_fields
 from metalfoundry.model.events import (
     ActionEnded,
     ActionStarted,
@@ -72,7 +72,7 @@ class Report:
             "server": self.server,
             "verdict": self.verdict,
             "exit_code": self.exit_code,
-            "error": _error(self.error),
+            "error": error_fields(self.error) if self.error else None,
             "netboot": {
                 "closed": self.closed,
                 "closed_at": (self.proof.at or None) if self.proof else None,
@@ -155,16 +155,3 @@ class Recorder:
 
     def _phase(self, title: str, outcome: str, said: str, seconds: float) -> None:
         self.phases.append({"title": title, "outcome": outcome, "said": said, "seconds": round(seconds, 3)})
-
-
-def _error(error: Exception | None) -> dict[str, str] | None:
-    if error is None:
-        return None
-    if isinstance(error, MetalfoundryError):
-        return {"what": error.what, "where": error.where, "next": error.next, "evidence": error.evidence}
-    return {
-        "what": f"unexpected: {error!r}",
-        "where": "",
-        "next": "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints",
-        "evidence": "",
-    }

@@ -1,28 +1,32 @@
-"""Asking a person before a server is wiped: the facts first, then its name typed out."""
+"""Asking a person: before a server is wiped its name has to be typed out, under the facts."""
 
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 from metalfoundry.model.errors import Declined
 from metalfoundry.model.program import ours
-from metalfoundry.runs.job import Identity
 from metalfoundry.ui.output.plain import say
+
+if TYPE_CHECKING:
+    from metalfoundry.runs.job import Identity
 
 
 def confirm(identity: Identity) -> None:
     """Show the facts and have the server's name typed. Raises Declined for another answer, or without a terminal."""
     say(described(identity), file=sys.stderr)
+    name = identity.server
+    typed(name, f"This wipes {name}. Type its name to go on: ", ours("provision", name, "--yes"))
+
+
+def typed(answer: str, question: str, command: str) -> None:
+    """Ask `question`. Raises Declined for another answer; without a terminal, with the `command` that does not ask."""
     if not sys.stdin.isatty():
-        raise Declined(
-            f"{identity.server} would be wiped, and nobody is here to confirm it",
-            where="stdin is no terminal",
-            next=ours("provision", identity.server, "--yes"),
-        )
-    say(f"This wipes {identity.server}. Type its name to go on: ", end="", file=sys.stderr, flush=True)
-    answer = sys.stdin.readline().strip()
-    if answer != identity.server:
-        raise Declined(f"{identity.server} was not confirmed", next="nothing was changed")
+        raise Declined("nobody is here to confirm this", where="stdin is not a terminal", next=command)
+    say(question, end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip() != answer:
+        raise Declined(f"the answer was not {answer}", next="nothing was changed")
 
 
 def described(identity: Identity) -> str:

@@ -10,12 +10,13 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from metalfoundry.foundry import Foundry
-from metalfoundry.model.errors import Declined, UsageError
+from metalfoundry.model.errors import UsageError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.output.tables import Paper, table_of
+from metalfoundry.ui.tasks.confirm import typed
 
 UNSAFE = 40
 
@@ -26,7 +27,8 @@ def open_netboot(foundry: Foundry, servers: Sequence[Server], reason: str, secon
         raise UsageError(f"{seconds / 60:.0f} minutes is no time", next="--minutes 10")
     for server in servers:
         if ask:
-            _typed(server.name)
+            question = f"The next boot of {server.name} will wipe it. Type its name to go on: "
+            typed(server.name, question, ours("netboot.open", server.name, "--yes"))
         run = foundry.open_netboot(server.name, reason, seconds)
         say(f"{server.name}: netboot is open, run {run}; its next boot installs it again")
         say(f"close it with: {ours('netboot.close', server.name)}", file=sys.stderr)
@@ -61,15 +63,19 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
     return UNSAFE if trapped else 0
 
 
-def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: str) -> None:
+def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: str, *, ask: bool) -> None:
     """Break one claim."""
     if len(servers) != 1 or not run:
         raise UsageError(
             "one server and its run id are wanted",
             next=f"{ours('netboot.break', 'NAME', '--run', 'ID')}; see: {ours('status')}",
         )
-    proof = foundry.break_claim(servers[0].name, run, reason)
-    say(f"{servers[0].name}: the claim of {run} is broken, netboot is closed ({proof.hardware})")
+    name = servers[0].name
+    if ask:
+        question = f"This takes {name} away from the run {run}. Type its name to go on: "
+        typed(name, question, ours("netboot.break", name, "--run", run, "--yes"))
+    proof = foundry.break_claim(name, run, reason)
+    say(f"{name}: the claim of {run} is broken, netboot is closed ({proof.hardware})")
 
 
 def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
@@ -121,14 +127,3 @@ def _sweeper_status(foundry: Foundry, json: bool) -> None:
         say(f"the sweeper {state}, image {seen.image}; last run {seen.last_started or 'never'}")
         if not seen.current:
             say(f"it carries another version of the script: {ours('netboot.sweeper', '--install')}", file=sys.stderr)
-
-
-def _typed(name: str) -> None:
-    if not sys.stdin.isatty():
-        raise Declined(
-            f"the next boot would wipe {name}, and nobody is here to confirm it",
-            next=ours("netboot.open", name, "--yes"),
-        )
-    say(f"The next boot of {name} will wipe it. Type its name to go on: ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != name:
-        raise Declined(f"{name} was not confirmed", next="nothing was changed")

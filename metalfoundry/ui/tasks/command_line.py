@@ -1,0 +1,139 @@
+"""The words of a command line, checked against the tasks before Invoke parses them; and the help of a task.
+
+Invoke takes `--help` or a misspelt option for a server's name, and knows no optional name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from invoke.parser.argument import Argument
+from invoke.parser.context import ParserContext
+
+from metalfoundry.model.errors import UsageError
+from metalfoundry.model.names import nearest
+from metalfoundry.model.program import ours
+
+HELP = ("--help", "-h")
+NAMED = ("status", "netboot.status")
+"""The tasks with an optional NAME: it becomes the value of --server."""
+Contexts = Mapping[str, ParserContext]
+
+
+class HelpWanted(Exception):
+    """The help of `task` was asked for."""
+
+    def __init__(self, task: str) -> None:
+        super().__init__(task)
+        self.task = task
+
+
+def checked(words: Sequence[str], tasks: Contexts, core: ParserContext) -> Iterator[str]:
+    """`words` (without the core options in front), known to fit the tasks, and as Invoke can parse them.
+
+    Raises UsageError with the right line, HelpWanted.
+    """
+    task, named = None, True
+    flag, argument = "", None
+    for word in words:
+        if argument is not None:
+            _check_value(task, flag, argument, word)
+            argument = None
+        elif task is not None and word in HELP:
+            raise HelpWanted(str(task.name))
+        elif word.startswith("-") and len(word) > 1:
+            flag, equals, value = word.partition("=")
+            known = _option(task, core, flag)
+            named = named or known.positional
+            if equals and known.takes_value:
+                _check_value(task, flag, known, value)
+            elif known.takes_value and not known.optional and (len(flag) == 2 or flag.startswith("--")):
+                argument = known
+        elif task is not None and not named and (task.positional_args or (task.name in NAMED and word not in tasks)):
+            if not word.strip(", "):
+                raise UsageError(f"{word!r} is not a name", next=usage(task))
+            named = True
+            if not task.positional_args:
+                yield "--server"
+        elif word in tasks:
+            _check_named(task, named)
+            task, named = tasks[word], False
+        else:
+            raise _unknown_word(task, word, tasks)
+        yield word
+    if argument is not None:
+        raise UsageError(f"{flag} needs a value", next=_shown(task, flag, argument))
+    _check_named(task, named)
+
+
+def unknown_task(name: str, tasks: Iterable[str]) -> UsageError:
+    """The error for a task, or a group of tasks, that does not exist."""
+    return UsageError(f"there is no task {name}{nearest(name, tasks)}", next=ours("--list"))
+
+
+def usage(task: ParserContext) -> str:
+    """The task with what it takes, as one types it."""
+    return " ".join((ours(str(task.name)), *([_takes(task)] if _takes(task) else [])))
+
+
+def help_text(task: ParserContext, text: str) -> str:
+    """Usage, what the task does (`text`), and its options."""
+    first = {f"--{argument.name}" for argument in task.positional_args}
+    rows = [(flag, meaning) for flag, meaning in task.help_tuples() if flag.partition("=")[0] not in first]
+    takes = [f"  {_takes(task):<26} {argument.help}\n" for argument in task.positional_args]
+    options = [f"  {flag:<26} {meaning or ''}\n" for flag, meaning in rows]
+    parts = [f"Usage: {usage(task)}{' [OPTIONS]' if options else ''}\n\n{text}\n", *takes]
+    return "\n".join(
+        [parts[0], *(["".join(takes)] if takes else []), *(["Options:\n" + "".join(options)] if options else [])]
+    )
+
+
+def _takes(task: ParserContext) -> str:
+    if task.name in NAMED:
+        return "[NAME[,NAME…]]"
+    if not task.positional_args:
+        return ""
+    return "RUN" if task.positional_args[0].name == "run" else "NAME[,NAME…]"
+
+
+def _option(task: ParserContext | None, core: ParserContext, flag: str) -> Argument:
+    """The option of the task, or of Fabric; of several short ones in one word, the first."""
+    spellings = [flag] if flag.startswith("--") else [flag, flag[:2]]
+    contexts = [context for context in (task, core) if context is not None]
+    for context in contexts:
+        for spelling in spellings:
+            name = context.inverse_flags.get(spelling, spelling)
+            if name in context.flags:
+                found: Argument = context.flags[name]
+                return found
+    context = contexts[0]
+    what = f"{context.name} has no option {flag}" if context.name else f"there is no option {flag}"
+    words = [str(context.name)] if context.name else []
+    raise UsageError(what + nearest(flag, context.flags), next=ours("--help", *words))
+
+
+def _check_value(task: ParserContext | None, flag: str, argument: Argument, value: str) -> None:
+    if task is not None and value in task.flags:
+        raise UsageError(f"{flag} needs a value", next=_shown(task, flag, argument))
+    if argument.kind is int and not value.removeprefix("-").isdecimal():
+        raise UsageError(f"{flag} needs a whole number, not {value!r}", next=_shown(task, flag, argument))
+
+
+def _check_named(task: ParserContext | None, named: bool) -> None:
+    if task is not None and not named and task.positional_args:
+        raise UsageError(f"{task.name} needs a {task.positional_args[0].name}", next=usage(task))
+
+
+def _shown(task: ParserContext | None, flag: str, argument: Argument) -> str:
+    value = "10" if argument.kind is int else flag[2:].upper() or "VALUE"
+    return f"{usage(task) if task is not None else ours('TASK')} {flag} {value}"
+
+
+def _unknown_word(task: ParserContext | None, word: str, tasks: Contexts) -> UsageError:
+    if task is None:
+        return unknown_task(word, tasks)
+    if not _takes(task):
+        return UsageError(
+            f"{task.name} takes no name, and there is no task {word}{nearest(word, tasks)}", next=usage(task)
+        )
+    return UsageError(f"{word!r} is one word too many; names are joined by commas", next=usage(task))
