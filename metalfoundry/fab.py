@@ -41,6 +41,7 @@ from metalfoundry.ui.tasks.report import report
         no_reboot="a person reboots the server (or it is off)",
         trust_template="go on though only Tinkerbell can tell which agent the Template gives its tasks to",
         resume="take up a run whose client is gone: go on from where the world stands",
+        keep_going="begin the next server though one has failed",
     ),
 )
 def provision(
@@ -58,6 +59,7 @@ def provision(
     no_reboot: bool = False,
     trust_template: bool = False,
     resume: bool = False,
+    keep_going: bool = False,
     events: str = "",
     json: bool = False,
 ) -> None:
@@ -85,7 +87,8 @@ def provision(
         servers = foundry.servers(name)
         if journal is None or view is None:
             finish(body.plan(foundry, servers, options, json))
-        finish(body.provision(foundry, servers, options, journal, view, ask=not yes, json=json))
+        code = body.provision(foundry, servers, options, journal, view, ask=not yes, json=json, keep_going=keep_going)
+        finish(code)
 
 
 @task(

@@ -31,15 +31,16 @@ show fab status || exit
 show fab provision colo-server-01 --yes --reason demo || exit
 
 fab --list | grep -q '^  troubleshoot ' || exit 0
-printf '\nThe lab again: now the installer comes up, and starts no agent.\n'
-lab_up agent-silent 4 || exit
+printf '\nThe lab again: now the installer comes up, and the registry refuses it the agent.\n'
+lab_up agent-image-refused 4 || exit
 printf '\n\033[1m$ %s\033[0m\n' "fab provision anvil --yes --reason demo &"
 fab provision anvil --yes --reason demo >"$lab/anvil.txt" 2>&1 &
 hanging=$!
-sleep 5
+asked=0 # the cause is there when the installer is up, which takes longer on a busy machine
+until [ $((asked += 1)) = 15 ] || fab troubleshoot anvil | grep -q certain; do sleep 1; done
 show fab troubleshoot anvil
 printf '\nMeanwhile, in the background:\n'
 wait "$hanging"
 hanging=
-tail -n 6 "$lab/anvil.txt"
+tail -n 9 "$lab/anvil.txt"
 show fab netboot.status

@@ -107,6 +107,7 @@ _ALL = (
     Scenario("dead", "nothing is heard from the machine after the reboot", firmware=Firmware.DEAD),
     Scenario("wrong-agent-id", "the Workflow waits for an agent that no machine is", right_agent=False),
     Scenario("agent-silent", "HookOS comes up and starts no agent", workers=False),
+    Scenario("agent-image-refused", "HookOS cannot pull the agent's image", hook_ssh=True, trouble=Trouble.PULL),
     Scenario("shadowed", "a finished Workflow of the same agent holds up the new one", finished_before=True),
     Scenario("slow", "installs, eight times slower", action_factor=8.0),
     Scenario("no-netboot-block", "installs; the Hardware has no netboot block before", netboot_block=False),

@@ -34,14 +34,17 @@ def provision(
     *,
     ask: bool,
     json: bool,
+    keep_going: bool = False,
 ) -> int:
-    """Provision each server; return the exit code. An interrupt ends the rest as well, and never hides that one of them
-    is unsafe.
+    """Provision one server after the other; return the exit code. After a failure no other is begun, unless
+    `keep_going`; after an interrupt, or a window that is not confirmed closed, none is in any case. An interrupt never
+    hides that one of them is unsafe.
     """
     options = replace(options, confirm=partial(_confirm, view) if ask else None)
     view.expect(server.name for server in servers)
     reports: list[Report] = []
     shown: list[dict[str, Any]] = []
+    interrupted = False
     try:
         for server in servers:
             report = foundry.provision(server.name, options)
@@ -51,14 +54,18 @@ def provision(
             for source, text in kept_logs(report.diagnosis).items():
                 journal.keep_log(report.run, source, text)
             view.after(partial(_tell, report, folder, json))
-            if report.interrupted:
+            if report.interrupted or report.exit_code == UNSAFE or (report.error is not None and not keep_going):
                 break
+        untouched = [server.name for server in servers[len(reports) :]]
+        if untouched and not reports[-1].interrupted:
+            view.after(partial(_tell_untouched, untouched, reports[-1]))
         if json:
-            say(json_text(shown[0] if len(servers) == 1 else {"servers": shown}, indent=2))
+            say(json_text(shown[0] if len(servers) == 1 else {"servers": shown, "not_begun": untouched}, indent=2))
     except KeyboardInterrupt:
         if all(report.exit_code != UNSAFE for report in reports):
             raise
-    return _exit_code(reports, len(servers))
+        interrupted = True  # when the last of them was over
+    return _exit_code(reports, interrupted)
 
 
 def _confirm(view: View, identity: Identity) -> None:
@@ -74,6 +81,11 @@ def _tell(report: Report, folder: Path | None, json: bool) -> None:
             say(f"  kept:  {folder}", file=sys.stderr)
     elif not json:
         say(f"{report.server} is provisioned, netboot is closed; {report.seconds:.1f} s")
+
+
+def _tell_untouched(names: Sequence[str], failed: Report) -> None:
+    why = "its netboot is not confirmed closed" if failed.exit_code == UNSAFE else "--keep-going goes on"
+    say(f"  {failed.server} failed, so these were left alone: {', '.join(names)} ({why})", file=sys.stderr)
 
 
 def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bool) -> int:
@@ -100,12 +112,9 @@ def _earlier(report: Report) -> dict[str, Any]:
     return {"earlier": {"run": report.resumes, **(found[0].parts() if found else {"phases": [], "actions": []})}}
 
 
-def _exit_code(reports: Sequence[Report], wanted: int) -> int:
-    codes = {report.exit_code for report in reports}
-    interrupted = codes & {130, 129, 143}
-    if len(reports) < wanted and not interrupted:  # an interrupt came when the last of them was over
-        interrupted = {Interrupted.exit_code}
-        codes |= interrupted
+def _exit_code(reports: Sequence[Report], interrupted: bool) -> int:
+    codes = {report.exit_code for report in reports} | ({Interrupted.exit_code} if interrupted else set())
     if len(codes) == 1:
         return codes.pop()
-    return UNSAFE if UNSAFE in codes else interrupted.pop() if interrupted else PART_FAILED
+    stopped = codes & {130, 129, 143}
+    return UNSAFE if UNSAFE in codes else stopped.pop() if stopped else PART_FAILED

@@ -96,7 +96,11 @@ _CAUSES = (
         "it does not trust the registry's certificate",
         "add the registry to insecure_registries=, or use one with a public certificate",
     ),
-    ("pull access denied", "the registry refuses it, or has no such image", "correct tink_worker_image="),
+    (
+        "pull access denied",
+        "the registry refuses it, or has no such image",
+        "correct the image that Smee gives HookOS: tink_worker_image= on its kernel command line",
+    ),
     ("manifest unknown", "the registry has no such tag", "correct the tag in tink_worker_image="),
     ("manifest for", "the registry has no such tag", "correct the tag in tink_worker_image="),
     ("toomanyrequests", "the registry's rate limit is reached", "use a mirror, or registry_username="),
