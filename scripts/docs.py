@@ -13,6 +13,7 @@ from pathlib import Path
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.model import events
 from metalfoundry.model.events import Event
+from scripts import schemas
 
 DOCS = Path(__file__).parent.parent / "docs"
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -57,9 +58,10 @@ def written(page: str) -> str:
 
 
 def main() -> None:
-    """Replace the tables."""
+    """Replace the tables, and write what is made from them."""
     for page in TABLES:
         (DOCS / page).write_text(written(page), encoding="utf-8")
+    schemas.main()
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import MARK
 from metalfoundry.lab.fixtures import finished_workflow, hardware, metal, template
 from metalfoundry.lab.scenarios import scenario
-from metalfoundry.model.hosts import Host, ServerKey
+from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, Site, Timeouts, Verify
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
+from tests.fakes import Unwatched
 
 NAME = "anvil"
 STORY = scenario("installs")
@@ -42,7 +43,7 @@ class World:
     parts: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
 
-class Answers:
+class Answers(Unwatched):
     """A Transport to a World."""
 
     def __init__(self, world: World) -> None:
@@ -66,15 +67,6 @@ class Answers:
 
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
         yield from ()
-
-    def server_key(self, host: Host) -> ServerKey | None:
-        return None
-
-    def disconnect(self, host: Host) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
 
 # ---- what may be said -------------------------------------------------------------------------------------------

@@ -10,15 +10,13 @@ from datetime import UTC, datetime
 from rich.text import Text
 
 from metalfoundry.foundry import Foundry
-from metalfoundry.model.errors import UsageError
+from metalfoundry.model.errors import UnsafeError, UsageError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.output.tables import Paper, table_of
 from metalfoundry.ui.tasks.confirm import typed
-
-UNSAFE = 40
 
 
 def open_netboot(foundry: Foundry, servers: Sequence[Server], reason: str, seconds: float, ask: bool) -> None:
@@ -47,7 +45,7 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
     trapped = any(window.trap for window in windows)
     if json:
         say(json_text({"windows": [window.to_json() for window in windows], "trap": trapped}, indent=2))
-        return UNSAFE if trapped else 0
+        return UnsafeError.exit_code if trapped else 0
     if not windows:
         say("no window is open")
         return 0
@@ -60,7 +58,7 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
     Paper().print(table)
     if trapped:
         say(f"the next boot of these wipes them; close them with: {ours('netboot.audit', '--close')}", file=sys.stderr)
-    return UNSAFE if trapped else 0
+    return UnsafeError.exit_code if trapped else 0
 
 
 def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: str, *, ask: bool) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.foundry import Foundry
-from metalfoundry.model.errors import Interrupted
+from metalfoundry.model.errors import FleetFailed, Interrupted, UnsafeError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.records.run_store import Journal, home, kept
@@ -22,7 +22,7 @@ from metalfoundry.ui.tasks.confirm import confirm, described
 from metalfoundry.ui.tasks.errors import tell
 from metalfoundry.ui.tasks.troubleshoot import kept_logs, tell_diagnosis
 
-UNSAFE, PART_FAILED = 40, 50
+UNSAFE, PART_FAILED = UnsafeError.exit_code, FleetFailed.exit_code
 
 
 def provision(

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 from metalfoundry.foundry import Foundry
 from metalfoundry.model import durations
-from metalfoundry.model.errors import UsageError
+from metalfoundry.model.errors import ClaimedError, UsageError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
@@ -20,7 +20,7 @@ from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.output.tables import Paper, table_of
 from metalfoundry.ui.tasks.confirm import typed
 
-TAKEN, FAILED, TIMED_OUT = 20, 31, 32
+TAKEN, FAILED, TIMED_OUT = ClaimedError.exit_code, WorkflowFailed.exit_code, WorkflowTimedOut.exit_code
 
 
 def attach(foundry: Foundry, servers: Sequence[Server], view: View, json: bool) -> int:
