@@ -1,6 +1,6 @@
 """The Fabric tasks. Yours, too: `from metalfoundry.fab import ns` in a tasks.py of your own.
 
-Only words come in and go out here; the work is in foundry.py. Everything heavy is imported inside the tasks, so that
+Parses flags, calls Foundry, sets the exit code. Everything heavy is imported inside the tasks, so that
 `fab --list` stays quick.
 """
 
@@ -32,16 +32,16 @@ from metalfoundry.ui.tasks.report import report
         "yes",
         "reason",
         "events",
-        workflow="Workflow file instead of the inventory's; only this server's document is applied",
-        workflow_name="which Workflow, where the file has several for this server; or how to call a made one",
-        template="make the Workflow from this Template instead",
-        plan="read only: show the facts and every command that would change something",
+        workflow="use this Workflow file instead of the inventory's; only this server's document is applied",
+        workflow_name="the Workflow, if the file has several for this server; or the name for one made from --template",
+        template="make the Workflow from this Template instead of a file",
+        plan="change nothing: show the facts, and every command that would change something",
         keep_workflow="leave the Workflow in the cluster afterwards",
-        replace="remove another live Workflow of the same agent instead of refusing",
-        no_reboot="a person reboots the server (or it is off)",
-        trust_template="go on though only Tinkerbell can tell which agent the Template gives its tasks to",
-        resume="take up a run whose client is gone: go on from where the world stands",
-        keep_going="begin the next server though one has failed",
+        replace="remove another live Workflow of the same agent, instead of refusing",
+        no_reboot="wait for a person to reboot the server, or to switch it on",
+        trust_template="go on even if only Tinkerbell can tell which agent the Template names",
+        resume="continue a run whose client is gone",
+        keep_going="go on with the next server after one has failed",
     ),
 )
 def provision(
@@ -96,8 +96,8 @@ def provision(
         "server",
         "inventory",
         "json",
-        watch="go on showing it whenever something changes; Ctrl-C ends",
-        probe="ask each machine what it is, too: at most 3 seconds each, 8 at a time",
+        watch="show it again whenever something changes, until Ctrl-C",
+        probe="also ask each machine what it is: at most 3 seconds each, 8 at a time",
     ),
 )
 def status(
@@ -108,7 +108,7 @@ def status(
     probe: bool = False,
     json: bool = False,
 ) -> None:
-    """Where every server stands.
+    """Show where every server stands.
 
     Example: fab status --watch
     """
@@ -123,15 +123,15 @@ def status(
     help=words(
         "inventory",
         "json",
-        name="server, Hardware or Workflow, NAME,NAME…, or all (whatever has not finished well, and stray windows)",
-        all="also findings that another one explains",
+        name="a server, Hardware or Workflow, several, or all (what has not ended well, and windows without an owner)",
+        all="also show findings that another one explains",
         bundle="write facts, logs and findings, without secrets, to this .tar.gz",
     ),
 )
 def troubleshoot(
     c: Context, name: str, inventory: str = INVENTORY, all: bool = False, bundle: str = "", json: bool = False
 ) -> None:
-    """Why it hangs, the proof, and the next command.
+    """Explain why a server hangs, with proof and next command.
 
     Example: fab troubleshoot colo-server-01
     """
@@ -145,12 +145,12 @@ def troubleshoot(
     positional=["name"],
     help=words(
         "inventory",
-        name="server, Hardware or Workflow",
+        name="a server, Hardware or Workflow",
         follow="go on until Ctrl-C, through every reboot of the machine",
-        source="auto, hook (the installer), smee (with the machine's syslog), server or controller",
-        since="only what is younger: 10m, 90s, 1h",
-        tail="the last lines (default: 200; of the agent's own log 50)",
-        json="one JSON object a line",
+        source="where to read: auto, hook (the installer), smee (with the machine's syslog), server or controller",
+        since="only lines younger than this, such as 10m, 90s or 1h",
+        tail="how many of the last lines (default: 200; with --source hook 50)",
+        json="print one JSON object for each line",
     ),
 )
 def logs(
@@ -163,7 +163,7 @@ def logs(
     tail: int = 0,
     json: bool = False,
 ) -> None:
-    """What the logs of all parts say of it, by time.
+    """Show installer and control-plane logs, merged by time.
 
     Example: fab logs colo-server-01 --follow
     """
@@ -175,7 +175,7 @@ def logs(
 
 @task(positional=["name"], help=words("name", "inventory"))
 def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
-    """Once: a closed netboot block where there is none.
+    """Add a closed netboot block where Hardware has none.
 
     Example: fab init all
     """

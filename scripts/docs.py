@@ -13,7 +13,7 @@ from pathlib import Path
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.model import events
 from metalfoundry.model.events import Event
-from scripts import schemas
+from scripts import messages, schemas
 
 DOCS = Path(__file__).parent.parent / "docs"
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -62,6 +62,7 @@ def main() -> None:
     for page in TABLES:
         (DOCS / page).write_text(written(page), encoding="utf-8")
     schemas.main()
+    messages.main()
 
 
 if __name__ == "__main__":

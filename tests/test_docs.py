@@ -36,6 +36,7 @@ from metalfoundry.runs.provision import _said as said
 from metalfoundry.runs.report import Netboot, Recorder, Report
 from metalfoundry.runs.troubleshoot import judged
 from metalfoundry.site.proof import Proof
+from scripts import messages
 from scripts.schemas import schemas
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -133,6 +134,10 @@ def test_the_schemas_are_those_of_the_tables() -> None:
     assert {name: text for name, text in kept.items() if name in schemas()} == schemas(), "make docs"
     for text in kept.values():
         Draft202012Validator.check_schema(json.loads(text))
+
+
+def test_the_page_of_messages_is_what_the_source_says() -> None:
+    assert page("docs/messages.md") == messages.page(), "make docs"
 
 
 def test_every_json_of_the_command_line_has_a_schema() -> None:

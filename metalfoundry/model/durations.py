@@ -16,5 +16,5 @@ def seconds(text: str) -> float:
         return float(word)
     parts = _PART.findall(word)
     if not parts or "".join(number + unit for number, unit in parts) != word:
-        raise ValueError(f"{text!r} is no span of time")
+        raise ValueError(f"{text!r} is not a span of time")
     return sum(float(number) * _UNITS[unit] for number, unit in parts)

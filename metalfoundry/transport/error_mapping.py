@@ -31,7 +31,7 @@ def connect_error(exc: Exception, endpoint: Endpoint, attempt: Deadline, deadlin
         return AuthError(f"{name}: log-in failed: {exc}", where=where, next=ssh)
     if isinstance(exc, (paramiko.SSHException, EOFError)):
         return ConnectError(
-            f"{name}: what answers there does not speak SSH with us: {str(exc) or 'it hung up'}", where=where, next=ssh
+            f"{name}: the SSH handshake failed: {str(exc) or 'the connection was closed'}", where=where, next=ssh
         )
     return ConnectError(f"{name}: cannot be reached: {exc}", where=where, next=ssh)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -112,7 +112,12 @@ def test_an_error(lab: Lab) -> None:
 
 def test_a_field_that_is_missing_or_not_listed_is_found(lab: Lab) -> None:
     shown = json.loads(call(lab, "netboot.status", "--json").stdout)
-    for spoil in (lambda row: row.pop("run"), lambda row: row.update(more=1), lambda row: row.update(expired="no")):
+    spoils: list[Callable[[dict[str, Any]], object]] = [
+        lambda row: row.pop("run"),
+        lambda row: row.update(more=1),
+        lambda row: row.update(expired="no"),
+    ]
+    for spoil in spoils:
         spoilt = copy.deepcopy(shown)
         spoil(spoilt["servers"][0])
         with pytest.raises(Exception, match=r"run|more|expired"):

@@ -17,6 +17,8 @@ from metalfoundry.model.program import ours
 HELP = ("--help", "-h")
 NAMED = ("status", "netboot.status")
 """The tasks with an optional NAME: it becomes the value of --server."""
+ONE = ("attach", "logs", "netboot.break")
+"""The tasks that take one NAME only."""
 Contexts = Mapping[str, ParserContext]
 
 
@@ -93,7 +95,9 @@ def _takes(task: ParserContext) -> str:
         return "[NAME[,NAME…]]"
     if not task.positional_args:
         return ""
-    return "RUN" if task.positional_args[0].name == "run" else "NAME[,NAME…]"
+    if task.positional_args[0].name == "run":
+        return "RUN"
+    return "NAME" if task.name in ONE else "NAME[,NAME…]"
 
 
 def _option(task: ParserContext | None, core: ParserContext, flag: str) -> Argument:
@@ -121,7 +125,8 @@ def _check_value(task: ParserContext | None, flag: str, argument: Argument, valu
 
 def _check_named(task: ParserContext | None, named: bool) -> None:
     if task is not None and not named and task.positional_args:
-        raise UsageError(f"{task.name} needs a {task.positional_args[0].name}", next=usage(task))
+        what = "a run" if task.positional_args[0].name == "run" else "a server's name"
+        raise UsageError(f"{task.name} needs {what}", next=usage(task))
 
 
 def _shown(task: ParserContext | None, flag: str, argument: Argument) -> str:
@@ -136,4 +141,4 @@ def _unknown_word(task: ParserContext | None, word: str, tasks: Contexts) -> Usa
         return UsageError(
             f"{task.name} takes no name, and there is no task {word}{nearest(word, tasks)}", next=usage(task)
         )
-    return UsageError(f"{word!r} is one word too many; names are joined by commas", next=usage(task))
+    return UsageError(f"{word!r} is one argument too many; join names with commas", next=usage(task))

@@ -70,7 +70,7 @@ def _code(error: BaseException, json: bool = False) -> int:
         return error.code if isinstance(error.code, int) else 1
     if isinstance(error, KeyboardInterrupt):
         number = error.signal if isinstance(error, Terminated) else signal.SIGINT
-        error = Interrupted("interrupted", next=f"{ours('netboot.status')} shows what is open still", signal=number)
+        error = Interrupted("interrupted", next=f"{ours('netboot.status')} shows what is still open", signal=number)
     tell(error)
     if json and not getattr(sys.stdout, "used", False):
         say(json_text(error_json(error)))
@@ -115,8 +115,8 @@ def described(error: BaseException) -> str:
 
 
 class Interrupts:
-    """The handler of one task: the first interrupt ends it, the second ends that, and the hand that goes on hitting
-    the keys cannot cut the last words short; should even that hang, the tenth ends the process.
+    """The signal handler of one task. 1st signal: clean up. 2nd: abort the clean-up. 3rd to 9th: ignored, so that the
+    final message gets out. 10th: exit.
 
     Only what a person does counts again. A terminal that is closed, a session or a service that is stopped, and a
     wrapper such as timeout(1) send two or three signals for one wish: SIGHUP from the kernel and from the shell,

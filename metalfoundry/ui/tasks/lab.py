@@ -51,5 +51,5 @@ def _speed(text: str) -> float:
     except ValueError:
         speed = 0.0
     if speed <= 0:
-        raise UsageError(f"{text!r} is no speed", next="a number above 0, such as 5")
+        raise UsageError(f"--speed must be a number above 0, not {text!r}", next="--speed 5")
     return speed

@@ -11,10 +11,10 @@ from metalfoundry.ui.tasks.options import task
 @task(
     name="up",
     help={
-        "scenario": "how the machines behave (default: installs; `list` names all)",
-        "speed": "how many times quicker than life (default: 1)",
+        "scenario": "how the machines behave (default: installs; `list` shows all)",
+        "speed": "how many times faster than life (default: 1)",
         "dir": "where the lab keeps its files (default: .lab)",
-        "yes": "replace a lab that runs there, without asking",
+        "yes": "do not ask before a lab that runs there is replaced",
     },
 )
 def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab", yes: bool = False) -> None:

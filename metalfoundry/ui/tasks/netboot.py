@@ -22,7 +22,7 @@ from metalfoundry.ui.tasks.confirm import typed
 def open_netboot(foundry: Foundry, servers: Sequence[Server], reason: str, seconds: float, ask: bool) -> None:
     """Open windows by hand."""
     if seconds <= 0:
-        raise UsageError(f"{seconds / 60:.0f} minutes is no time", next="--minutes 10")
+        raise UsageError("--minutes must be above 0", next="--minutes 10")
     for server in servers:
         if ask:
             question = f"The next boot of {server.name} will wipe it. Type its name to go on: "
@@ -65,8 +65,8 @@ def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: s
     """Break one claim."""
     if len(servers) != 1 or not run:
         raise UsageError(
-            "one server and its run id are wanted",
-            next=f"{ours('netboot.break', 'NAME', '--run', 'ID')}; see: {ours('status')}",
+            "netboot.break needs one server and its run id",
+            next=f"{ours('netboot.break', 'NAME', '--run', 'ID')}; see: {ours('netboot.status')}",
         )
     name = servers[0].name
     if ask:
@@ -99,7 +99,7 @@ def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
 def sweeper(foundry: Foundry, chosen: Sequence[str], json: bool) -> int:
     """Do what was chosen, else show the sweeper."""
     if len(chosen) > 1:
-        raise UsageError(f"--{' and --'.join(chosen)} do not go together", next="choose one of them")
+        raise UsageError(f"--{' and --'.join(chosen)} exclude each other", next="choose one of them")
     match chosen:
         case ["print"]:
             say(foundry.sweeper_manifests(), end="")

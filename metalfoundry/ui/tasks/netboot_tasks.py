@@ -11,7 +11,7 @@ from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, words
 @task(
     name="open",
     positional=["name"],
-    help=words("name", "inventory", "reason", "yes", minutes="how long it stays open (default: 10)"),
+    help=words("name", "inventory", "reason", "yes", minutes="how long netboot may stay open (default: 10)"),
 )
 def open_(
     c: Context, name: str, inventory: str = INVENTORY, reason: str = "", minutes: int = 10, yes: bool = False
@@ -40,7 +40,7 @@ def close(c: Context, name: str, inventory: str = INVENTORY) -> None:
 
 @task(help=words("server", "inventory", "json"))
 def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool = False) -> None:
-    """Whose netboot is open, and until when.
+    """Show whose netboot is open, and until when.
 
     Example: fab netboot.status
     """
@@ -50,9 +50,9 @@ def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool 
         body.netboot_status(foundry, foundry.servers(server or None), json)
 
 
-@task(help=words("inventory", "json", close="close what nobody holds"))
+@task(help=words("inventory", "json", close="close the windows that have no owner"))
 def audit(c: Context, inventory: str = INVENTORY, close: bool = False, json: bool = False) -> None:
-    """Every open window; 40 while nobody holds one.
+    """List open netboot windows; exits 40 if one has no owner.
 
     Example: fab netboot.audit --close
     """
@@ -65,12 +65,12 @@ def audit(c: Context, inventory: str = INVENTORY, close: bool = False, json: boo
 @task(
     name="break",
     positional=["name"],
-    help=words("name", "inventory", "reason", "yes", run="the run id of the claim, as fab status shows it"),
+    help=words("inventory", "reason", "yes", name="a server", run="the run id of the claim, from `fab netboot.status`"),
 )
 def break_(
     c: Context, name: str, run: str = "", inventory: str = INVENTORY, reason: str = "", yes: bool = False
 ) -> None:
-    """Take a server from a dead run, its window closed.
+    """Take a server from a dead run, and close its window.
 
     Example: fab netboot.break anvil --run ID --reason WHY
     """

@@ -27,13 +27,13 @@ if TYPE_CHECKING:
 INVENTORY = ""
 DEFAULT_INVENTORY = "inventory.yaml"
 HELP = {
-    "name": "server, or NAME,NAME…, or all",
-    "server": "only these: NAME,NAME… (default: all)",
-    "inventory": "inventory file (default: $METALFOUNDRY_INVENTORY, else ./inventory.yaml)",
-    "json": "one JSON document on stdout, everything else on stderr",
-    "yes": "do not ask for the server's name",
-    "reason": "why, for whoever finds the claim",
-    "events": "write every event as a JSON line to this file, or - for stdout",
+    "name": "a server, several (NAME,NAME…), or all",
+    "server": "only these servers: NAME,NAME… (default: all)",
+    "inventory": "the inventory file (default: $METALFOUNDRY_INVENTORY, else ./inventory.yaml)",
+    "json": "print one JSON document on stdout, and everything else on stderr",
+    "yes": "do not ask for confirmation",
+    "reason": "why; shown to whoever finds the claim",
+    "events": "append every event to this file as a JSON line; - for stdout",
 }
 
 

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 @task(
     positional=["run"],
     help=words(
-        run="a run's id as `fab runs` lists it, or a server's name for its newest run",
-        html="write it to this file instead: one page that needs no network",
-        json="the report as it was recorded",
+        run="a run id from `fab runs`, or a server's name for its newest run",
+        html="write one page of HTML, which needs no network, to this file; - for stdout",
+        json="print the report as it was recorded",
     ),
 )
 def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
-    """What came of a run, as a picture or a page.
+    """Show a recorded run, in the terminal or as HTML.
 
     Example: fab report colo-server-01 --html report.html
     """

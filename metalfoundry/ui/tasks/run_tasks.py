@@ -9,7 +9,7 @@ from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, watching, words
 
 
-@task(positional=["name"], help=words("name", "inventory", "events", "json"))
+@task(positional=["name"], help=words("inventory", "events", "json", name="a server"))
 def attach(c: Context, name: str, inventory: str = INVENTORY, events: str = "", json: bool = False) -> None:
     """Follow a run that somebody else started.
 
@@ -23,12 +23,12 @@ def attach(c: Context, name: str, inventory: str = INVENTORY, events: str = "", 
 
 @task(
     positional=["name"],
-    help=words("name", "inventory", "reason", "yes", reboot="reboot the server afterwards: it boots its disk"),
+    help=words("name", "inventory", "reason", "yes", reboot="then reboot the server into its disk"),
 )
 def cancel(
     c: Context, name: str, inventory: str = INVENTORY, reason: str = "", reboot: bool = False, yes: bool = False
 ) -> None:
-    """End a run from elsewhere, its window closed first.
+    """End a run from elsewhere; its window is closed first.
 
     Example: fab cancel colo-server-01 --reason "wrong image"
     """
@@ -40,7 +40,7 @@ def cancel(
 
 @task(default=True, help=words("json"))
 def list_(c: Context, json: bool = False) -> None:
-    """The runs recorded on this computer.
+    """List the runs recorded on this computer.
 
     Example: fab runs
     """

@@ -26,7 +26,7 @@ TAKEN, FAILED, TIMED_OUT = ClaimedError.exit_code, WorkflowFailed.exit_code, Wor
 def attach(foundry: Foundry, servers: Sequence[Server], view: View, json: bool) -> int:
     """Follow one server's run; the exit code says how its Workflow ended, TAKEN that somebody ended the run."""
     if len(servers) != 1:
-        raise UsageError("one server at a time can be followed", next=ours("attach", servers[0].name))
+        raise UsageError("attach follows one server at a time", next=ours("attach", servers[0].name))
     seen = foundry.attach(servers[0].name)
     view.after(lambda: say(json_text(asdict(seen), indent=2) if json else _ended(seen)))
     return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0 if seen.ended else TAKEN)
@@ -85,7 +85,7 @@ def clean(older: str, *, ask: bool) -> None:
         days = older.removesuffix("d")
         seconds = float(days) * 86400 if days != older else durations.seconds(older)
     except ValueError:
-        raise UsageError(f"{older!r} is no span of time", next=ours("runs.clean", "--older", "30d")) from None
+        raise UsageError(f"{older!r} is not a span of time", next=ours("runs.clean", "--older", "30d")) from None
     base, now = run_store.home(), SystemClock().now().wall
     old = run_store.older(base, seconds, now)
     if old and ask:
