@@ -120,11 +120,11 @@ def test_init_makes_a_closed_block_once(lab: Lab) -> None:
     if netboots(lab, "fourth") != [None]:
         bare()
     first = call(lab, "init", "fourth")
-    assert (first.returncode, first.stdout) == (0, "fourth: made a closed netboot block\n")
+    assert (first.returncode, first.stdout) == (0, "fourth: added a closed netboot block\n")
     assert netboots(lab, "fourth") == [{"allowPXE": False, "allowWorkflow": False}]
     before = version(lab)
     second = call(lab, "init", "fourth")
-    assert (second.returncode, second.stdout) == (0, "fourth: has its netboot block already\n")
+    assert (second.returncode, second.stdout) == (0, "fourth: already has its netboot block\n")
     assert version(lab) == before
 
 

@@ -28,7 +28,7 @@ def open_netboot(foundry: Foundry, servers: Sequence[Server], reason: str, secon
             question = f"The next boot of {server.name} will wipe it. Type its name to go on: "
             typed(server.name, question, ours("netboot.open", server.name, "--yes"))
         run = foundry.open_netboot(server.name, reason, seconds)
-        say(f"{server.name}: netboot is open, run {run}; its next boot installs it again")
+        say(f"{server.name}: netboot is open, run {run}; its next boot wipes and re-installs it")
         say(f"close it with: {ours('netboot.close', server.name)}", file=sys.stderr)
 
 
@@ -57,7 +57,10 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
         table.add_row(window.hardware, kind, window.holder, age, until, window.guard, run, window.reason)
     Paper().print(table)
     if trapped:
-        say(f"the next boot of these wipes them; close them with: {ours('netboot.audit', '--close')}", file=sys.stderr)
+        say(
+            f"the next boot wipes these servers; close their windows with: {ours('netboot.audit', '--close')}",
+            file=sys.stderr,
+        )
     return UnsafeError.exit_code if trapped else 0
 
 

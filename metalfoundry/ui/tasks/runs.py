@@ -49,7 +49,7 @@ def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: 
         say(f"{server.name}: the run is cancelled, netboot is closed ({proof.hardware})")
         if reboot:
             foundry.reboot(server.name)
-            say(f"{server.name}: reboots into whatever its disk holds")
+            say(f"{server.name}: reboots into its disk")
 
 
 def runs(json: bool) -> None:
