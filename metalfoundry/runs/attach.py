@@ -59,7 +59,7 @@ def attach(site: Site, server: Server) -> Followed:
                 return end
     finally:
         following.progress.stop()
-    raise WorkflowFailed(f"{server.name} was followed for a day without an end", next=ours("status", server.name))
+    raise WorkflowFailed(f"the run on {server.name} did not end within a day", next=ours("status", server.name))
 
 
 @dataclass
