@@ -15,7 +15,7 @@ demo: .venv/.lab ## see a server being re-installed in the embedded lab, and wha
 
 # Most of a test's time is waiting for real processes, so three at a time are fine on two cores.
 test: .venv/.dev ## all tests; what was skipped, and why, is listed at the end
-	@$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What needs no lab and no real parts: seconds instead of minutes.
 unit: .venv/.dev ## the quick tests alone

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from metalfoundry.foundry import Foundry
     from metalfoundry.model.events import Record
     from metalfoundry.model.inventory import Inventory, load
-    from metalfoundry.runs.job import Identity, Options
+    from metalfoundry.runs.options import Identity, Options
     from metalfoundry.runs.plan import Plan
     from metalfoundry.runs.report import Report
     from metalfoundry.runs.status import Row
@@ -33,9 +33,9 @@ __all__ = [
 
 _HOME = {
     "Foundry": "foundry",
-    "Identity": "runs.job",
+    "Identity": "runs.options",
     "Inventory": "model.inventory",
-    "Options": "runs.job",
+    "Options": "runs.options",
     "Plan": "runs.plan",
     "Record": "model.events",
     "Report": "runs.report",

@@ -68,7 +68,7 @@ def provision(
     Example: fab provision colo-server-01
     """
     from metalfoundry.records.run_store import Journal, home
-    from metalfoundry.runs.job import Options
+    from metalfoundry.runs.options import Options
 
     journal = None if plan else Journal(home(), warn)
     with (

@@ -18,15 +18,16 @@ from types import TracebackType
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.sweeper import SweeperSeen
+from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError
-from metalfoundry.model.events import Bus, Retried, Sink
+from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, load
 from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
-from metalfoundry.runs.job import Options
 from metalfoundry.runs.logs import Ask, Log
+from metalfoundry.runs.options import Options
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row

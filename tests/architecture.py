@@ -7,7 +7,7 @@ the hints for a review: modules and functions that have grown long.
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 
 PACKAGE = "metalfoundry"
@@ -32,6 +32,7 @@ NO_SSH = tuple(f"transport/{name}.py" for name in ("base", "clock", "gates", "me
 PRINTING = ("print", "input", "breakpoint")
 DRAWING = ("Console", "Table")
 OUTPUT, FROM_OUTPUT = "ui/output/", ("foundry", "ui.tasks", "fab")  # what is drawn is handed in
+LISTING = ("runs/provision.py", "runs/plan.py")  # who puts phases in an order
 SAYING, PAPER = "ui/output/plain.py", "ui/output/tables.py"  # where foreign text is made visible
 HIDDEN = "an import that nobody can read here"
 READING_TIME = ("now", "utcnow", "today")
@@ -64,6 +65,31 @@ def imported(path: str, node: ast.Import | ast.ImportFrom) -> list[str]:
     return [".".join([*start, alias.name]) for alias in node.names]
 
 
+def circles(texts: Mapping[str, str]) -> list[str]:
+    """Every circle of imports at the top of the modules `texts` (text by path), as `a.py > b.py > a.py`."""
+    found: list[str] = []
+    done: set[str] = set()
+
+    def follow(path: str, way: list[str]) -> None:
+        if path in way:
+            found.append(" > ".join([*way[way.index(path) :], path]))
+        elif path not in done:
+            for other in sorted(_neighbours(path, texts)):
+                follow(other, [*way, path])
+            done.add(path)
+
+    for path in sorted(texts):
+        follow(path, [])
+    return found
+
+
+def _neighbours(path: str, texts: Mapping[str, str]) -> set[str]:
+    statements = [node for node in ast.parse(texts[path]).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    names = [name.split(".")[1:] for node in statements for name in imported(path, node)]
+    files = [f"{'/'.join(part)}.py" for name in names for part in (name, name[:-1])]
+    return {file for file in files if file in texts}
+
+
 def may_import(own: str, other: str) -> bool:
     """Whether a module of the room `own` may import from the room `other`."""
     if own == other:
@@ -88,7 +114,9 @@ def _imports(path: str, tree: ast.Module) -> Iterator[tuple[int, str]]:
             door = next((each for each in DOORS if f"{name}.".startswith(f"{each}.")), "")
             if top == PACKAGE:
                 own, other = room(path), rest.partition(".")[0]
-                if path.startswith(OUTPUT) and f"{rest}.".startswith(tuple(f"{each}." for each in FROM_OUTPUT)):
+                if rest.startswith("runs.phases.") and path not in LISTING:
+                    yield node.lineno, f"a phase is imported by {' and '.join(LISTING)} alone"
+                elif path.startswith(OUTPUT) and f"{rest}.".startswith(tuple(f"{each}." for each in FROM_OUTPUT)):
                     yield node.lineno, f"ui/output imports from {other}"
                 elif not may_import(own, other):
                     yield node.lineno, f"{own or 'the front page'} imports from {other or 'the front page'}"

@@ -43,7 +43,7 @@ STEPS = (
     Step("the heartbeat extends the claim", "site/claim.py",
          "note = replace(self.note, expires=netboot.stamp(expires))", "note = self.note",
          f"{LIFE}::test_the_heartbeat_is_due_at_a_third_of_the_lease"),
-    Step("whoever takes a run up arms a guard with the claim", "runs/prepare.py",
+    Step("whoever takes a run up arms a guard with the claim", "runs/phases/claim.py",
          "if earlier else []", "if False else []",
          f"{SAFETY}::test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec"),
     Step("a lost claim stops every WRITE", "site/claim.py", "            raise self.lost\n\n    def release",

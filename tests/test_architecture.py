@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
 import pytest
 
-from tests.architecture import FRONT, FUNCTION_LINES, MODULE_LINES, ROOMS, breaches, hints, room
+from tests.architecture import FRONT, FUNCTION_LINES, MODULE_LINES, ROOMS, breaches, circles, hints, room
 
 ROOT = Path(__file__).resolve().parent.parent / "metalfoundry"
 MODULES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+TWICE = {"GuardSeen", "Hooks", "Site", "Verify"}  # class names that still mean two things
 CLOCK = "belongs to transport/clock.py"
+LISTED = "a phase is imported by runs/provision.py and runs/plan.py alone"
 LONG_FUNCTION = "def f():\n" + "    x = 1\n" * FUNCTION_LINES
 
 
@@ -31,12 +34,16 @@ def test_every_module_stands_in_a_room() -> None:
         ("transport/x.py", "from metalfoundry import site", "1: transport imports from site"),
         ("transport/x.py", "from .. import runs", "1: transport imports from runs"),
         ("site/x.py", "from ..diagnosis.facts import Facts", "1: site imports from diagnosis"),
-        ("diagnosis/rules/x.py", "from ...runs import job", "1: diagnosis imports from runs"),
+        ("diagnosis/rules/x.py", "from ...runs import engine", "1: diagnosis imports from runs"),
         ("runs/x.py", "from metalfoundry.foundry import Foundry", "1: runs imports from foundry"),
         ("runs/x.py", "def f():\n    from metalfoundry.ui import words", "2: runs imports from ui"),
         ("runs/x.py", "import metalfoundry.lab.lab", "1: runs imports from lab"),
         ("runs/x.py", "from metalfoundry import Foundry", "1: runs imports from Foundry"),
         ("foundry.py", "from metalfoundry.ui import words", "1: foundry imports from ui"),
+        ("runs/phases/x.py", "from metalfoundry.foundry import Foundry", "1: runs imports from foundry"),
+        ("runs/phases/x.py", "from metalfoundry.runs.phases.boot import Boot", f"1: {LISTED}"),
+        ("runs/phases/x.py", "from .boot import Boot", f"1: {LISTED}"),
+        ("runs/attach.py", "from metalfoundry.runs.phases.apply import Apply", f"1: {LISTED}"),
         ("records/x.py", "from metalfoundry.commands import netboot", "1: records imports from commands"),
         ("records/x.py", "from metalfoundry.ui.output.plain import say", "1: records imports from ui"),
         ("ui/output/x.py", "from metalfoundry.foundry import Foundry", "1: ui/output imports from foundry"),
@@ -93,7 +100,9 @@ def test_a_breach_is_found(path: str, text: str, expected: str) -> None:
     ("path", "text"),
     (
         ("runs/x.py", "from metalfoundry.site.window import Window"),
-        ("runs/x.py", "from . import job"),
+        ("runs/x.py", "from . import engine"),
+        ("runs/phases/x.py", "from metalfoundry.runs.provision_run import ProvisionRun"),
+        ("runs/provision.py", "from metalfoundry.runs.phases.boot import Boot"),
         ("model/x.py", "from urllib.parse import urlsplit"),
         ("transport/x.py", "from ..model import hosts"),
         ("transport/ssh.py", "import fabric, paramiko"),
@@ -117,3 +126,19 @@ def test_length_is_a_hint_for_a_review() -> None:
     assert hints("x = 1\n" * MODULE_LINES) == []
     assert hints("x = 1\n" * (MODULE_LINES + 1)) == [f"301: 301 lines, more than {MODULE_LINES}"]
     assert hints(LONG_FUNCTION) == [f"1: f has 41 lines, more than {FUNCTION_LINES}"]
+
+
+def test_no_import_comes_back_to_where_it_began() -> None:
+    assert circles({path: (ROOT / path).read_text(encoding="utf-8") for path in MODULES}) == []
+    there, back = "from metalfoundry.runs.b import x", "def f():\n    pass\n\nfrom . import a"
+    assert circles({"runs/a.py": there, "runs/b.py": back}) == ["runs/a.py > runs/b.py > runs/a.py"]
+    assert circles({"runs/a.py": there, "runs/b.py": "def f():\n    from . import a"}) == []
+
+
+def test_no_class_name_means_two_things() -> None:
+    homes: dict[str, list[str]] = {}
+    for path in MODULES:
+        for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                homes.setdefault(node.name, []).append(path)
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1}.keys() == TWICE

@@ -31,9 +31,10 @@ from metalfoundry.model.events import (
     Record,
     Resumed,
 )
+from metalfoundry.records.run_state import Story
 from metalfoundry.runs.provision import PHASES
 from metalfoundry.runs.provision import _said as said
-from metalfoundry.runs.report import Netboot, Recorder, Report
+from metalfoundry.runs.report import Netboot, Report, report_of
 from metalfoundry.runs.troubleshoot import judged
 from metalfoundry.site.proof import Proof
 from scripts import messages
@@ -155,10 +156,10 @@ def test_the_changelog_knows_this_version() -> None:
 
 
 def reported(error: Exception | None, netboot: Netboot, *events: Event) -> Report:
-    recorder = Recorder("r1", "anvil")
+    story = Story("r1", "anvil")
     for event in events:
-        recorder(Record(NOW, event, "r1", "anvil"))
-    report = recorder.report(error, netboot, 12.5)
+        story(Record(NOW, event, "r1", "anvil"))
+    report = report_of(story, error, netboot, 12.5)
     before = MachineFacts(macs=("00:00:00:00:00:01",), uptime=1.5)
     heard = replace(report, before=said(before), after=said(MachineFacts()))
     return report if error else heard

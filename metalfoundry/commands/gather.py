@@ -22,7 +22,7 @@ from metalfoundry.commands.script import Outcome, Part
 from metalfoundry.model.inventory import Verify
 
 REQUEST_SECONDS = 4
-TAIL = 2000
+TAIL, OURS = 20_000, 2000  # lines of a pod that are read there, and of those about the machine, that travel
 MACHINE_BYTES = 8 * 2**20
 AGENT_TAIL = 50
 CHECK_SECONDS = 1
@@ -55,6 +55,7 @@ def cluster(kubectl: Kubectl, wanted: Wanted) -> Command:
         "NAMES": " ".join(name for name in (wanted.mac, wanted.workflow, *wanted.names) if name),
         "SMEE": wanted.smee.rstrip("/"),
         "TAIL": str(TAIL),
+        "OURS": str(OURS),
     }
     asked = ("smee0", "smee1") if wanted.smee else ()
     parts = [Part(name, ("result", name)) for name in (*_STARTED, *asked)]

@@ -1,10 +1,10 @@
 #!/bin/sh
 # Reads on the jump host what a diagnosis wants of the cluster; nothing is changed. The caller sets NAMESPACE,
-# HARDWARE or WORKFLOW (its name), MAC, NAMES (words that name the machine), SMEE, TAIL, defines `k`, kubectl as it is
+# HARDWARE or WORKFLOW (its name), MAC, NAMES (words that name the machine), SMEE, TAIL, OURS, defines `k`, kubectl as it is
 # spelt here with a limit of time, and calls `begin`: it starts what can be asked side by side, `result` gives it.
 # shellcheck disable=SC2086,SC2153,SC2317  # lists of words are split on purpose; the capitals are the caller's
 set -f
-OURS='^[^ ]+ .*(tink|smee|boots|hook)'
+TINKERBELL='^[^ ]+ .*(tink|smee|boots|hook)'
 FIELDS='{.metadata.labels.kustomize\.toolkit\.fluxcd\.io/namespace}{"\n"}{range .spec.interfaces[*]}{.dhcp.mac} {.dhcp.ip.address} {end}'
 PODS='{range .items[*]}{.metadata.namespace} {.metadata.name} {.spec.containers[*].image}{"\n"}{end}'
 later() {
@@ -31,7 +31,7 @@ deployments() {
 }
 # `namespace name image…` of every pod of the control plane.
 tinkerbell_pods() {
-  everywhere pods.v1. "jsonpath=$PODS" "$OURS" | grep -E "$OURS" && return 0
+  everywhere pods.v1. "jsonpath=$PODS" "$TINKERBELL" | grep -E "$TINKERBELL" && return 0
   k get pods.v1. -n "$NAMESPACE" -o name >/dev/null || return
   echo "no pod of Tinkerbell is to be seen" >&2
   return 1
@@ -55,7 +55,7 @@ only_ours() {
   for word in $NAMES; do set -- "$@" -e "$word"; done
   read_one=1
   while [ "$count" -gt 0 ]; do
-    grep -iF "$@" "$dir/log$count.out"
+    grep -iF "$@" "$dir/log$count.out" | tail -n "$OURS"
     cat "$dir/log$count.err" >&2
     [ "$(cat "$dir/log$count.code")" -ne 0 ] || read_one=0
     count=$((count - 1))

@@ -75,7 +75,7 @@ class Deployment:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class KubernetesEvent:
     """An Event of Kubernetes about one object; `time` RFC 3339."""
 
     type: str
@@ -85,10 +85,10 @@ class Event:
     time: str
 
     @staticmethod
-    def of(obj: Mapping[str, Any]) -> Event:
+    def of(obj: Mapping[str, Any]) -> KubernetesEvent:
         """Read an Event (v1)."""
         about = mapping(obj.get("involvedObject"))
-        return Event(
+        return KubernetesEvent(
             type=text(obj.get("type")),
             reason=text(obj.get("reason")),
             message=text(obj.get("message")),

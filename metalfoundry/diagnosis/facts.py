@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeAlias, TypeVar
 
-from metalfoundry.commands.kubernetes import BmcJob, Deployment, Event, Flux, GuardSeen, MachineProbe, Version
+from metalfoundry.commands.kubernetes import BmcJob, Deployment, Flux, GuardSeen, KubernetesEvent, MachineProbe, Version
 from metalfoundry.commands.log_parser import AGENT, SOURCES, LogLine
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, old_systems, parse_time
@@ -106,7 +106,7 @@ class Facts:
     workflows: Fact[tuple[Workflow, ...]] = UNSEEN
     claim: Fact[ClaimSeen | None] = UNSEEN
     guards: Fact[tuple[GuardSeen, ...]] = UNSEEN
-    events: Fact[tuple[Event, ...]] = UNSEEN
+    events: Fact[tuple[KubernetesEvent, ...]] = UNSEEN
     deployments: Fact[tuple[Deployment, ...]] = UNSEEN
     bmc: Fact[tuple[BmcJob, ...]] = UNSEEN
     flux: Fact[Flux | None] = UNSEEN

@@ -28,7 +28,7 @@ _BLANK = (
 
 
 @dataclass(frozen=True, slots=True)
-class Identity:
+class IdentityCheck:
     """Whether a machine is the one of a Hardware: None where it told nothing that could be compared.
 
     `told` is what it says, `known` what is known of that Hardware's machine, where they differ.
@@ -39,7 +39,7 @@ class Identity:
     known: str = ""
 
 
-def identify(hardware: Hardware | None, before: Sequence[MachineFacts], machine: MachineFacts) -> Identity:
+def identify(hardware: Hardware | None, before: Sequence[MachineFacts], machine: MachineFacts) -> IdentityCheck:
     """Hold `machine` against its Hardware, and against `before`: looks that were proven to be that machine."""
     looks = [look.serial for look in before] + ([hardware.serial] if hardware else [])
     pairs = (
@@ -50,16 +50,16 @@ def identify(hardware: Hardware | None, before: Sequence[MachineFacts], machine:
     proven = False
     if machine.macs and declared:
         if not set(declared) & set(machine.macs):
-            return Identity(False, f"MAC {', '.join(machine.macs)}", f"MAC {', '.join(sorted(declared))}")
+            return IdentityCheck(False, f"MAC {', '.join(machine.macs)}", f"MAC {', '.join(sorted(declared))}")
         proven = True
     for name, plain, told, listed in pairs:
         known = {plain(value): value for value in listed if plain(value)}
         if not plain(told) or not known:
             continue
         if plain(told) not in known:
-            return Identity(False, f"{name} {told}", f"{name} {', '.join(known.values())}")
+            return IdentityCheck(False, f"{name} {told}", f"{name} {', '.join(known.values())}")
         proven = True
-    return Identity(proven or None)
+    return IdentityCheck(proven or None)
 
 
 def _plain(text: str) -> str:

@@ -43,7 +43,7 @@ class _Node:
     other: list[_Node] = field(default_factory=list)
 
 
-class Template:
+class GoTemplate:
     """A template that was read. Raises UnknownForm for what the lab does not know."""
 
     def __init__(self, text: str, functions: Functions | None = None, *, strict: bool = False) -> None:

@@ -19,7 +19,7 @@ from metalfoundry.lab.clock import LabError, MachineClock
 from metalfoundry.lab.kubectl.server import KubectlServer
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import AlreadyExists, Store
-from metalfoundry.lab.machine.machine import Machine, SharedParts
+from metalfoundry.lab.machine.machine import LabMachine, SharedParts
 from metalfoundry.lab.processes import MarkedProcesses
 from metalfoundry.lab.scenarios import Scenario, scenario
 from metalfoundry.lab.ssh.event_loop import LoopThread
@@ -83,7 +83,7 @@ class Lab:
         self.client = asyncssh.generate_private_key("ssh-ed25519")
         self.mark = f"METALFOUNDRY_LAB={uuid.uuid4()}"
         self.processes = MarkedProcesses(self.mark)
-        self.machines: dict[str, Machine] = {}
+        self.machines: dict[str, LabMachine] = {}
         self._loop = LoopThread()
         self._undo: list[Callable[[], None]] = []
         home = self.folder / "home"
@@ -110,7 +110,7 @@ class Lab:
         self._undo.append(self.processes.kill)
         world = SharedParts(self._loop, self.pace, self.journal, self.server, self.smee, self.client)
         for place, (name, story) in enumerate(self._stories.items()):
-            machine = Machine(fixtures.metal(name, place), self.folder / "machines" / name, story, world)
+            machine = LabMachine(fixtures.metal(name, place), self.folder / "machines" / name, story, world)
             self.machines[name] = machine
             self.server.shadow[machine.metal.mac] = story.shadow
             self._up(machine.start, machine.stop)
@@ -144,7 +144,7 @@ class Lab:
         while self._undo:
             self._undo.pop()()
 
-    def machine(self, name: str) -> Machine:
+    def machine(self, name: str) -> LabMachine:
         """The machine of that name."""
         return self.machines[name]
 

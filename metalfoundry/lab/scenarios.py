@@ -30,7 +30,7 @@ class Firmware(Enum):
     DEAD = "dead"  # comes no further than POST
 
 
-class Fault(Enum):
+class ActionFault(Enum):
     """How an action goes wrong."""
 
     EXIT_CODE = "exit-code"
@@ -63,7 +63,7 @@ class Scenario:
     firmware: Firmware = Firmware.NETBOOT
     in_hook: bool = False  # the machine sits in HookOS when the lab starts
     hook_ssh: bool = False  # this HookOS was built with an sshd
-    faults: Mapping[str, Fault] = field(default_factory=dict)  # action name -> what goes wrong
+    faults: Mapping[str, ActionFault] = field(default_factory=dict)  # action name -> what goes wrong
     disk_takes: bool = True  # False: what was streamed is not what the disk boots
     mute: bool = False  # the new system's sshd takes connections and says nothing
     true_key: bool = True  # False: known_hosts holds another key for the machine
@@ -93,10 +93,12 @@ _ALL = (
     Scenario("installs", "installs; the last action reports SUCCESS and reboots the machine"),
     Scenario("reboot-last", "installs; the last action reboots, so SUCCESS never comes", last=Last.REBOOT),
     Scenario("kexec-last", "installs; the last action boots the new kernel by kexec", last=Last.KEXEC),
-    Scenario("action-fails", "write-netplan exits with 1", faults={"write-netplan": Fault.EXIT_CODE}),
-    Scenario("action-times-out", "write-netplan outlives its timeout", faults={"write-netplan": Fault.TIMEOUT}),
+    Scenario("action-fails", "write-netplan exits with 1", faults={"write-netplan": ActionFault.EXIT_CODE}),
+    Scenario("action-times-out", "write-netplan outlives its timeout", faults={"write-netplan": ActionFault.TIMEOUT}),
     Scenario(
-        "image-missing", "the registry has no such action image", faults={"stream-ubuntu-image": Fault.NO_MANIFEST}
+        "image-missing",
+        "the registry has no such action image",
+        faults={"stream-ubuntu-image": ActionFault.NO_MANIFEST},
     ),
     Scenario("never-netboots", "the firmware boots the disk whatever DHCP offers", firmware=Firmware.DISK),
     Scenario("already-in-hook", "the machine idles in HookOS, which has no sshd", in_hook=True),
@@ -130,15 +132,15 @@ _BEGUN = (
     Scenario("stays-shadowed", "as shadowed, for hours", finished_before=True, shadow=1e5, hook_ssh=True),
     Scenario(
         "two-live-workflows", "another Workflow runs on it", in_hook=True, hook_ssh=True, rival=True,
-        faults={_STREAM: Fault.STUCK},
+        faults={_STREAM: ActionFault.STUCK},
     ),
-    Scenario("rebooted-mid-action", "the power fails during write-netplan", faults={_NETPLAN: Fault.POWER_CUT}),
-    Scenario("action-timeout", "write-netplan outlives its timeout", faults={_NETPLAN: Fault.TIMEOUT}),
-    Scenario("exit-code", "write-netplan exits with 1", faults={_NETPLAN: Fault.COMPLAINS}),
+    Scenario("rebooted-mid-action", "the power fails during write-netplan", faults={_NETPLAN: ActionFault.POWER_CUT}),
+    Scenario("action-timeout", "write-netplan outlives its timeout", faults={_NETPLAN: ActionFault.TIMEOUT}),
+    Scenario("exit-code", "write-netplan exits with 1", faults={_NETPLAN: ActionFault.COMPLAINS}),
     Scenario("bad-compression", "the image has a suffix that image2disk does not know",
-             faults={_STREAM: Fault.COMPRESSION}),
+             faults={_STREAM: ActionFault.COMPRESSION}),
     Scenario("no-space", "the machine's memory does not hold the action's image", hook_ssh=True,
-             faults={_STREAM: Fault.NO_SPACE}),
+             faults={_STREAM: ActionFault.NO_SPACE}),
     Scenario(
         "boot-action-running", "the last action reboots, so SUCCESS never comes", last=Last.REBOOT, in_hook=True,
         toggle=False,
@@ -148,7 +150,7 @@ _BEGUN = (
         toggle=False,
     ),
     Scenario("success-old-system", "SUCCESS, but the disk still boots the old system", disk_takes=False),
-    Scenario("still-streaming", "the image takes its time", faults={_STREAM: Fault.STUCK}, hook_ssh=True),
+    Scenario("still-streaming", "the image takes its time", faults={_STREAM: ActionFault.STUCK}, hook_ssh=True),
     Scenario("never-netbooted", "the firmware boots the disk whatever DHCP offers", firmware=Firmware.DISK),
 )  # fmt: skip
 BEGUN: Mapping[str, Scenario] = {

@@ -26,7 +26,7 @@ FACTS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class RecordedRun:
     """One run's record. `report` is {} where its client was killed, or is still at work."""
 
     story: Story
@@ -86,7 +86,7 @@ class Part:
         return {}
 
 
-def recorded(base: Path, wanted: str) -> list[Part]:
+def recorded(base: Path, wanted: str) -> list[RecordedRun]:
     """The run `wanted` (an id, or a server's name for its newest), after those that it took up, the first one first.
 
     Raises UsageError when there is none.
@@ -113,11 +113,11 @@ def brief(text: str) -> str:
     return "; ".join(parts) or (f"sh: {comment[1]}" if comment else first)
 
 
-def _part(run: KeptRun) -> Part:
+def _part(run: KeptRun) -> RecordedRun:
     records = (record_of(line) for line in run.events())
     story = told(record for record in records if record is not None)
     story.run, story.server = story.run or run.run, story.server or run.server
-    return Part(story, run.report)
+    return RecordedRun(story, run.report)
 
 
 def _text(value: Any) -> str:

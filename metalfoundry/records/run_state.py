@@ -1,4 +1,5 @@
-"""A run as its records tell it: phases, actions, windows, machines. The live view, the timeline and the page read this.
+"""A run as its records tell it: phases, actions, windows, machines. The report, the live view, the timeline and the
+page are made of this.
 
 Nothing is made up: what no record has said is empty.
 """
@@ -36,7 +37,9 @@ RUNNING, DONE, SKIPPED, FAILED, LEFT = "running", "done", "skipped", "failed", "
 
 @dataclass
 class Step:
-    """A phase or an action. `ended` is None while it runs; `limit` is an action's timeout in seconds, 0 for none."""
+    """A phase or an action. `ended` is None while it runs, `took` the seconds that its end told; `limit` is an action's
+    timeout in seconds, 0 for none.
+    """
 
     title: str
     started: datetime
@@ -46,10 +49,27 @@ class Step:
     index: int = 0
     total: int = 0
     limit: float = 0.0
+    took: float | None = None
 
     def seconds(self, now: datetime) -> float:
         """How long it took, or has taken up to `now`."""
         return max(0.0, ((self.ended or now) - self.started).total_seconds())
+
+    def phase_json(self) -> dict[str, Any]:
+        """A phase that has ended, as it stands in a report."""
+        return {"title": self.title, "outcome": self.outcome, "said": self.said, "seconds": round(self.took or 0.0, 3)}
+
+    def action_json(self) -> dict[str, Any]:
+        """An action as it stands in a report; `seconds` is None while it runs."""
+        return {
+            "name": self.title,
+            "index": self.index,
+            "total": self.total,
+            "timeout": self.limit,
+            "state": self.said or "RUNNING",
+            "started": self.started.isoformat(timespec="milliseconds"),
+            "seconds": None if self.took is None else round(self.took, 3),
+        }
 
     @property
     def label(self) -> str:
@@ -82,6 +102,11 @@ class Story:
     notices: list[Record] = field(default_factory=list)
     commands: list[Record] = field(default_factory=list)
 
+    def __call__(self, record: Record) -> None:
+        """As a sink: take what is of this run."""
+        if record.run == self.run:
+            self.take(record)
+
     def take(self, record: Record) -> None:
         """Take in one record of this run, in the order of time, which counts in milliseconds as in the journal."""
         record = replace(record, time=record.time.replace(microsecond=record.time.microsecond // 1000 * 1000))
@@ -111,6 +136,13 @@ class Story:
                 self.earlier = earlier
             case WorkflowChanged(workflow=workflow, state=state, template=template):
                 self.workflow, self.state, self.template = workflow, state, template or self.template
+
+    def to_json(self) -> dict[str, Any]:
+        """The phases that have ended and the actions that were begun, as they stand in a report."""
+        return {
+            "phases": [step.phase_json() for step in self.phases if step.outcome != RUNNING],
+            "actions": [step.action_json() for step in self.actions],
+        }
 
     @property
     def phase(self) -> Step | None:
@@ -151,7 +183,7 @@ class Story:
         else:
             step = self._running(self.phases, event.title) or self._begun(self.phases, event.title, time, event.seconds)
             step.ended, step.outcome = time, FAILED if event.error else DONE
-            step.said = event.error or event.said
+            step.said, step.took = event.error or event.said, event.seconds
 
     def _action(self, time: datetime, event: ActionStarted | ActionEnded) -> None:
         if isinstance(event, ActionStarted):
@@ -160,7 +192,7 @@ class Story:
             return
         found = self._running(self.actions, event.action, event.index)
         step = found or self._begun(self.actions, event.action, time, event.seconds)
-        step.ended, step.said = time, event.state
+        step.ended, step.said, step.took = time, event.state, event.seconds
         step.outcome = {"SUCCESS": DONE, "LEFT": LEFT}.get(event.state, FAILED)
 
     def _window(self, record: Record, event: WindowChanged) -> None:

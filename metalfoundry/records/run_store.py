@@ -19,6 +19,7 @@ from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Record
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
+from metalfoundry.records.run_state import record_of, told
 
 Warn = Callable[[str], object]
 _log = logging.getLogger(__name__)
@@ -187,17 +188,7 @@ class KeptRun:
         """Phases and actions as far as they got, in the report's form: for a run that another one took up."""
         if self.report:
             return {key: self.report[key] for key in ("phases", "actions") if key in self.report}
-        ends = [event for event in self.events() if event["event"] in ("PhaseEnded", "PhaseSkipped")]
-        phases = [
-            {
-                "title": event["title"],
-                "outcome": "skipped" if event["event"] == "PhaseSkipped" else "failed" if event["error"] else "done",
-                "said": event.get("why") or event.get("error") or event.get("said") or "",
-                "seconds": round(event.get("seconds", 0.0), 3),
-            }
-            for event in ends
-        ]
-        return {"phases": phases, "actions": []}
+        return told(filter(None, map(record_of, self.events()))).to_json()
 
 
 def kept(base: Path) -> list[KeptRun]:

@@ -14,8 +14,7 @@ from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import ClaimState, WindowState
 from metalfoundry.runs.netboot_by_hand import break_claim, look, settle, unheld
-from metalfoundry.runs.prepare import UNRUN
-from metalfoundry.runs.progress import Progress
+from metalfoundry.runs.progress import UNRUN, Progress
 from metalfoundry.site.cluster import Cluster, Gone
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Site

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from metalfoundry.commands import gather, ssh
 from metalfoundry.commands.guard import read_guards
-from metalfoundry.commands.kubernetes import BmcJob, Deployment, Event, Flux, GuardSeen
+from metalfoundry.commands.kubernetes import BmcJob, Deployment, Flux, GuardSeen, KubernetesEvent
 from metalfoundry.commands.log_commands import read_pods
 from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
 from metalfoundry.commands.log_parser import read_log as read_lines
@@ -36,7 +36,7 @@ def facts_of(site: Site, name: str, server: Server, cluster: ClusterSnapshot, ma
     facts = replace(
         facts,
         guards=_guards(cluster),
-        events=_list(cluster, "events", Event.of),
+        events=_list(cluster, "events", KubernetesEvent.of),
         deployments=_list(cluster, "deployments", Deployment.of),
         flux=_flux(facts, cluster),
         bmc=_bmc(facts, cluster),

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import Cancelled, Interrupted, MetalfoundryError, Terminated, UnsafeError
-from metalfoundry.model.events import Bus, Notice, PhaseEnded, PhaseSkipped, PhaseStarted
+from metalfoundry.model.events import Notice, PhaseEnded, PhaseSkipped, PhaseStarted
 from metalfoundry.transport.clock import Cancel, Clock
-
-J = TypeVar("J")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,21 +21,22 @@ class Needed:
 
 
 NEEDED = Needed(True)
-FailedAs = Callable[[J, type[MetalfoundryError], MetalfoundryError], MetalfoundryError]
 
 
 @dataclass
-class Run(Generic[J]):
-    """One run: its id, its doors, its job, what may cancel it, and the undo stack."""
+class Run:
+    """One run: its id, its doors, what may cancel it, and the undo stack. A subclass adds what its phases share."""
 
     id: str
     bus: Bus
     clock: Clock
-    job: J
     cancel: Cancel = field(default_factory=Cancel)
     said: str = ""
-    failed_as: FailedAs[J] = lambda job, kind, error: error
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
+
+    def failed_as(self, kind: type[MetalfoundryError], error: MetalfoundryError) -> MetalfoundryError:
+        """What an error of a phase whose `failure` is `kind` becomes; itself, unless a subclass knows better."""
+        return error
 
     def undo(self, name: str, action: Callable[[], object]) -> None:
         """Make `action` ready for the case that the run fails; called before the deed that it takes back."""
@@ -65,7 +65,10 @@ class Run(Generic[J]):
         return failed
 
 
-class Phase(Protocol[J]):
+R = TypeVar("R", bound=Run, contravariant=True)
+
+
+class Phase(Protocol[R]):
     """One step of a run: first it looks, then it acts. Starting again continues where the world stands."""
 
     title: str
@@ -74,14 +77,14 @@ class Phase(Protocol[J]):
     def failure(self) -> type[MetalfoundryError]:
         """What an error of this phase is that has no exit code of its own; Run.failed_as decides which those are."""
 
-    def needed(self, run: Run[J]) -> Needed:
+    def needed(self, run: R) -> Needed:
         """Look, without writing anything."""
 
-    def act(self, run: Run[J]) -> None:
+    def act(self, run: R) -> None:
         """Do it; `run.undo` is called before each deed."""
 
 
-def execute(run: Run[J], phases: Sequence[Phase[J]]) -> None:
+def execute(run: R, phases: Sequence[Phase[R]]) -> None:
     """Run `phases` in order. On any ending but success the undo stack is unwound first, on Ctrl-C as well.
 
     Raises what a phase raised, Interrupted for Ctrl-C or a cancel, and UnsafeError instead of either when an undo ended
@@ -106,7 +109,7 @@ def _interrupted(error: KeyboardInterrupt) -> Interrupted:
     return Interrupted(what, next="run it again: it goes on from what is there", signal=number)
 
 
-def _one(run: Run[J], phase: Phase[J]) -> None:
+def _one(run: R, phase: Phase[R]) -> None:
     run.bus.enter(phase.title)
     started = run.clock.now().mono
     run.said = ""
@@ -122,7 +125,7 @@ def _one(run: Run[J], phase: Phase[J]) -> None:
         problem = ""
     except MetalfoundryError as error:
         problem = error.what
-        named = run.failed_as(run.job, phase.failure, error)
+        named = run.failed_as(phase.failure, error)
         if named is error:
             raise
         raise named from error

@@ -20,7 +20,7 @@ from metalfoundry.model.errors import NeverInstalled, VerificationFailed, Workfl
 from metalfoundry.model.events import Notice, PhaseEnded, Record
 from metalfoundry.model.inventory import Timeouts
 from metalfoundry.model.resources import Hardware, Workflow
-from metalfoundry.runs.job import Job
+from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.troubleshoot import Diagnosis, gathered, judged
 
 SECONDS = 10.0
@@ -35,7 +35,7 @@ _RUN = "this run"
 class LastSeen:
     """A sink that keeps what the run knew at the moment of its failure, before anything was taken back."""
 
-    job: Job
+    run: ProvisionRun
     at: datetime | None = None
     hardware: Hardware | None = None
     workflow: Workflow | None = None
@@ -43,8 +43,8 @@ class LastSeen:
     def __call__(self, record: Record) -> None:
         """Take one record of this run."""
         failed = isinstance(record.event, PhaseEnded) and record.event.error
-        if failed and record.run == self.job.run and self.at is None:
-            self.at, self.hardware, self.workflow = record.time, self.job.window.hardware, self.job.workflow
+        if failed and record.run == self.run.id and self.at is None:
+            self.at, self.hardware, self.workflow = record.time, self.run.window.hardware, self.run.workflow
 
 
 def diagnosis(last: LastSeen, error: Exception, look: Callable[[], Facts] | None = None) -> Diagnosis | None:
@@ -53,13 +53,13 @@ def diagnosis(last: LastSeen, error: Exception, look: Callable[[], Facts] | None
 
     None where the error says it all, or where nothing could be read any more: then a Notice says so.
     """
-    job, site = last.job, last.job.site
+    run, site = last.run, last.run.site
     if not isinstance(error, _EXPLAINED) or last.at is None:
         return None
-    look = look or (lambda: gathered(site, job.server.name, SECONDS))
+    look = look or (lambda: gathered(site, run.server.name, SECONDS))
     begun = site.clock.now().mono
     found: Diagnosis | None = None
-    deleted = job.gone and isinstance(error, WorkflowFailed)
+    deleted = run.gone and isinstance(error, WorkflowFailed)
     try:
         for pause in (*PAUSES, None):
             facts = as_it_was(look(), last, site.clock.now().wall, deleted)
@@ -83,7 +83,7 @@ def as_it_was(facts: Facts, last: LastSeen, now: datetime, deleted: bool = False
     `deleted`: somebody deleted the Workflow before the run failed, and because of that it did.
     """
     assert last.at is not None
-    job, hardware = last.job, last.hardware or seen(facts.hardware)
+    run, hardware = last.run, last.hardware or seen(facts.hardware)
     known = last.workflow or seen(facts.workflow)
     workflow = None if deleted else known
     every = seen(facts.workflows) or ()
@@ -92,7 +92,7 @@ def as_it_was(facts: Facts, last: LastSeen, now: datetime, deleted: bool = False
         (item for item in every if known is not None and (item.name, item.uid) == (known.name, known.uid)), None
     )
     moment = facts.now - (now - last.at)
-    started = job.rebooted_at
+    started = run.rebooted_at
     return replace(
         facts,
         now=moment,
@@ -103,7 +103,7 @@ def as_it_was(facts: Facts, last: LastSeen, now: datetime, deleted: bool = False
         workflows=Seen((*([workflow] if workflow else []), *others), _RUN, moment),
         smee=NotSeen("netboot was closed before Smee could be asked", _RUN),
         guards=NotSeen("the guard was this run's own", _RUN),
-        before=_before(job, moment),
+        before=_before(run, moment),
         started=Seen(moment - timedelta(seconds=_mono_age(last, started)), _RUN) if started else facts.started,
         logs=_until(facts.logs, moment + _SLACK, (*_THEIR_OWN, AGENT) if kept else _THEIR_OWN),
         aftermath=Aftermath(
@@ -118,8 +118,9 @@ def as_it_was(facts: Facts, last: LastSeen, now: datetime, deleted: bool = False
     )
 
 
-def _before(job: Job, moment: datetime) -> Fact[MachineFacts]:
-    return Seen(job.before, _RUN, moment) if job.before else NotSeen(job.silence or "it was not heard before", _RUN)
+def _before(run: ProvisionRun, moment: datetime) -> Fact[MachineFacts]:
+    old = run.target.facts_old
+    return Seen(old, _RUN, moment) if old else NotSeen(run.target.ssh_error or "it was not heard before", _RUN)
 
 
 def _spent(limits: Timeouts) -> Timeouts:
@@ -129,7 +130,7 @@ def _spent(limits: Timeouts) -> Timeouts:
 
 def _mono_age(last: LastSeen, started: float) -> float:
     """Seconds from the reboot to the failure."""
-    clock = last.job.site.clock.now()
+    clock = last.run.clock.now()
     assert last.at is not None
     return max(0.0, clock.mono - started - (clock.wall - last.at).total_seconds())
 

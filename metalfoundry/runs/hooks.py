@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from metalfoundry.model.errors import DeadlineExceeded, PreflightError
 from metalfoundry.model.events import HookEnded, HookStarted, Notice, PhaseEnded, Record, WindowChanged
 from metalfoundry.model.states import WindowState
-from metalfoundry.runs.job import Identity
+from metalfoundry.runs.options import Identity
 from metalfoundry.runs.report import Report
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Cancel, Deadline

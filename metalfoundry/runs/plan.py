@@ -14,15 +14,16 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.redact import hide
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import ClaimPhase
-from metalfoundry.runs.engine import Run, execute
-from metalfoundry.runs.job import Identity, Job, Options
-from metalfoundry.runs.preflight import Preflight
-from metalfoundry.runs.provision import new_job, run_id
+from metalfoundry.runs.engine import execute
+from metalfoundry.runs.options import Identity, Options
+from metalfoundry.runs.phases.preflight import Preflight
+from metalfoundry.runs.provision import run_id
+from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.site.site import Site
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class PlannedCommand:
     """One command that would go to `host`; `effect` is write or restore."""
 
     phase: str
@@ -38,7 +39,7 @@ class Plan:
     server: str
     identity: Identity
     boot_action: str | None
-    steps: tuple[Step, ...]
+    steps: tuple[PlannedCommand, ...]
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
@@ -50,46 +51,45 @@ class Plan:
 def plan(site: Site, server: Server, options: Options) -> Plan:
     """Read as Preflight does, and say what the later phases would do. Raises what Preflight raises."""
     seen: list[Identity] = []
-    run = run_id(site.clock, server.name)
-    job = new_job(site, server, replace(options, confirm=seen.append), run)
-    execute(Run(run, job.site.bus, site.clock, job), [Preflight()])
-    return Plan(server.name, seen[0], job.boot_action, tuple(_steps(job)))
+    run = ProvisionRun(site, server, replace(options, confirm=seen.append), run_id(site.clock, server.name))
+    execute(run, [Preflight()])
+    return Plan(server.name, seen[0], run.target.boot_action, tuple(_steps(run)))
 
 
-def _steps(job: Job) -> Iterator[Step]:
-    kubectl, jump, name = job.site.kubectl, job.site.jump.name, job.server.hardware
-    assert job.hardware is not None and job.document is not None and job.machine is not None
+def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
+    kubectl, jump, name = run.site.kubectl, run.site.jump.name, run.server.hardware
+    target = run.target
 
-    def step(phase: str, part: Part, effect: Effect = Effect.WRITE) -> Step:
-        return Step(phase, jump, _shown(part), effect.value)
+    def step(phase: str, part: Part, effect: Effect = Effect.WRITE) -> PlannedCommand:
+        return PlannedCommand(phase, jump, _shown(part), effect.value)
 
-    note, old = job.window.claim.new_note(job.hardware), job.window.claim.old
-    yield step("Claim", kubectl.patch(name, netboot.claim(job.hardware, job.run, note, old)))
-    for finished in job.stale:
+    note, old = run.window.claim.new_note(target.hardware), run.window.claim.old
+    yield step("Claim", kubectl.patch(name, netboot.claim(target.hardware, run.id, note, old)))
+    for finished in target.old_workflows:
         yield step("Clean up", kubectl.delete_workflow(finished))
-    guard = job.window.guard
-    yield step("Apply", guard.arming(job.document.name, job.boot_action, job.window.claim.lease))
-    declared = kubectl.apply(job.document.text)
-    yield step("Apply", replace(declared, stdin=hide(declared.stdin, job.secrets)))
-    opened = job.hardware
-    if not job.in_hook:
+    guard = run.window.guard
+    yield step("Apply", guard.arming(target.document.name, target.boot_action, run.window.claim.lease))
+    declared = kubectl.apply(target.document.text)
+    yield step("Apply", replace(declared, stdin=hide(declared.stdin, target.secrets)))
+    opened = target.hardware
+    if not target.in_hook:
         yield step(
             "Open",
             kubectl.patch(
-                name, netboot.open_(job.hardware, job.run, job.window.mac, replace(note, phase=ClaimPhase.BOOT))
+                name, netboot.open_(target.hardware, run.id, run.window.mac, replace(note, phase=ClaimPhase.BOOT))
             ),
         )
-        opened = _opened(job)
-        if job.options.reboot:
-            yield Step("Boot", job.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
-    yield step("Close", kubectl.patch(name, netboot.close(opened, job.run)), Effect.RESTORE)
-    if not job.options.keep_workflow:
-        yield step("Release", kubectl.delete_workflow(job.document.name), Effect.RESTORE)
+        opened = _opened(target.hardware, run.window.mac)
+        if run.options.reboot:
+            yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
+    yield step("Close", kubectl.patch(name, netboot.close(opened, run.id)), Effect.RESTORE)
+    if not run.options.keep_workflow:
+        yield step("Release", kubectl.delete_workflow(target.document.name), Effect.RESTORE)
     for part in guard.disarm():
         yield step("Release", part, Effect.RESTORE)
-    written = {netboot.RUN: job.run, netboot.WINDOW: note.to_json()} | ({netboot.OLD_SYSTEMS: ""} if old else {})
+    written = {netboot.RUN: run.id, netboot.WINDOW: note.to_json()} | ({netboot.OLD_SYSTEMS: ""} if old else {})
     claimed = _annotated(opened, written)
-    yield step("Release", kubectl.patch(name, netboot.release(claimed, job.run, note, well=True)), Effect.RESTORE)
+    yield step("Release", kubectl.patch(name, netboot.release(claimed, run.id, note, well=True)), Effect.RESTORE)
 
 
 def _shown(part: Part) -> str:
@@ -101,10 +101,9 @@ def _shown(part: Part) -> str:
     return f"{words} <<'EOF'\n{text.rstrip()}\nEOF" if text else words
 
 
-def _opened(job: Job) -> Hardware:
-    assert job.hardware is not None
-    raw = copy.deepcopy(dict(job.hardware.raw))
-    interface = raw["spec"]["interfaces"][job.hardware.interface_for(job.window.mac)]
+def _opened(hardware: Hardware, mac: str | None) -> Hardware:
+    raw = copy.deepcopy(dict(hardware.raw))
+    interface = raw["spec"]["interfaces"][hardware.interface_for(mac)]
     interface.setdefault("netboot", {}).update(allowPXE=True, allowWorkflow=True)
     return Hardware.of(raw)
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from metalfoundry.model.events import ActionEnded, ActionStarted, Bus, WorkflowChanged
+from metalfoundry.model.bus import Bus
+from metalfoundry.model.events import ActionEnded, ActionStarted, WorkflowChanged
 from metalfoundry.model.resources import Workflow
 from metalfoundry.transport.clock import Clock
 
+UNRUN = ("", "PREPARING", "PENDING")
 ENDED = ("SUCCESS", "FAILED", "TIMEOUT")
 
 

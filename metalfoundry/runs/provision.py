@@ -11,30 +11,37 @@ from types import TracebackType
 from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.model.bus import Sink
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, Terminated
-from metalfoundry.model.events import RunEnded, RunStarted, Sink
+from metalfoundry.model.events import RunEnded, RunStarted
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
-from metalfoundry.runs.engine import Phase, Run, execute
+from metalfoundry.records.run_state import Story
+from metalfoundry.runs.engine import Phase, execute
 from metalfoundry.runs.failure_diagnosis import LastSeen, diagnosis
-from metalfoundry.runs.finish import Release, Verify
 from metalfoundry.runs.hooks import Hooks
-from metalfoundry.runs.install import Boot, Close, Install, Open
-from metalfoundry.runs.job import Job, Options, failed_as
-from metalfoundry.runs.preflight import Preflight
-from metalfoundry.runs.prepare import Apply, Claim, CleanUp
-from metalfoundry.runs.progress import Progress
-from metalfoundry.runs.report import Netboot, Recorder, Report
+from metalfoundry.runs.options import Options
+from metalfoundry.runs.phases.apply import Apply
+from metalfoundry.runs.phases.boot import Boot
+from metalfoundry.runs.phases.claim import TakeClaim
+from metalfoundry.runs.phases.clean_up import CleanUp
+from metalfoundry.runs.phases.close import Close
+from metalfoundry.runs.phases.install import Install
+from metalfoundry.runs.phases.open import Open
+from metalfoundry.runs.phases.preflight import Preflight
+from metalfoundry.runs.phases.release import Release
+from metalfoundry.runs.phases.verify import Verify
+from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.runs.report import Netboot, Report, report_of
 from metalfoundry.runs.troubleshoot import Diagnosis
-from metalfoundry.site.cluster import Cluster, Patched
+from metalfoundry.site.cluster import Patched
 from metalfoundry.site.proof import Proof, still_open
 from metalfoundry.site.site import Site
-from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Clock
 
-PHASES: tuple[Phase[Job], ...] = (
+PHASES: tuple[Phase[ProvisionRun], ...] = (
     Preflight(),
-    Claim(),
+    TakeClaim(),
     CleanUp(),
     Apply(),
     Open(),
@@ -51,52 +58,35 @@ def run_id(clock: Clock, server: str) -> str:
     return f"{clock.now().wall:%Y%m%dT%H%M%SZ}-{server}-{secrets.token_hex(4)}"
 
 
-def new_job(site: Site, server: Server, options: Options, run: str) -> Job:
-    """A job on which nothing has been done yet."""
-    bus = site.bus.scoped(run=run, server=server.name)
-    here = site.on(bus)
-    window = Window(here, server, run, options.reason)
-    return Job(
-        site=window.site,
-        server=server,
-        options=options,
-        run=run,
-        progress=Progress(bus, here.clock),
-        cluster=Cluster(window.site),
-        window=window,
-    )
-
-
 def provision(site: Site, server: Server, options: Options) -> Report:
     """Re-install `server` and return what came of it; errors are in the report, never raised.
 
     An interrupt, or a cancel, is an Interrupted, after everything was taken back. A second interrupt leaves at once: as
     UnsafeError, with the command that closes netboot by hand, unless nothing can be open.
     """
-    run = run_id(site.clock, server.name)
-    recorder = Recorder(run, server.name)
-    hooks = Hooks(site.on(site.bus.scoped(run=run, server=server.name)), run, server.name, server.hardware)
-    job = new_job(site, server, replace(options, confirm=hooks.before(options.confirm)), run)
-    here, bus, last = job.site, job.site.bus, LastSeen(job)
-    sinks: tuple[Sink, ...] = (recorder, last, hooks)
-    bus.sinks.extend(sinks)
-    begun = here.clock.now().mono
-    error = _carried_out(Run(run, bus, here.clock, job, here.cancel, failed_as=failed_as), hooks)
+    run = ProvisionRun(site, server, options, run_id(site.clock, server.name))
+    story, last = Story(run.id, server.name), LastSeen(run)
+    hooks = Hooks(run.site, run.id, server.name, server.hardware)
+    run.options = replace(options, confirm=hooks.before(options.confirm))
+    sinks: tuple[Sink, ...] = (story, last, hooks)
+    run.bus.sinks.extend(sinks)
+    begun = run.clock.now().mono
+    error = _carried_out(run, hooks)
     late = _Late()
     why: Diagnosis | None = None
     with late:
-        job.stop_following()
+        run.stop_following()
         why = diagnosis(last, error) if error is not None else None
-    seconds = here.clock.now().mono - begun
-    disk = _tell_disk(job, error)
-    report = recorder.report(error, _netboot(job), seconds)
+    seconds = run.clock.now().mono - begun
+    disk = _tell_disk(run, error)
+    report = report_of(story, error, _netboot(run), seconds)
     with late:
         hooks.over(report)
     with late:
-        bus.emit(RunEnded("provisioned" if error is None else "failed", report.exit_code, seconds))
-    bus.drop(*sinks)
+        run.bus.emit(RunEnded("provisioned" if error is None else "failed", report.exit_code, seconds))
+    run.bus.drop(*sinks)
     interrupted = report.interrupted or late.interrupt is not None
-    before, after = _said(job.before), _said(job.after)
+    before, after = _said(run.found.facts_old if run.found else None), _said(run.facts_new)
     return replace(report, before=before, after=after, diagnosis=why, interrupted=interrupted, disk=disk)
 
 
@@ -116,18 +106,17 @@ class _Late:
         return True
 
 
-def _carried_out(run: Run[Job], hooks: Hooks) -> Exception | None:
+def _carried_out(run: ProvisionRun, hooks: Hooks) -> Exception | None:
     """Why the run failed; None only where every phase has come to its end."""
-    job = run.job
     try:
-        run.bus.emit(RunStarted("provision", job.options.reason))
+        run.bus.emit(RunStarted("provision", run.options.reason))
         execute(run, PHASES)
     except Interrupted as first:
-        what = f"{first.what}: {job.window.standing()}"
+        what = f"{first.what}: {run.window.standing()}"
         return _caused(Interrupted(what, next=first.next, signal=first.signal), first)
     except KeyboardInterrupt as second:
         hooks.close()
-        return _caused(_left(job, second), second)
+        return _caused(_left(run, second), second)
     except Exception as problem:  # noqa: BLE001 - an error of a run is a result, for one server as for a fleet
         return problem
     except BaseException as problem:  # noqa: BLE001 - an exit from within, such as a callback's: it ends the run alone
@@ -140,26 +129,25 @@ def _caused(error: MetalfoundryError, cause: BaseException) -> MetalfoundryError
     return error
 
 
-def _netboot(job: Job) -> Netboot:
+def _netboot(run: ProvisionRun) -> Netboot:
     """What is known of netboot at the end: our own close, else what was read when we looked."""
-    window = job.window
+    window = run.window
     if window.at_risk or (window.proof is not None and not window.theirs):
         return Netboot(window.closed, None if window.at_risk else window.proof)
     if window.hardware is None:
         return Netboot()
-    smee = job.survey.smee if job.survey else None
-    problem = still_open(Patched(None, window.hardware, smee))
+    problem = still_open(Patched(None, window.hardware, run.smee))
     read = problem or f"allowPXE false at resourceVersion {window.hardware.resource_version}"
-    return Netboot(not problem, Proof("", read, smee))
+    return Netboot(not problem, Proof("", read, run.smee))
 
 
-def _tell_disk(job: Job, error: Exception | None) -> str:
+def _tell_disk(run: ProvisionRun, error: Exception | None) -> str:
     """Add to an error what it leaves on the disk, and return that; empty where it leaves nothing behind."""
-    disk = job.progress.disk(job.after is not None) if error is not None else ""
+    disk = run.progress.disk(run.facts_new is not None) if error is not None else ""
     if disk and isinstance(error, MetalfoundryError):
         error.what = f"{error.what}; {disk}"
-    if disk and isinstance(error, Interrupted) and job.after is None:
-        name = job.server.name
+    if disk and isinstance(error, Interrupted) and run.facts_new is None:
+        name = run.server.name
         error.next = (
             f"see what the machine does: {ours('status', '--server', name)}; when it is through, or with --replace at "
             f"once: {ours('provision', name)}"
@@ -167,13 +155,13 @@ def _tell_disk(job: Job, error: Exception | None) -> str:
     return disk
 
 
-def _left(job: Job, second: KeyboardInterrupt) -> MetalfoundryError:
+def _left(run: ProvisionRun, second: KeyboardInterrupt) -> MetalfoundryError:
     """What is true when nobody waited until everything was taken back."""
-    if job.window.at_risk:
-        return job.window.unsafe("left at a second interrupt")
+    if run.window.at_risk:
+        return run.window.unsafe("left at a second interrupt")
     number = second.signal if isinstance(second, Terminated) else 2
-    step = ours("status", "--server", job.server.name)
-    return Interrupted(f"interrupted a second time: {job.window.standing()}", next=step, signal=number)
+    step = ours("status", "--server", run.server.name)
+    return Interrupted(f"interrupted a second time: {run.window.standing()}", next=step, signal=number)
 
 
 def _said(facts: MachineFacts | None) -> dict[str, Any]:

@@ -8,15 +8,8 @@ from typing import Any
 
 from metalfoundry.model import redact
 from metalfoundry.model.errors import Interrupted, UnsafeError, error_fields
-from metalfoundry.model.events import (
-    ActionEnded,
-    ActionStarted,
-    CommandStarted,
-    PhaseEnded,
-    PhaseSkipped,
-    Record,
-    Resumed,
-)
+from metalfoundry.model.events import CommandStarted
+from metalfoundry.records.run_state import Story
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 
@@ -99,59 +92,22 @@ class Report:
         return self.netboot.proof
 
 
-@dataclass
-class Recorder:
-    """A sink that gathers a run's records into its report."""
-
-    run: str
-    server: str
-    phases: list[dict[str, Any]] = field(default_factory=list)
-    actions: list[dict[str, Any]] = field(default_factory=list)
-    commands: int = 0
-    resumes: str = ""
-
-    def __call__(self, record: Record) -> None:
-        """Take one record of this run."""
-        event = record.event
-        if record.run != self.run:
-            return
-        if isinstance(event, PhaseEnded):
-            outcome = "failed" if event.error else "done"
-            self._phase(event.title, outcome, event.error or event.said, event.seconds)
-        elif isinstance(event, PhaseSkipped):
-            self._phase(event.title, "skipped", event.why, 0.0)
-        elif isinstance(event, ActionStarted):
-            self.actions.append(
-                {"name": event.action, "index": event.index, "total": event.total, "timeout": event.timeout}
-                | {"state": "RUNNING", "started": record.time.isoformat(timespec="milliseconds"), "seconds": None}
-            )
-        elif isinstance(event, ActionEnded):
-            for action in self.actions:
-                if action["index"] == event.index:
-                    action |= {"state": event.state, "seconds": round(event.seconds, 3)}
-        elif isinstance(event, CommandStarted):
-            self.commands += not event.waiting
-        elif isinstance(event, Resumed):
-            self.resumes = event.earlier
-
-    def report(self, error: Exception | None, netboot: Netboot, seconds: float) -> Report:
-        """The report of a run that has ended with `error`, or well."""
-        kinds: dict[type[Exception], str] = {Interrupted: "interrupted", UnsafeError: "unsafe"}
-        code = 0 if error is None else getattr(error, "exit_code", 1)
-        return Report(
-            run=self.run,
-            server=self.server,
-            verdict="provisioned" if error is None else kinds.get(type(error), "failed"),
-            exit_code=int(code),
-            error=error,
-            netboot=netboot,
-            phases=tuple(self.phases),
-            actions=tuple(self.actions),
-            remote_commands=self.commands,
-            seconds=seconds,
-            resumes=self.resumes,
-            interrupted=isinstance(error, Interrupted) or not isinstance(error and error.__cause__, Exception | None),
-        )
-
-    def _phase(self, title: str, outcome: str, said: str, seconds: float) -> None:
-        self.phases.append({"title": title, "outcome": outcome, "said": said, "seconds": round(seconds, 3)})
+def report_of(story: Story, error: Exception | None, netboot: Netboot, seconds: float) -> Report:
+    """The report of a run that has ended with `error`, or well, after `seconds`."""
+    kinds: dict[type[Exception], str] = {Interrupted: "interrupted", UnsafeError: "unsafe"}
+    events = [record.event for record in story.commands]
+    told = story.to_json()
+    return Report(
+        run=story.run,
+        server=story.server,
+        verdict="provisioned" if error is None else kinds.get(type(error), "failed"),
+        exit_code=0 if error is None else int(getattr(error, "exit_code", 1)),
+        error=error,
+        netboot=netboot,
+        phases=tuple(told["phases"]),
+        actions=tuple(told["actions"]),
+        remote_commands=sum(isinstance(event, CommandStarted) and not event.waiting for event in events),
+        seconds=seconds,
+        resumes=story.earlier,
+        interrupted=isinstance(error, Interrupted) or not isinstance(error and error.__cause__, Exception | None),
+    )

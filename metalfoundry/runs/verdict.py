@@ -7,52 +7,48 @@ from metalfoundry.diagnosis.identity import identify
 from metalfoundry.diagnosis.verification import Known, System, Verdict, verify
 from metalfoundry.model.errors import IdentityError
 from metalfoundry.model.events import Notice
-from metalfoundry.runs.job import Job
+from metalfoundry.runs.provision_run import ProvisionRun
 
 CERTAIN_SECONDS = 10.0
 
 
-def verdict(job: Job, look: MachineFacts) -> Verdict:
+def verdict(run: ProvisionRun, look: MachineFacts) -> Verdict:
     """Judge one look at the machine by everything that this run knows."""
-    since = job.began if job.rebooted_at is None else job.rebooted_at
-    elapsed = None if since is None else job.site.clock.now().mono - since
-    looks = (job.now,) if job.now and identify(job.hardware, job.old, job.now).same else ()
-    return verify(look, Known(job.server.verify, job.hardware, job.old, looks, elapsed))
+    target, since = run.target, run.target.since if run.rebooted_at is None else run.rebooted_at
+    hardware, old, now = target.hardware, target.old_systems, target.facts_now
+    looks = (now,) if now and identify(hardware, old, now).same else ()
+    return verify(look, Known(run.server.verify, hardware, old, looks, run.clock.now().mono - since))
 
 
-def is_stranger(job: Job, look: MachineFacts) -> bool:
+def is_stranger(run: ProvisionRun, look: MachineFacts) -> bool:
     """Whether another machine answered. The right one may still come up: a stranger that goes on answering for
     CERTAIN_SECONDS is certain, and an IdentityError."""
-    answer = verdict(job, look)
-    now = job.site.clock.now().mono
+    answer = verdict(run, look)
+    now = run.clock.now().mono
     if answer.system is not System.STRANGER:
-        job.stranger = None
+        run.stranger = None
         return False
-    if job.stranger is None:
-        job.stranger = (answer.why, now)
-        job.site.bus.emit(Notice(f"another machine answers at {_address(job)}: {answer.why}", "warning"))
-    elif now - job.stranger[1] >= CERTAIN_SECONDS:
-        raise_stranger(job)
+    if run.stranger is None:
+        run.stranger = (answer.why, now)
+        run.bus.emit(Notice(f"another machine answers at {run.target.machine.host.address}: {answer.why}", "warning"))
+    elif now - run.stranger[1] >= CERTAIN_SECONDS:
+        raise_stranger(run)
     return True
 
 
-def raise_stranger(job: Job) -> None:
+def raise_stranger(run: ProvisionRun) -> None:
     """Raise IdentityError where what answered last was another machine."""
-    if job.stranger is not None:
-        raise another_machine(job, job.stranger[0])
+    if run.stranger is not None:
+        raise another_machine(run, run.stranger[0])
 
 
-def another_machine(job: Job, why: str) -> IdentityError:
+def another_machine(run: ProvisionRun, why: str) -> IdentityError:
     """The error for a machine that is not the one of this Hardware, with both sides."""
-    address = _address(job)
+    address = run.target.machine.host.address
     return IdentityError(
-        f"the machine at {address} is not {job.server.hardware}: {why}",
-        where=f"server {job.server.name}",
+        f"the machine at {address} is not {run.server.hardware}: {why}",
+        where=f"server {run.server.name}",
         next=f"find out who has {address} (DHCP's leases); correct the address in the inventory, or the MAC in the "
-        f"Hardware. Where this server itself was changed: kubectl annotate hardware {job.server.hardware} "
-        f"-n {job.site.kubectl.namespace} metalfoundry.dev/old-system-",
+        f"Hardware. Where this server itself was changed: kubectl annotate hardware {run.server.hardware} "
+        f"-n {run.site.kubectl.namespace} metalfoundry.dev/old-system-",
     )
-
-
-def _address(job: Job) -> str:
-    return job.machine.host.address if job.machine else job.server.address or job.server.name

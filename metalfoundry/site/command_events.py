@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metalfoundry.commands.command import Command
-from metalfoundry.model.events import Bus, CommandEnded, CommandStarted
+from metalfoundry.model.bus import Bus
+from metalfoundry.model.events import CommandEnded, CommandStarted
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.redact import hide
 from metalfoundry.transport.base import Result

@@ -12,7 +12,7 @@ from typing import Protocol, TypeVar
 
 from metalfoundry.commands import ssh
 from metalfoundry.commands.kubectl import Kubectl
-from metalfoundry.model.events import Bus
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
 from metalfoundry.site.command_events import CommandEvents

@@ -107,6 +107,12 @@ def test_only_lines_about_the_machine_travel(jump: Jump) -> None:
     assert line.endswith(f"logs -n tink pods/tinkerbell-0 --all-containers --prefix --timestamps --tail={gather.TAIL}")
 
 
+def test_other_machines_lines_do_not_push_its_own_out(jump: Jump) -> None:
+    mine = [f"{MAC} number {number}" for number in range(gather.OURS + 1)]
+    (jump.folder / "log").write_text("\n".join([*mine, *["one about somebody else"] * 5000]) + "\n")
+    assert jump.read(Wanted(hardware="anvil"))["logs"].stdout.splitlines() == mine[1:]
+
+
 def test_a_workflow_leads_to_its_hardware(jump: Jump) -> None:
     (jump.folder / "log").write_text(f"a line about {MAC}\nanother\n")
     found = jump.read(Wanted(workflow="anvil-ubuntu"))

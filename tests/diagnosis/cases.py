@@ -16,7 +16,15 @@ from typing import Any
 
 import yaml
 
-from metalfoundry.commands.kubernetes import BmcJob, Container, Deployment, Event, Flux, GuardSeen, MachineProbe
+from metalfoundry.commands.kubernetes import (
+    BmcJob,
+    Container,
+    Deployment,
+    Flux,
+    GuardSeen,
+    KubernetesEvent,
+    MachineProbe,
+)
 from metalfoundry.commands.log_parser import SOURCES, LogLine, read_log
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote, stamp
@@ -87,7 +95,10 @@ def facts(said: Mapping[str, Any]) -> Facts:
             )
         ),
         events=Seen(
-            tuple(Event("Warning", item[0], item[1], "Workflow/w", stamp(now)) for item in said.get("events", []))
+            tuple(
+                KubernetesEvent("Warning", item[0], item[1], "Workflow/w", stamp(now))
+                for item in said.get("events", [])
+            )
         ),
         deployments=Seen(_deployments(said)),
         bmc=Seen(tuple(_job(item, now) for item in said.get("bmc", []))),

@@ -8,7 +8,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metalfoundry.commands.kubernetes import BmcJob, Container, Deployment, Event, Flux, Version, read_containers
+from metalfoundry.commands.kubernetes import (
+    BmcJob,
+    Container,
+    Deployment,
+    Flux,
+    KubernetesEvent,
+    Version,
+    read_containers,
+)
 from metalfoundry.commands.log_parser import ACTION, AGENT, CONSOLE, CONTROLLER, SERVER, SMEE, read_line, read_log
 from metalfoundry.diagnosis.facts import NotSeen, Seen, about, absent, seen
 from metalfoundry.diagnosis.findings import Range
@@ -98,10 +106,10 @@ def test_readers_of_objects() -> None:
     held = [{"type": "Running", "status": "True"}, {"type": "Failed", "status": "True", "message": "why"}]
     job = BmcJob.of({"kind": "Task", "metadata": {"name": "t"}, "status": {"conditions": held}})
     assert (job.state, job.message) == ("Failed", "why")
-    event = Event.of({"reason": "R", "message": "m", "involvedObject": {"kind": "Workflow", "name": "w"}})
+    event = KubernetesEvent.of({"reason": "R", "message": "m", "involvedObject": {"kind": "Workflow", "name": "w"}})
     assert (event.reason, event.about) == ("R", "Workflow/w")
     assert Flux.of({"metadata": {"name": "k"}, "spec": {"suspend": True}}).suspended
-    assert Deployment.of({}).name == Event.of({}).reason == BmcJob.of({}).state == Flux.of({}).name == ""
+    assert Deployment.of({}).name == KubernetesEvent.of({}).reason == BmcJob.of({}).state == Flux.of({}).name == ""
 
 
 def test_containers_as_docker_lists_them() -> None:

@@ -32,7 +32,7 @@ def test_kubectl_goes_through_the_jump_host_with_its_port_and_identity() -> None
 
 
 def test_a_hint_of_the_site_does_so_too() -> None:
-    assert Scene().job.site.kubectl_hint("get", "hardware") == (
+    assert Scene().run.site.kubectl_hint("get", "hardware") == (
         "ssh ubuntu@192.0.2.103 'kubectl get hardware -n tink-system'"
     )
 

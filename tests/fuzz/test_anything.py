@@ -18,7 +18,7 @@ from metalfoundry.model.events import Notice, Record
 from metalfoundry.records.recorded_run import recorded
 from metalfoundry.records.run_store import Journal
 from metalfoundry.transport.clock import FakeClock
-from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.event_lines import PlainLines
 from metalfoundry.ui.output.report_text import show
 from metalfoundry.ui.output.tables import Paper
 from metalfoundry.ui.tasks import netboot, status, troubleshoot
@@ -68,7 +68,7 @@ def unseen(text: str) -> list[str]:
 @given(worlds())
 def ask_everything(world: World) -> None:
     terminal = Terminal()
-    sinks = [Lines(terminal.err)]
+    sinks = [PlainLines(terminal.err)]
     with Foundry(INVENTORY, sinks=sinks, clock=FakeClock(), transport=Answers(world)) as foundry:
         servers = list(INVENTORY.servers.values())
         for json_wanted in (False, True):

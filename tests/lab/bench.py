@@ -19,7 +19,8 @@ from metalfoundry.commands.netboot import OLD_SYSTEMS
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import NotFound, Object
 from metalfoundry.lab.lab import Lab
-from metalfoundry.model.events import Event, Record, Sink
+from metalfoundry.model.bus import Sink
+from metalfoundry.model.events import Event, Record
 
 NAME = "colo-server-01"
 WORKFLOW = f"{NAME}-ubuntu"

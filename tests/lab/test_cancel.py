@@ -16,7 +16,7 @@ from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import Interrupted
 from metalfoundry.model.events import CommandStarted, PhaseEnded, PhaseStarted, Record
-from metalfoundry.runs.job import Identity
+from metalfoundry.runs.options import Identity
 from tests.lab.bench import NAME, SPEED, Ran, clean, hardware, provision, workflow
 
 PHASES = ("Preflight", "Claim", "Clean up", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release")

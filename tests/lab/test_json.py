@@ -16,7 +16,7 @@ from metalfoundry import Foundry
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.attach import Followed
-from metalfoundry.ui.output.live import Lines
+from metalfoundry.ui.output.live import PlainLines
 from metalfoundry.ui.tasks.runs import attach
 from tests.lab.bench import NAME, SPEED, call
 
@@ -102,7 +102,7 @@ def test_the_sweeper(lab: Lab) -> None:
 def test_the_end_of_a_run_that_was_followed(capsys: pytest.CaptureFixture[str]) -> None:
     ended = Followed("20260102T030405Z-anvil-7f3a9c01", "kevin@laptop", "SUCCESS", True)
     foundry = cast(Foundry, SimpleNamespace(attach=lambda name: ended))
-    assert attach(foundry, [Server("anvil", "anvil")], Lines(), json=True) == 0
+    assert attach(foundry, [Server("anvil", "anvil")], PlainLines(), json=True) == 0
     check("end", json.loads(capsys.readouterr().out))
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
-from metalfoundry.lab.machine.machine import Machine
+from metalfoundry.lab.machine.machine import LabMachine
 from metalfoundry.lab.scenarios import Scenario
 from tests.lab.client import on_jump, on_machine, until
 
@@ -61,7 +61,7 @@ def allowed(lab: Lab) -> bool:
     return found
 
 
-def came(machine: Machine, *what: str) -> None:
+def came(machine: LabMachine, *what: str) -> None:
     """Wait until exactly this has booted, in this order, and the last of it is up."""
     assert machine.wait(lambda: machine.state == what[-1] and len(machine.boots) >= len(what)), machine.boots
     assert [boot.what for boot in machine.boots] == list(what)

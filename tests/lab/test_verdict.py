@@ -14,7 +14,7 @@ import yaml
 from metalfoundry import Options
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.machine.operating_systems import SystemKind
-from metalfoundry.lab.scenarios import SCENARIOS, Fault, Scenario
+from metalfoundry.lab.scenarios import SCENARIOS, ActionFault, Scenario
 from metalfoundry.model.events import Notice, PhaseStarted, Record
 from tests.lab.bench import NAME, WORKFLOW, Ran, call, clean, hardware, old_systems, provision, start, tune, workflow
 from tests.waiting import until
@@ -42,7 +42,7 @@ def outcome(ran: Ran) -> tuple[int, str]:
 def test_after_a_failed_run_the_old_system_is_known_and_a_new_one_is_good(
     tmp_path: Path, sshd: bool, good: bool
 ) -> None:
-    faults = {STREAM: Fault.EXIT_CODE}
+    faults = {STREAM: ActionFault.EXIT_CODE}
     with lab_of(tmp_path, SCENARIOS["installs"], faults=faults, hook_ssh=sshd, disk_takes=good) as lab:
         loose(lab)
         before = hardware(lab)
@@ -69,7 +69,9 @@ def test_in_the_same_run(tmp_path: Path, good: bool) -> None:
 @pytest.mark.parametrize("how", ["--resume", "--replace"])
 def test_after_the_first_client_was_killed(tmp_path: Path, good: bool, how: str) -> None:
     replaces = how == "--replace"
-    faults = {"write-netplan": Fault.EXIT_CODE} if replaces else {}  # so that it stays in HookOS until the next run
+    faults = (
+        {"write-netplan": ActionFault.EXIT_CODE} if replaces else {}
+    )  # so that it stays in HookOS until the next run
     with lab_of(tmp_path, SCENARIOS["installs"], faults=faults, disk_takes=good, action_factor=4.0) as lab:
         loose(lab)
         process = start(lab, "provision", NAME, "--yes")

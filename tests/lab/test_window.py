@@ -20,17 +20,10 @@ from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import NotFound, Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import SCENARIOS
-from metalfoundry.model.events import (
-    CommandStarted,
-    Notice,
-    PhaseStarted,
-    Record,
-    Sink,
-    WindowChanged,
-    WorkflowChanged,
-)
+from metalfoundry.model.bus import Sink
+from metalfoundry.model.events import CommandStarted, Notice, PhaseStarted, Record, WindowChanged, WorkflowChanged
 from metalfoundry.model.inventory import load
-from metalfoundry.runs.provision import new_job
+from metalfoundry.runs.provision_run import ProvisionRun
 from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow
 
 AFTER_THE_CLAIM = ["Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
@@ -138,11 +131,11 @@ def test_the_command_by_hand_works_through_the_jump_host_with_our_own_key(tmp_pa
     with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
         inventory = load(lab.inventory)
         with Foundry(inventory) as foundry:
-            job = new_job(foundry._site(), inventory.server(NAME), Options(), "run-1")
-            job.window.claim.take(None)
-            job.window.open()
+            run = ProvisionRun(foundry._site(), inventory.server(NAME), Options(), "run-1")
+            run.window.claim.take(None)
+            run.window.open()
             assert is_open(lab)
-            command = job.window.by_hand()
+            command = run.window.by_hand()
             environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
             done = subprocess.run(
                 ["sh", "-c", command], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment
@@ -151,7 +144,7 @@ def test_the_command_by_hand_works_through_the_jump_host_with_our_own_key(tmp_pa
             assert shlex.split(command)[0] == "ssh"
             assert f"hardware.v1alpha1.tinkerbell.org/{NAME}" in command  # a name that looks like an option is none
             assert not is_open(lab)
-            job.window.end("the test is over")
+            run.window.end("the test is over")
 
 
 @pytest.mark.parametrize(

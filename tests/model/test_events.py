@@ -14,8 +14,9 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.model import events
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import Terminated
-from metalfoundry.model.events import SCHEMA, Bus, Event, Notice, PhaseStarted, Record, Retried
+from metalfoundry.model.events import SCHEMA, Event, Notice, PhaseStarted, Record, Retried
 
 ROOT = Path(__file__).parents[2]
 PAGE = (Path(__file__).parents[2] / "docs/events.md").read_text(encoding="utf-8")

@@ -14,8 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from metalfoundry.commands.netboot import RUN, WINDOW
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError
-from metalfoundry.model.events import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, Timeouts
 from metalfoundry.model.inventory import Site as Place

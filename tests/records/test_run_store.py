@@ -14,7 +14,7 @@ import pytest
 
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import UsageError
-from metalfoundry.model.events import Notice, PhaseEnded, PhaseSkipped, Record
+from metalfoundry.model.events import ActionEnded, ActionStarted, Notice, PhaseEnded, PhaseSkipped, Record
 from metalfoundry.records.run_store import EVENTS, Journal, find, kept, latest, older
 from tests.lab.bench import NAME, PROGRAM, SPEED, call, hardware
 from tests.lab.bench import clean as safe
@@ -94,7 +94,17 @@ def test_the_part_of_a_run_without_a_report_comes_from_its_events(base: Path) ->
     for event in (PhaseEnded("Claim", 0.25, said="held"), PhaseSkipped("Clean up", "nothing old")):
         journal(Record(NOW, event, RUN, "anvil"))
     journal(Record(NOW, PhaseEnded("Apply", 1.0, "no guard"), RUN, "anvil"))
+    for action in (
+        ActionStarted("a1", 1, 2, 300.0),
+        ActionEnded("a1", 1, "SUCCESS", 7.5),
+        ActionStarted("a2", 2, 2, 9.0),
+    ):
+        journal(Record(NOW, action, RUN, "anvil"))
     journal.close()
+    actions = kept(base)[0].parts()["actions"]
+    assert [(one["name"], one["state"], one["seconds"]) for one in actions] == [
+        ("a1", "SUCCESS", 7.5), ("a2", "RUNNING", None)
+    ]  # fmt: skip
     assert [(one["title"], one["outcome"], one["said"]) for one in kept(base)[0].parts()["phases"]] == [
         ("Claim", "done", "held"), ("Clean up", "skipped", "nothing old"), ("Apply", "failed", "no guard")
     ]  # fmt: skip

@@ -1,19 +1,27 @@
-"""A Job as the phases have filled it in, with nothing behind it that could be asked."""
+"""A run as Preflight leaves it, with nothing behind it that could be asked."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.events import Bus, Event, Record
+from metalfoundry.commands.script import MARK
+from metalfoundry.model.bus import Bus
+from metalfoundry.model.documents import workflow_from
+from metalfoundry.model.events import Event, Record
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, Timeouts, Verify
 from metalfoundry.model.inventory import Site as Place
 from metalfoundry.model.resources import Hardware, Workflow
-from metalfoundry.runs.job import Job, Options
-from metalfoundry.runs.provision import new_job
+from metalfoundry.runs.options import Options
+from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.runs.target import Target
+from metalfoundry.site.machine import Machine
 from metalfoundry.site.site import Site, inline
 from metalfoundry.transport.clock import FakeClock
 from metalfoundry.transport.gates import Gated
@@ -58,7 +66,7 @@ NEW = MachineFacts(
 
 
 class Scene:
-    """`job` and the `events` that it made known."""
+    """`run` and the `events` that it made known."""
 
     def __init__(self, before: MachineFacts | None = OLD, **verify: Any) -> None:
         self.clock = FakeClock()
@@ -74,16 +82,37 @@ class Scene:
         gated = Gated(self.transport, [], self.clock)
         bus = Bus(lambda: self.clock.now().wall, [self])
         site = Site(inventory, gated, gated, self.clock, bus, background=inline, holder="kevin@laptop")
-        self.job: Job = new_job(site, server, Options(), "run-1")
+        self.run = ProvisionRun(site, server, Options(), "run-1")
         interface = {"dhcp": {"mac": MAC}}
-        self.job.hardware = Hardware.of({"metadata": {"name": "anvil"}, "spec": {"interfaces": [interface]}})
-        self.job.now = self.job.before = before
-        self.job.old = (before,) if before and not before.in_hook else ()
-        self.job.began = self.clock.now().mono - ELAPSED
+        self.run.found = Target(
+            hardware=Hardware.of({"metadata": {"name": "anvil"}, "spec": {"interfaces": [interface]}}),
+            document=workflow_from(
+                server="anvil", template="ubuntu", hardware="anvil", hardware_map={"device_1": MAC},
+                namespace="tink-system",
+            ),
+            boot_action=None,
+            machine=Machine(self.run.site, server, None),
+            worker=MAC,
+            since=self.clock.now().mono - ELAPSED,
+            old_systems=(before,) if before and not before.in_hook else (),
+            facts_old=before,
+            facts_now=before,
+        )  # fmt: skip
+
+    def target(self, **fields: Any) -> None:
+        """Let Preflight have found this."""
+        self.run.found = replace(self.run.target, **fields)
 
     def known(self, *old: MachineFacts, now: MachineFacts | None = None) -> None:
         """What an earlier run wrote down on the Hardware, for one that finds the machine silent, or as `now`."""
-        self.job.old, self.job.now = old, now
+        self.target(old_systems=old, facts_now=now)
+
+    def applied(self) -> None:
+        """Let the Workflow be in the cluster, where no agent has taken it, and let that be known."""
+        self.workflow("PENDING")
+        assert self.run.workflow is not None
+        self.transport.on("workflows.", reply=script_reply({"object": json.dumps(self.run.workflow.raw)}))
+        self.events.clear()
 
     def __call__(self, record: Record) -> None:
         self.events.append(record.event)
@@ -96,9 +125,21 @@ class Scene:
         status: dict[str, Any] = {"state": state, "tasks": [{"name": "os", "actions": actions}]}
         if current:
             status["currentState"] = {"actionName": current["name"], "taskName": "os", "state": current["state"]}
-        self.job.progress.take(
+        self.run.progress.take(
             Workflow.of({"kind": "Workflow", "metadata": {"name": "anvil-ubuntu"}, "status": status})
         )
+
+
+def script_reply(parts: Mapping[str, str]) -> Callable[[Host, Command], str]:
+    """The output of a script whose parts print this."""
+
+    def reply(host: Host, command: Command) -> str:
+        mark = f"{MARK} {command.stdin.splitlines()[0].removeprefix('mark=')}"
+        return "".join(
+            f"{mark} {name} out\n{text}\n{mark} {name} err\n\n{mark} {name} exit 0\n" for name, text in parts.items()
+        )
+
+    return reply
 
 
 def changed(facts: MachineFacts, **more: Any) -> MachineFacts:

@@ -28,7 +28,7 @@ class Failure:
     def __init__(self, then: dict[str, Any], took: float = 0.2) -> None:
         self.scene, self.took, self.looks = Scene(), took, 0
         world = facts({"open": True, **then})
-        self.last = LastSeen(self.scene.job, self.scene.clock.now().wall, seen(world.hardware), seen(world.workflow))
+        self.last = LastSeen(self.scene.run, self.scene.clock.now().wall, seen(world.hardware), seen(world.workflow))
         self.begun = self.scene.clock.now().mono
 
     def explain(self, error: Exception, *after: dict[str, Any] | Exception) -> Diagnosis | None:
@@ -71,7 +71,7 @@ def test_a_workflow_that_was_removed_is_named_as_one_that_was() -> None:
 
 def test_a_workflow_that_somebody_deleted_is_the_cause() -> None:
     failure = Failure({"workflow": RUNNING})
-    failure.scene.job.gone = True
+    failure.scene.run.gone = True
     found = failure.explain(WorkflowFailed("deleted"), {"workflow": "absent"})
     assert found is not None
     assert (found.findings[0].id, found.findings[0].certainty.value) == ("workflow-replaced", "certain")

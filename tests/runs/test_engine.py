@@ -1,10 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import (
     Interrupted,
     MetalfoundryError,
@@ -13,16 +14,15 @@ from metalfoundry.model.errors import (
     UnsafeError,
     WorkflowFailed,
 )
-from metalfoundry.model.events import Bus, Event, Notice, PhaseEnded, PhaseSkipped, PhaseStarted, Record
+from metalfoundry.model.events import Event, Notice, PhaseEnded, PhaseSkipped, PhaseStarted, Record
 from metalfoundry.runs.engine import NEEDED, Needed, Run, execute
 from metalfoundry.transport.clock import FakeClock
 
 
-@dataclass
-class Log:
-    """What happened, in order; the job of these runs."""
+class Logged(Run):
+    """A run with what happened, in order."""
 
-    lines: list[str] = field(default_factory=list)
+    lines: list[str]
 
 
 @dataclass
@@ -30,15 +30,15 @@ class Toy:
     """A phase that does what it is told."""
 
     title: str
-    deed: Callable[[Run[Log]], None] = lambda run: None
+    deed: Callable[[Logged], None] = lambda run: None
     look: Callable[[], Needed] = lambda: NEEDED
     failure: type[MetalfoundryError] = MetalfoundryError
 
-    def needed(self, run: Run[Log]) -> Needed:
+    def needed(self, run: Logged) -> Needed:
         return self.look()
 
-    def act(self, run: Run[Log]) -> None:
-        run.job.lines.append(self.title)
+    def act(self, run: Logged) -> None:
+        run.lines.append(self.title)
         self.deed(run)
 
 
@@ -49,7 +49,8 @@ class Case:
         self.clock = FakeClock()
         self.records: list[Record] = []
         bus = Bus(lambda: self.clock.now().wall, [self], run="r1")
-        self.run = Run("r1", bus, self.clock, Log())
+        self.run = Logged("r1", bus, self.clock)
+        self.run.lines = []
 
     def __call__(self, record: Record) -> None:
         self.records.append(record)
@@ -67,15 +68,15 @@ class Case:
 
     @property
     def lines(self) -> list[str]:
-        return self.run.job.lines
+        return self.run.lines
 
 
 def undoing(name: str, error: BaseException | None = None, then: BaseException | None = None) -> Toy:
     """A phase with an undo that may raise `error`; its deed may raise `then`."""
 
-    def deed(run: Run[Log]) -> None:
+    def deed(run: Logged) -> None:
         def undo() -> None:
-            run.job.lines.append(f"undo {name}")
+            run.lines.append(f"undo {name}")
             if error is not None:
                 raise error
 
@@ -112,7 +113,7 @@ def test_a_phase_that_is_not_needed_is_skipped_with_its_reason() -> None:
 def test_the_end_of_a_phase_says_how_long_it_took_and_what_it_said() -> None:
     case = Case()
 
-    def deed(run: Run[Log]) -> None:
+    def deed(run: Logged) -> None:
         case.clock.advance(2.5)
         run.say("done well")
 
@@ -127,7 +128,7 @@ def test_what_falls_into_a_bus_of_the_same_run_is_of_the_phase_too() -> None:
     other = case.run.bus.scoped(server="anvil")
     stranger = case.run.bus.scoped(run="r2")
 
-    def deed(run: Run[Log]) -> None:
+    def deed(run: Logged) -> None:
         other.emit(Notice("ours"))
         stranger.emit(Notice("theirs"))
 
@@ -188,7 +189,7 @@ def test_an_interrupt_undoes_and_becomes_its_exit_code(signal: KeyboardInterrupt
 def test_a_cancel_undoes_and_the_undo_is_not_cut_short() -> None:
     case, passed = Case(), list[bool]()
 
-    def deed(run: Run[Log]) -> None:
+    def deed(run: Logged) -> None:
         run.undo("look", lambda: passed.append(run.cancel.is_set() or run.cancel.wait(0)))
         run.cancel.set("wrong image")
         run.cancel.check()

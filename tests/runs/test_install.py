@@ -11,10 +11,13 @@ from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.documents import workflow_for
 from metalfoundry.model.errors import MetalfoundryError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.hosts import ServerKey
-from metalfoundry.runs.engine import Phase, Run
-from metalfoundry.runs.install import WINDOW_NOT_NEEDED, Boot, Open
-from metalfoundry.runs.job import Job, Options
-from metalfoundry.runs.provision import new_job
+from metalfoundry.model.resources import Hardware
+from metalfoundry.runs.engine import Phase
+from metalfoundry.runs.options import Options
+from metalfoundry.runs.phases.boot import Boot
+from metalfoundry.runs.phases.open import WINDOW_NOT_NEEDED, Open
+from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.runs.target import Target
 from metalfoundry.site.machine import Machine
 from metalfoundry.transport.clock import Deadline
 from tests.site.place import MAC, SERVER, Bench
@@ -46,23 +49,26 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
         yield bench
 
 
-def asleep(bench: Bench, state: str | None) -> Run[Job]:
+def asleep(bench: Bench, state: str | None) -> ProvisionRun:
     """A run that has declared a Workflow and then slept, until long after it got into `state` (None: was deleted)."""
-    job = new_job(bench.site(), SERVER, Options(), "run-1")
-    job.document = workflow_for(DOCUMENT, "w.yaml", "anvil", namespace="tink-system")
-    job.machine = Untouched(job.site, SERVER, "108.181.38.87")
-    job.window.claim.take(None)
-    job.window.open()
+    run = ProvisionRun(bench.site(), SERVER, Options(), "run-1")
+    document = workflow_for(DOCUMENT, "w.yaml", "anvil", namespace="tink-system")
+    machine, hardware = Untouched(run.site, SERVER, "108.181.38.87"), Hardware.of(bench.hardware)
+    run.found = Target(hardware, document, None, machine, MAC, bench.clock.now().mono)
+    run.window.claim.take(None)
+    run.window.open()
     bench.clock.sleep(300)
     if state is not None:
         done: Object = {"state": state, "tasks": [TASK if state == "RUNNING" else UNRUN]}
         bench.store.create("workflows", {"metadata": {"name": "anvil-ubuntu"}, "spec": {}, "status": done})
     bench.set_pxe(False)  # as the guard does when it sees the installer run
-    return Run("run-1", job.site.bus, bench.clock, job)
+    return run
 
 
 @pytest.mark.parametrize("phase", [Open(), Boot()], ids=["Open", "Boot"])
-def test_a_machine_that_an_agent_has_meanwhile_is_neither_opened_nor_rebooted(bench: Bench, phase: Phase[Job]) -> None:
+def test_a_machine_that_an_agent_has_meanwhile_is_neither_opened_nor_rebooted(
+    bench: Bench, phase: Phase[ProvisionRun]
+) -> None:
     run = asleep(bench, "RUNNING")
     phase.act(run)
     assert not bench.is_open
@@ -74,7 +80,7 @@ def test_a_machine_that_an_agent_has_meanwhile_is_neither_opened_nor_rebooted(be
     ("state", "error"), [("FAILED", WorkflowFailed), ("TIMEOUT", WorkflowTimedOut), (None, WorkflowFailed)]
 )
 def test_nor_is_one_whose_workflow_is_over(
-    bench: Bench, phase: Phase[Job], state: str | None, error: type[MetalfoundryError]
+    bench: Bench, phase: Phase[ProvisionRun], state: str | None, error: type[MetalfoundryError]
 ) -> None:
     run = asleep(bench, state)
     with pytest.raises(error):

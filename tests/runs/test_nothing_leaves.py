@@ -15,9 +15,10 @@ from metalfoundry.model.errors import MetalfoundryError
 from metalfoundry.model.events import CommandEnded, Notice, PhaseEnded, Record, Retried, WindowChanged
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.states import WindowState
+from metalfoundry.records.run_state import Story
 from metalfoundry.records.run_store import EVENTS, Journal
 from metalfoundry.runs.bundle import write_bundle
-from metalfoundry.runs.report import Netboot, Recorder
+from metalfoundry.runs.report import Netboot, report_of
 from metalfoundry.transport.clock import FakeClock
 from metalfoundry.ui.tasks.errors import described
 from metalfoundry.ui.tasks.troubleshoot import diagnosis_text, kept_logs
@@ -75,13 +76,13 @@ def leave_by_every_door(there: Planted) -> None:
             WindowChanged(WindowState.CLOSED, why=said),
             PhaseEnded("Install", 1.0, said, said),
         )
-        recorder, journal = Recorder(run, NAME), Journal(Path(folder))
+        story, journal = Story(run, NAME), Journal(Path(folder))
         for event in events:
             record = Record(clock.now().wall, event, run, NAME, "Install")
-            recorder(record)
+            story(record)
             journal(record)
         error = MetalfoundryError(said, where=said, next=said, evidence=said)
-        report = recorder.report(error, Netboot(), 1.0)
+        report = report_of(story, error, Netboot(), 1.0)
         journal.close()
         assert not left((Path(folder) / run / EVENTS).read_text(encoding="utf-8"), there.words), "events"
     assert not left(json_text(report.to_json()), there.words), "report"

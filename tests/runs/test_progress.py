@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.model.events import ActionEnded, ActionStarted, Bus, Event, WorkflowChanged
+from metalfoundry.model.bus import Bus
+from metalfoundry.model.events import ActionEnded, ActionStarted, Event, WorkflowChanged
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.progress import Progress
 from metalfoundry.transport.clock import FakeClock
@@ -183,13 +184,13 @@ GOES_ON = "and HookOS may go on without us: it writes on, and reboots by itself"
 def test_what_is_on_the_disk(state: str, states: tuple[str, ...], wrote: str, end: str) -> None:
     scene = Scene()
     scene.workflow(state, *states, last="write", image="quay.io/tinkerbell/actions/image2disk:latest")
-    assert scene.job.progress.disk().startswith(f"the disk {wrote}, ")
-    assert scene.job.progress.disk().endswith(end)
-    assert scene.job.progress.disk(proven=True) == "the disk holds the new system, which was seen running"
+    assert scene.run.progress.disk().startswith(f"the disk {wrote}, ")
+    assert scene.run.progress.disk().endswith(end)
+    assert scene.run.progress.disk(proven=True) == "the disk holds the new system, which was seen running"
 
 
 def test_nothing_is_said_of_a_disk_that_no_action_had() -> None:
     scene = Scene()
-    assert scene.job.progress.disk() == ""
+    assert scene.run.progress.disk() == ""
     scene.workflow("PENDING", "PENDING", "PENDING")
-    assert scene.job.progress.disk() == ""
+    assert scene.run.progress.disk() == ""

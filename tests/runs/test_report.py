@@ -15,7 +15,8 @@ from metalfoundry.model.events import (
     PhaseSkipped,
     Record,
 )
-from metalfoundry.runs.report import Netboot, Recorder, Report
+from metalfoundry.records.run_state import Story
+from metalfoundry.runs.report import Netboot, Report, report_of
 from metalfoundry.site.proof import Proof
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -30,15 +31,15 @@ KEYS = {
 }  # fmt: skip
 
 
-def recorded(*events: Event, run: str = "r1") -> Recorder:
-    recorder = Recorder("r1", "anvil")
+def recorded(*events: Event, run: str = "r1") -> Story:
+    story = Story("r1", "anvil")
     for event in events:
-        recorder(Record(NOW, event, run, "anvil", "Boot"))
-    return recorder
+        story(Record(NOW, event, run, "anvil", "Boot"))
+    return story
 
 
 def report(error: Exception | None = None, netboot: Netboot = CLOSED, *events: Event) -> Report:
-    return recorded(*events).report(error, netboot, 1.23456)
+    return report_of(recorded(*events), error, netboot, 1.23456)
 
 
 def test_a_good_run() -> None:
@@ -139,5 +140,5 @@ def test_an_end_from_outside_says_that_nothing_else_is_to_be_begun(
 
 
 def test_records_of_other_runs_are_not_ours() -> None:
-    recorder = recorded(PhaseEnded("Boot", 1.0), CommandStarted("jump", "x", "read"), run="r2")
-    assert (recorder.phases, recorder.commands) == ([], 0)
+    story = recorded(PhaseEnded("Boot", 1.0), CommandStarted("jump", "x", "read"), run="r2")
+    assert (story.phases, story.commands) == ([], [])

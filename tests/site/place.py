@@ -12,7 +12,8 @@ from metalfoundry.commands.command import Command, Effect
 from metalfoundry.lab.kubectl.server import KubectlServer
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
-from metalfoundry.model.events import Bus, Event, Record
+from metalfoundry.model.bus import Bus
+from metalfoundry.model.events import Event, Record
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, Timeouts
 from metalfoundry.model.inventory import Site as Place

@@ -14,7 +14,7 @@ from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import LinkLost, PreflightError, UnsafeError
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.resources import Hardware
-from metalfoundry.runs.prepare import Claim
+from metalfoundry.runs.phases.claim import TakeClaim
 from metalfoundry.site.window import Window
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
@@ -89,11 +89,12 @@ def test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec(bench: Bench) -> N
     claimed(bench)
     bench.clock.advance(LEASE + 1)
     window = Window(bench.site(), SERVER, "run-2", lease=LEASE)
-    job: Any = SimpleNamespace(
-        window=window, site=bench.site(), hardware=Hardware.of(bench.hardware), document=SimpleNamespace(name="wf"),
-        boot_action=None,
-    )  # fmt: skip
-    run: Any = SimpleNamespace(job=job, id="run-2", undo=lambda *_: None, say=lambda _: None)
+    target = SimpleNamespace(
+        hardware=Hardware.of(bench.hardware), document=SimpleNamespace(name="wf"), boot_action=None
+    )
+    run: Any = SimpleNamespace(
+        window=window, site=bench.site(), target=target, id="run-2", undo=lambda *_: None, say=lambda _: None
+    )
     taken: list[Command] = []
 
     def stop(command: Command) -> None:
@@ -103,6 +104,6 @@ def test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec(bench: Bench) -> N
 
     bench.shell.before = stop
     with pytest.raises(LinkLost):
-        Claim().act(run)
+        TakeClaim().act(run)
     assert "run-2" in taken[0].stdin
     assert "ACTION=arm" in taken[0].stdin

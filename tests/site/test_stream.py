@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import CommandError, LinkLost, WatchBroken
-from metalfoundry.model.events import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, Timeouts
 from metalfoundry.model.inventory import Site as Place

@@ -11,8 +11,9 @@ import pytest
 
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, MachineSlow
-from metalfoundry.model.events import Bus, Notice, Record
+from metalfoundry.model.events import Notice, Record
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.states import SshAnswer

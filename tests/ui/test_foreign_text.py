@@ -21,7 +21,7 @@ from metalfoundry.model.errors import ClaimedError
 from metalfoundry.model.events import Notice, PhaseEnded, Record
 from metalfoundry.model.plain_text import inline, json_text, visible
 from metalfoundry.records.run_store import EventLines
-from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.event_lines import PlainLines
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.output.tables import Paper, table_of
 from metalfoundry.ui.tasks import netboot
@@ -90,7 +90,7 @@ def test_json_means_the_same_and_shows_nothing_that_a_terminal_obeys(text: str) 
 @given(anything)
 def test_a_line_of_events_is_one_line_and_never_markup(text: str) -> None:
     stream = io.StringIO()
-    Lines(stream)(record(text))
+    PlainLines(stream)(record(text))
     assert not unseen(stream.getvalue())
     assert stream.getvalue().count("\n") == 1
 

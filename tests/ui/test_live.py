@@ -15,7 +15,7 @@ from rich.console import Console
 from metalfoundry.model.events import LeaseExtended, Notice, Record, WindowUnsafe
 from metalfoundry.records.estimate import NoHistory, PastRun
 from metalfoundry.transport.clock import FakeClock
-from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.event_lines import PlainLines
 from metalfoundry.ui.output.live import Live, view_for
 from metalfoundry.ui.output.live_table import Board
 from metalfoundry.ui.output.repaint import Above
@@ -232,7 +232,7 @@ def test_no_colour_means_none() -> None:
 def test_no_terminal_means_lines() -> None:
     stream = io.StringIO()
     view = view_for(stream)
-    assert isinstance(view, Lines)
+    assert isinstance(view, PlainLines)
     with view:
         for record in provisioned().records:
             view(record)
@@ -270,5 +270,5 @@ def test_the_command_that_closes_by_hand_stands_there_at_once_and_unbroken_for_t
         assert "netboot is not confirmed closed: the API server is away" in shown.replace("         ", " ")
     assert "".join(desk.terminal.screen).count(command) == 1
     stream = io.StringIO()
-    Lines(stream)(unsafe.records[-1])
+    PlainLines(stream)(unsafe.records[-1])
     assert f"\n{command}\n" in stream.getvalue()

@@ -19,7 +19,7 @@ from metalfoundry.records.estimate import NoHistory
 from metalfoundry.records.run_state import record_of
 from metalfoundry.runs.provision import PHASES
 from metalfoundry.transport.clock import FakeClock
-from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.event_lines import PlainLines
 from metalfoundry.ui.output.live import Live
 from tests.ui.terminal import Terminal
 from tests.ui.test_live import NEVER
@@ -96,7 +96,7 @@ def test_a_recording_on_the_way_is_one_of_the_views_frames(name: str) -> None:
 
 def test_lines_are_what_is_printed_where_there_is_no_terminal() -> None:
     stream = io.StringIO()
-    lines = Lines(stream)
+    lines = PlainLines(stream)
     for record in records("lines"):
         lines(record)
     wrapped = [

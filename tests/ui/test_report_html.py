@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.model.events import CommandStarted, MachineSeen, Notice
-from metalfoundry.records.recorded_run import Part, brief
+from metalfoundry.records.recorded_run import RecordedRun, brief
 from metalfoundry.records.run_state import told
 from metalfoundry.ui.output.report_html import page
 from tests.ui.chromium import PROGRAM, Chromium
@@ -41,7 +41,7 @@ DIAGNOSIS = {
 }
 
 
-def parts() -> list[Part]:
+def parts() -> list[RecordedRun]:
     """A run that failed, with hostile and overlong words wherever words come from outside; and one that took it up."""
     tale = failed(f"anvil{HOSTILE}", f"failed {HOSTILE}")
     tale.records[:1] = []
@@ -59,11 +59,14 @@ def parts() -> list[Part]:
         "machine": {"before": FACTS | {"host_key": HOSTILE}, "after": None},
         "diagnosis": DIAGNOSIS,
     }
-    return [Part(told(tale.records), report), Part(told(provisioned().records), {"verdict": "provisioned"})]
+    return [
+        RecordedRun(told(tale.records), report),
+        RecordedRun(told(provisioned().records), {"verdict": "provisioned"}),
+    ]
 
 
-def part_of(tale: Tale, **report: object) -> Part:
-    return Part(told(tale.records), report)
+def part_of(tale: Tale, **report: object) -> RecordedRun:
+    return RecordedRun(told(tale.records), report)
 
 
 class Tags(HTMLParser):

@@ -13,9 +13,9 @@ from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError, WorkflowFailed
 from metalfoundry.model.inventory import Server
 from metalfoundry.records.run_store import Journal
-from metalfoundry.runs.job import Options
+from metalfoundry.runs.options import Options
 from metalfoundry.runs.report import Netboot, Report
-from metalfoundry.ui.output.event_lines import Lines
+from metalfoundry.ui.output.event_lines import PlainLines
 from metalfoundry.ui.tasks.provision import provision
 
 NAMES = ("anvil", "bellows", "crucible")
@@ -48,7 +48,7 @@ def run(
         [Server(name=name, hardware=name) for name in NAMES],
         Options(),
         Journal(home),
-        Lines(sys.stdout),
+        PlainLines(sys.stdout),
         ask=False,
         json=json,
         keep_going=keep_going,

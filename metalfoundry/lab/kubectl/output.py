@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import yaml
 
 from metalfoundry.lab.clock import UnknownForm
-from metalfoundry.lab.gotemplate import Template
+from metalfoundry.lab.gotemplate import GoTemplate
 from metalfoundry.lab.kubectl import jsonpath
 from metalfoundry.lab.kubernetes.resources import Kind, of_object
 from metalfoundry.lab.kubernetes.schema import Column, schema_of
@@ -50,7 +50,7 @@ def known(form: str) -> str:
     if form in ("", "json", "yaml", "name", "wide") or form.startswith("jsonpath="):
         return form
     if form.startswith("go-template="):
-        Template(form.removeprefix("go-template="))
+        GoTemplate(form.removeprefix("go-template="))
         return form
     raise UnknownForm(f"-o {form}")
 
@@ -65,7 +65,7 @@ def one(value: Object, form: str) -> str:
         items = value["items"] if value.get("kind") == "List" else [value]
         return "".join(f"{title(item)}\n" for item in items)
     if form.startswith("go-template="):
-        return Template(form.removeprefix("go-template=")).render(value)
+        return GoTemplate(form.removeprefix("go-template=")).render(value)
     return jsonpath.render(form.removeprefix("jsonpath="), value)
 
 

@@ -9,7 +9,7 @@ from metalfoundry.lab.kubectl import access, logs, read, write
 from metalfoundry.lab.kubectl.args import Arguments, parse
 from metalfoundry.lab.kubectl.client_script import UNKNOWN_FORM
 from metalfoundry.lab.kubectl.jsonpath import PathError
-from metalfoundry.lab.kubectl.session import ApiAway, Failure, Session
+from metalfoundry.lab.kubectl.session import ApiUnreachable, Failure, Session
 from metalfoundry.lab.kubernetes.store import StoreError
 
 
@@ -21,7 +21,7 @@ def run(session: Session, argv: list[str]) -> int:
     except UnknownForm as error:
         session.err(f"kubectl of metalfoundry's lab: not known here: {error}\n  in: kubectl {' '.join(argv)}\n")
         return UNKNOWN_FORM
-    except ApiAway:
+    except ApiUnreachable:
         session.err(
             f"The connection to the server {session.server} was refused - did you specify the right host or port?\n"
         )

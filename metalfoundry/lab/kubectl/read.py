@@ -18,7 +18,7 @@ _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class ReadTarget:
     """One kind, and one name of it or "" for all."""
 
     kind: Kind
@@ -30,7 +30,7 @@ def namespace_of(words: Arguments) -> str:
     return words.value("namespace", "default")
 
 
-def targets(plain: tuple[str, ...]) -> tuple[list[Target], bool]:
+def targets(plain: tuple[str, ...]) -> tuple[list[ReadTarget], bool]:
     """What the plain words name, and whether that is exactly one object; raises Failure for a type not served."""
     if not plain:
         raise Failure("error: Required resource not specified.")
@@ -38,11 +38,11 @@ def targets(plain: tuple[str, ...]) -> tuple[list[Target], bool]:
         if any(word.count("/") > 1 for word in plain):
             raise Failure("error: arguments in resource/name form may not have more than one slash")
         pairs = [word.partition("/") for word in plain]
-        return [Target(_kind(kind), name) for kind, _, name in pairs], len(plain) == 1
+        return [ReadTarget(_kind(kind), name) for kind, _, name in pairs], len(plain) == 1
     kinds = [_kind(word) for word in plain[0].split(",")]
     if len(plain) == 1:
-        return [Target(kind) for kind in kinds], False
-    return [Target(kind, name) for kind in kinds for name in plain[1:]], len(kinds) == 1 and len(plain) == 2
+        return [ReadTarget(kind) for kind in kinds], False
+    return [ReadTarget(kind, name) for kind in kinds for name in plain[1:]], len(kinds) == 1 and len(plain) == 2
 
 
 def _kind(word: str) -> Kind:
@@ -53,7 +53,7 @@ def _kind(word: str) -> Kind:
 
 
 def fetch(session: Session, kind: Kind, name: str, namespace: str) -> Object:
-    """One object, as a GET gives it; raises NotFound, Forbidden, ApiAway."""
+    """One object, as a GET gives it; raises NotFound, Forbidden, ApiUnreachable."""
     session.request("get", kind, name, namespace)
     if kind.namespaced and namespace not in (session.store.namespace, "default"):
         raise NotFound(f'namespaces "{namespace}" not found')
@@ -88,7 +88,7 @@ def get(session: Session, words: Arguments) -> int:
     return 1 if faults else 0
 
 
-def _objects(session: Session, words: Arguments, target: Target) -> list[Object]:
+def _objects(session: Session, words: Arguments, target: ReadTarget) -> list[Object]:
     namespace = namespace_of(words)
     if target.name:
         return [fetch(session, target.kind, target.name, namespace)]
@@ -120,7 +120,7 @@ def _table(session: Session, words: Arguments, found: list[tuple[Kind, list[Obje
     session.out("\n".join(texts))
 
 
-def _watch(session: Session, words: Arguments, wanted: list[Target], form: str) -> int:
+def _watch(session: Session, words: Arguments, wanted: list[ReadTarget], form: str) -> int:
     if len(wanted) != 1:
         raise Failure("error: you may only specify a single resource type")
     target, namespace = wanted[0], namespace_of(words)

@@ -16,7 +16,7 @@ from metalfoundry.lab.kubernetes.store import StoreError
 VERBS = ("get", "list", "watch", "create", "update", "patch", "delete")
 
 
-class ApiAway(Exception):
+class ApiUnreachable(Exception):
     """The API server does not answer."""
 
 
@@ -104,11 +104,11 @@ class Session:
             self.faults.dismiss(self.gone)
 
     def request(self, verb: str, kind: Kind | None = None, name: str = "", namespace: str = "") -> None:
-        """One request to the API server, before its effect; raises ApiAway and Forbidden."""
+        """One request to the API server, before its effect; raises ApiUnreachable and Forbidden."""
         if self.faults.delay:
             time.sleep(self.faults.delay)
         if self.faults.away:
-            raise ApiAway
+            raise ApiUnreachable
         if kind is None or self.faults.allows(verb, kind):
             return
         what = f'{kind.resource} "{name}"' if name else kind.resource

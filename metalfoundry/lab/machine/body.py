@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from metalfoundry.lab.scenarios import Trouble
 
 if TYPE_CHECKING:
-    from metalfoundry.lab.machine.machine import Machine
+    from metalfoundry.lab.machine.machine import LabMachine
 
 
 def spoilt(cmdline: str, trouble: Trouble | None) -> str:
@@ -20,7 +20,7 @@ def spoilt(cmdline: str, trouble: Trouble | None) -> str:
 class BootedMachine:
     """The machine in the hands of one boot's agent: what comes after the next boot is not its business."""
 
-    def __init__(self, machine: Machine, boot: int) -> None:
+    def __init__(self, machine: LabMachine, boot: int) -> None:
         self._machine = machine
         self._boot = boot
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,10 +15,11 @@ import asyncssh
 from metalfoundry.lab.clock import MachineClock
 from metalfoundry.lab.machine.body import BootedMachine, spoilt
 from metalfoundry.lab.machine.hook_bootkit import Bootkit
+from metalfoundry.lab.machine.netboot import ask_smee
 from metalfoundry.lab.machine.operating_systems import (
     OTHER_MAC,
+    InstalledSystem,
     Metal,
-    System,
     SystemKind,
     default_cmdline,
     kernel,
@@ -27,7 +27,7 @@ from metalfoundry.lab.machine.operating_systems import (
 )
 from metalfoundry.lab.machine.programs import write_stubs
 from metalfoundry.lab.machine.tink_agent import TinkAgent
-from metalfoundry.lab.scenarios import Fault, Firmware, Scenario, Trouble
+from metalfoundry.lab.scenarios import ActionFault, Firmware, Scenario, Trouble
 from metalfoundry.lab.ssh.event_loop import LoopThread
 from metalfoundry.lab.ssh.server import Listener, SshHost
 from metalfoundry.lab.ssh.shell import Children, Workspace
@@ -40,7 +40,7 @@ SHUTDOWN, POST, HOOK_BOOT, DISK_BOOT, KEXEC = 0.5, 3.0, 2.0, 2.0, 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Boot:
+class BootRecord:
     """One boot that came up: what, when (monotonic seconds and UTC), and its boot id."""
 
     what: str
@@ -61,7 +61,7 @@ class SharedParts:
     client: asyncssh.SSHKey
 
 
-class Machine:
+class LabMachine:
     """One server. Tests read `state`, `boots`, `wiped`, `log`; `reboot` and `power_cut` are its buttons.
 
     `refuses_keys`: its sshd takes no key. `state`: old, new or hook (what runs), going-down, post, booting,
@@ -71,12 +71,12 @@ class Machine:
     def __init__(self, metal: Metal, folder: Path, scenario: Scenario, world: SharedParts) -> None:
         self.metal = metal
         self.scenario = scenario
-        self.boots: list[Boot] = []
+        self.boots: list[BootRecord] = []
         self.wiped = 0
         self.log: list[str] = []
         self.refuses_keys = False
         self.state = "off"
-        self.disk: System | None = None
+        self.disk: InstalledSystem | None = None
         self._folder = folder
         self._world = world
         self._listener = Listener(world.loop)
@@ -186,7 +186,7 @@ class Machine:
             self._become("dead")
             self._down.wait()
             return
-        script = None if kexec or self.scenario.firmware is Firmware.DISK else self._ask_smee()
+        script = None if kexec or self.scenario.firmware is Firmware.DISK else self._boot_script()
         if script is not None:
             self._become("booting")
             if not self._pass(HOOK_BOOT):
@@ -194,17 +194,8 @@ class Machine:
         else:
             self._serve_disk()
 
-    def _ask_smee(self) -> str | None:
-        """The script that Smee gives, or None where it denies or is away: then the disk is next in the boot order."""
-        mac = OTHER_MAC if self.scenario.other_nic else self.metal.mac
-        url = self._world.smee.url + self._world.smee.path(mac)
-        request = urllib.request.Request(url, headers={"X-Lab-Client": self.metal.ip})
-        try:
-            with urllib.request.urlopen(request, timeout=5) as response:
-                text: str = response.read().decode()
-                return text
-        except OSError:
-            return None
+    def _boot_script(self) -> str | None:
+        return ask_smee(self._world.smee, OTHER_MAC if self.scenario.other_nic else self.metal.mac, self.metal.ip)
 
     def _serve_disk(self, *, first: bool = False) -> None:
         self._become("booting")
@@ -234,22 +225,22 @@ class Machine:
         self._up(system, spoilt(cmdline, self.scenario.trouble), ssh=self.scenario.hook_ssh)
         if self.scenario.trouble is Trouble.GRPC:
             (system.root / ".no-grpc").touch()
-        if Fault.NO_SPACE in self.scenario.faults.values():
+        if ActionFault.NO_SPACE in self.scenario.faults.values():
             (system.root / ".full").touch()
         if self.scenario.workers and Bootkit(system.root, self.scenario.trouble, self._world.pace).run(self._down):
             agent.run(body, self._down)
         self._down.wait()
 
-    def _up(self, system: System, cmdline: str, *, ssh: bool) -> None:
+    def _up(self, system: InstalledSystem, cmdline: str, *, ssh: bool) -> None:
         boot_id = system.boot(cmdline)
         if ssh and self.scenario.mute and system.kind is SystemKind.NEW:
             self._listener.open_mute()
         elif ssh:
             self._listener.open(lambda children: self._host(system, children), system.host_key)
-        self.boots.append(Boot(system.kind.value, time.monotonic(), datetime.now(UTC), boot_id))
+        self.boots.append(BootRecord(system.kind.value, time.monotonic(), datetime.now(UTC), boot_id))
         self._become(system.kind.value)
 
-    def _host(self, system: System, children: Children) -> SshHost:
+    def _host(self, system: InstalledSystem, children: Children) -> SshHost:
         env = {
             "PATH": str(self._folder / "bin" / system.kind.value),
             "HOME": str(system.root / "root"),
@@ -267,7 +258,7 @@ class Machine:
 
         return SshHost(place, keys, children)
 
-    def _make(self, kind: SystemKind) -> System:
+    def _make(self, kind: SystemKind) -> InstalledSystem:
         folder = self._folder / kind.value
         return make_system(
             kind,

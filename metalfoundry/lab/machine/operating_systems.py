@@ -38,7 +38,7 @@ class Metal:
 
 
 @dataclass(frozen=True, slots=True)
-class System:
+class InstalledSystem:
     """One installed (or netbooted) system: its kind, its files below `root`, its host key."""
 
     kind: SystemKind
@@ -64,7 +64,7 @@ def make_system(
     cloud_init: str = "done",
     other_nic: bool = False,
     baked: bool = False,
-) -> System:
+) -> InstalledSystem:
     """A fresh system in `folder`: new machine-id, new host key. What was in the folder is gone.
 
     The new one comes from an image, so its root file system is older than what its first boot makes; `baked`: that has
@@ -90,7 +90,7 @@ def make_system(
     _write(folder, ".born", str(int(time.time()) - OLD_AGE))
     if kind is SystemKind.OLD or baked:
         make_older(folder)
-    return System(kind, folder, key, ("root",) if kind is SystemKind.HOOK else ("root", "ubuntu"))
+    return InstalledSystem(kind, folder, key, ("root",) if kind is SystemKind.HOOK else ("root", "ubuntu"))
 
 
 def make_older(root: Path) -> None:

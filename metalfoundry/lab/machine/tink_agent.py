@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from metalfoundry.lab.clock import MachineClock, fine_stamp, stamp
-from metalfoundry.lab.scenarios import Fault, Scenario, Trouble
+from metalfoundry.lab.scenarios import ActionFault, Scenario, Trouble
 from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
 from metalfoundry.lab.tinkerbell.tink_server import Assignment, NoWorkflow, Refused, TinkServer
 
@@ -142,11 +142,11 @@ class TinkAgent:
         if fault in _ERRORS:
             self._pace.wait(0.3, down)
             return Ending("FAILED", _ERRORS[fault].format(image=action["image"]))
-        if fault is Fault.POWER_CUT and body.power_fails():
+        if fault is ActionFault.POWER_CUT and body.power_fails():
             return Ending("")
-        if fault in (Fault.TIMEOUT, Fault.STUCK):
-            seconds = limit if fault is Fault.TIMEOUT else 1e6
-            limit = min(limit, 3) if fault is Fault.TIMEOUT else seconds
+        if fault in (ActionFault.TIMEOUT, ActionFault.STUCK):
+            seconds = limit if fault is ActionFault.TIMEOUT else 1e6
+            limit = min(limit, 3) if fault is ActionFault.TIMEOUT else seconds
         if writes:
             body.wipe()
         if self._pace.wait(min(seconds, limit), down):
@@ -155,7 +155,7 @@ class TinkAgent:
             return Ending("TIMEOUT", "error starting container: context deadline exceeded")
         return self._finish(action, body, fault)
 
-    def _finish(self, action: dict[str, Any], body: AgentMachine, fault: Fault | None) -> Ending:
+    def _finish(self, action: dict[str, Any], body: AgentMachine, fault: ActionFault | None) -> Ending:
         environment = action.get("environment", {})
         app = f"tinkerbell_{action['name']}"
         if fault in _COMPLAINTS:
@@ -199,16 +199,17 @@ _UNREACHED = {
     Trouble.TLS: '"transport: authentication handshake failed: tls: first record does not look like a TLS handshake"',
 }
 _COMPLAINTS = {
-    Fault.EXIT_CODE: "error mounting [/dev/sda1]: no such file or directory",
-    Fault.COMPRESSION: "error writing image to disk: unknown compression suffix [.rawgz]",
-    Fault.COMPLAINS: "chown: invalid user: 'nobody-there'",
+    ActionFault.EXIT_CODE: "error mounting [/dev/sda1]: no such file or directory",
+    ActionFault.COMPRESSION: "error writing image to disk: unknown compression suffix [.rawgz]",
+    ActionFault.COMPLAINS: "chown: invalid user: 'nobody-there'",
 }
 _ERRORS = {
-    Fault.PULL_DENIED: "All attempts fail:\n#1: docker: Error response from daemon: pull access denied for {image}, "
-    "repository does not exist or may require 'docker login': denied: requested access to the resource is denied",
-    Fault.NO_MANIFEST: "All attempts fail:\n#1: docker: Error response from daemon: manifest for {image} not found: "
-    "manifest unknown: manifest unknown",
-    Fault.NO_SPACE: "error creating container: Error response from daemon: No such image: {image}",
+    ActionFault.PULL_DENIED: "All attempts fail:\n#1: docker: Error response from daemon: pull access denied for "
+    "{image}, repository does not exist or may require 'docker login': denied: requested access to the resource is "
+    "denied",
+    ActionFault.NO_MANIFEST: "All attempts fail:\n#1: docker: Error response from daemon: manifest for {image} "
+    "not found: manifest unknown: manifest unknown",
+    ActionFault.NO_SPACE: "error creating container: Error response from daemon: No such image: {image}",
 }
 
 

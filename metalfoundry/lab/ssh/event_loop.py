@@ -49,9 +49,10 @@ class LoopThread:
         self.loop.run_forever()
 
     async def _settle(self) -> None:
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            if task is not None:
+        await asyncio.sleep(0)  # a connection that has just come becomes a task
+        while tasks := [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
+            for task in tasks:
                 task.cancel()
-        await asyncio.gather(*(task for task in tasks if task is not None), return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.sleep(0)  # what ends may have begun another
         await asyncio.sleep(0)  # lets transports that were closed say goodbye

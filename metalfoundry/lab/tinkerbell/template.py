@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from metalfoundry.lab.clock import UnknownForm
-from metalfoundry.lab.gotemplate import Template, Unfilled
+from metalfoundry.lab.gotemplate import GoTemplate, Unfilled
 
 _IMAGE = re.compile(
     r"[a-z0-9]+([._:-]+[a-z0-9]+)*(/[a-z0-9]+([._-]+[a-z0-9]+)*)*(:[\w][\w.-]{0,127})?(@sha256:[0-9a-f]{64})?"
@@ -54,7 +54,7 @@ def template_values(spec: Mapping[str, Any], hardware: Mapping[str, Any]) -> dic
 def _fill(workflow: str, data: str, values: Mapping[str, Any]) -> str:
     broken = f"failed to parse template with ID {workflow}: err: template: workflow-template:"
     try:
-        return Template(data, {"formatPartition": _partition}, strict=True).render(dict(values))
+        return GoTemplate(data, {"formatPartition": _partition}, strict=True).render(dict(values))
     except UnknownForm as error:
         raise RenderError(f"{broken} the lab does not know {error}") from error
     except Unfilled as error:

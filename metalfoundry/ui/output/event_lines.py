@@ -31,7 +31,7 @@ from metalfoundry.ui.output.tables import Paper
 STYLES = {"ok": "green", "bad": "bold red", "window": "yellow", "dim": "dim", "warning": "yellow"}
 
 
-class Lines:
+class PlainLines:
     """A sink: one line for a phase, an action, a change of the window; `time server what`."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
@@ -45,7 +45,7 @@ class Lines:
         if isinstance(record.event, WindowUnsafe):
             self._console.print(Text(record.event.command))
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> PlainLines:
         return self
 
     def __exit__(

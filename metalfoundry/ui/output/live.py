@@ -15,12 +15,12 @@ from rich.text import Text
 from metalfoundry.model.events import ClaimChanged, Notice, Record, WindowChanged, WindowUnsafe
 from metalfoundry.records.estimate import History, NoHistory
 from metalfoundry.transport.clock import Clock, SystemClock
-from metalfoundry.ui.output.event_lines import Lines, text_of
+from metalfoundry.ui.output.event_lines import PlainLines, text_of
 from metalfoundry.ui.output.live_table import Board
 from metalfoundry.ui.output.repaint import Above, Screen
 from metalfoundry.ui.output.tables import Paper
 
-__all__ = ["Lines", "Live", "View", "view_for"]
+__all__ = ["Live", "PlainLines", "View", "view_for"]
 
 INDENT = 9  # where the time ends
 INTERVAL = 0.25  # seconds between two looks at whether a frame has changed
@@ -54,7 +54,7 @@ def view_for(stream: TextIO, history: History | None = None) -> View:
     console = Paper(stream)
     if stream.isatty() and not console.is_dumb_terminal:
         return Live(console, history or NoHistory())
-    return Lines(stream)
+    return PlainLines(stream)
 
 
 class Live:

@@ -10,14 +10,14 @@ from string import Template
 from typing import Any
 
 from metalfoundry.model.events import CommandStarted, Notice, Record, WindowChanged
-from metalfoundry.records.recorded_run import Part, brief
+from metalfoundry.records.recorded_run import RecordedRun, brief
 from metalfoundry.records.run_state import SKIPPED, Step
 from metalfoundry.ui.output.timeline import span, steps_of
 
 GOOD = ("provisioned",)
 
 
-def page(parts: Sequence[Part]) -> str:
+def page(parts: Sequence[RecordedRun]) -> str:
     """The page of a run, with the runs that it took up before it."""
     last = parts[-1]
     template = Template(files("metalfoundry.ui.output").joinpath("report.html").read_text(encoding="utf-8"))
@@ -27,7 +27,7 @@ def page(parts: Sequence[Part]) -> str:
     return template.substitute(title=escape(title), body=body, zone=escape(zone))
 
 
-def _article(part: Part) -> str:
+def _article(part: RecordedRun) -> str:
     sections = [
         ("", _head(part)),
         ("", _error(part.error)),
@@ -43,7 +43,7 @@ def _article(part: Part) -> str:
     )
 
 
-def _head(part: Part) -> str:
+def _head(part: RecordedRun) -> str:
     story = part.story
     good = "good" if part.verdict in GOOD else "bad"
     netboot = part.report.get("netboot") or {}
@@ -77,7 +77,7 @@ def _error(error: Mapping[str, str]) -> str:
     return f'<div class="box bad"><p><b>{escape(error.get("what", ""))}</b></p>{where}{evidence}{step}</div>'
 
 
-def _findings(part: Part) -> str:
+def _findings(part: RecordedRun) -> str:
     said = "".join(f'<p class="soft">{escape(line)}</p>' for line in part.witnesses)
     return said + "".join(_finding(finding) for finding in part.findings) if part.findings else ""
 
@@ -95,7 +95,7 @@ def _finding(finding: Mapping[str, Any]) -> str:
     return f'<div class="box {kind}"><p>{what} {sure}</p>{proof}{remedy}{advice}</div>'
 
 
-def _timeline(part: Part) -> str:
+def _timeline(part: RecordedRun) -> str:
     story = part.story
     if story.started is None or story.latest is None:
         return ""
@@ -118,7 +118,7 @@ def _row(step: Step, began: datetime, now: datetime, whole: float, window: bool)
     )
 
 
-def _facts(part: Part) -> str:
+def _facts(part: RecordedRun) -> str:
     rows = "".join(
         f'<tr><th scope="row">{escape(words)}</th><td class="mono" data-head="before">{escape(before)}</td>'
         f'<td class="mono{" new" if after and before != after else ""}" data-head="after">{escape(after)}</td></tr>'
@@ -142,7 +142,7 @@ def _notice(event: Notice) -> str:
     return f"warning: {event.text}" if event.level == "warning" else event.text
 
 
-def _commands(part: Part) -> str:
+def _commands(part: RecordedRun) -> str:
     items = "".join(f"<li>{_command(record, event)}</li>" for record, event in part.commands())
     return f"<ul>{items}</ul>" if items else ""
 

@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from metalfoundry.records.recorded_run import Part, brief
+from metalfoundry.records.recorded_run import RecordedRun, brief
 from metalfoundry.ui.output.timeline import cut, span, timeline
 
 EVIDENCE_LINES = 8
 
 
-def show(parts: Sequence[Part], console: Console) -> None:
+def show(parts: Sequence[RecordedRun], console: Console) -> None:
     """Print all parts, the first run first."""
     width = console.size.width
     for part in parts:
@@ -23,7 +23,7 @@ def show(parts: Sequence[Part], console: Console) -> None:
             console.print(line, soft_wrap=True)
 
 
-def lines_of(part: Part, width: int, commands: bool = True) -> list[Text]:
+def lines_of(part: RecordedRun, width: int, commands: bool = True) -> list[Text]:
     """The report of one run; only the picture is cut to `width`."""
     story = part.story
     style = "bold green" if part.verdict == "provisioned" else "bold red"
@@ -43,7 +43,7 @@ def lines_of(part: Part, width: int, commands: bool = True) -> list[Text]:
     return lines + (_commands(part, width) if commands else [])
 
 
-def _netboot(part: Part) -> list[str]:
+def _netboot(part: RecordedRun) -> list[str]:
     netboot = part.report.get("netboot") or {}
     opened = sum(step.seconds(part.story.latest or step.started) for step in part.story.windows)
     closed = netboot.get("closed")
@@ -58,7 +58,7 @@ def _netboot(part: Part) -> list[str]:
     return ["; ".join(word for word in words if word)]
 
 
-def _error(part: Part) -> list[Text]:
+def _error(part: RecordedRun) -> list[Text]:
     error = part.error
     if not error:
         return []
@@ -78,7 +78,7 @@ def _finding(finding: Mapping[str, Any]) -> list[Text]:
     return lines + ([Text(f"    {finding['advice']}")] if finding.get("advice") else [])
 
 
-def _facts(part: Part) -> list[Text]:
+def _facts(part: RecordedRun) -> list[Text]:
     rows = part.facts()
     if not rows:
         return []
@@ -91,7 +91,7 @@ def _facts(part: Part) -> list[Text]:
     return [*lines, Text("")]
 
 
-def _commands(part: Part, width: int) -> list[Text]:
+def _commands(part: RecordedRun, width: int) -> list[Text]:
     sent = list(part.commands())
     if not sent:
         return []

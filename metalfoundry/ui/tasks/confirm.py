@@ -10,7 +10,7 @@ from metalfoundry.model.program import ours
 from metalfoundry.ui.output.plain import say
 
 if TYPE_CHECKING:
-    from metalfoundry.runs.job import Identity
+    from metalfoundry.runs.options import Identity
 
 
 def confirm(identity: Identity) -> None:

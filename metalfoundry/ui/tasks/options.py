@@ -20,7 +20,7 @@ from metalfoundry.ui.tasks.errors import boundary
 
 if TYPE_CHECKING:
     from metalfoundry.foundry import Foundry
-    from metalfoundry.model.events import Sink
+    from metalfoundry.model.bus import Sink
     from metalfoundry.records.run_store import Journal
     from metalfoundry.ui.output.live import View
 
@@ -81,10 +81,10 @@ def opened(
         if view is not None:
             stack.enter_context(view)  # before the imports: the operator sees something at once
         from metalfoundry.foundry import Foundry
-        from metalfoundry.ui.output.event_lines import Lines
+        from metalfoundry.ui.output.event_lines import PlainLines
 
         path = inventory or os.environ.get("METALFOUNDRY_INVENTORY") or DEFAULT_INVENTORY
-        sinks: list[Sink] = [view or Lines(sys.stderr if json or quiet or events == "-" else sys.stdout)]
+        sinks: list[Sink] = [view or PlainLines(sys.stderr if json or quiet or events == "-" else sys.stdout)]
         if events:
             sinks.append(stack.enter_context(_writing(events)))
         if journal is not None:
@@ -109,9 +109,9 @@ def watching(json: bool, events: str) -> View:
     )
     from metalfoundry.records.estimate import KeptHistory
     from metalfoundry.records.run_store import home
-    from metalfoundry.ui.output.live import Lines, view_for
+    from metalfoundry.ui.output.live import PlainLines, view_for
 
-    return Lines(stream) if json or events == "-" else view_for(stream, KeptHistory(home()))
+    return PlainLines(stream) if json or events == "-" else view_for(stream, KeptHistory(home()))
 
 
 @contextmanager

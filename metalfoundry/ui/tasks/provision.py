@@ -14,7 +14,7 @@ from metalfoundry.model.errors import FleetFailed, Interrupted, UnsafeError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.records.run_store import Journal, home, kept
-from metalfoundry.runs.job import Identity, Options
+from metalfoundry.runs.options import Identity, Options
 from metalfoundry.runs.report import Report
 from metalfoundry.ui.output.live import View
 from metalfoundry.ui.output.plain import say

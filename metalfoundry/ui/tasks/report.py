@@ -16,7 +16,7 @@ from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.options import task, words
 
 if TYPE_CHECKING:
-    from metalfoundry.records.recorded_run import Part
+    from metalfoundry.records.recorded_run import RecordedRun
 
 
 @task(
@@ -48,7 +48,7 @@ def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
             show(parts, Paper())
 
 
-def _write(path: str, parts: Sequence[Part]) -> None:
+def _write(path: str, parts: Sequence[RecordedRun]) -> None:
     from metalfoundry.ui.output.report_html import page
 
     text = page(parts)

@@ -1,0 +1,1 @@
+"""One file for each phase of a provision; their order is `PHASES` in runs/provision.py."""

@@ -1,0 +1,220 @@
+"""Preflight: everything that can be known beforehand, and the reasons not to begin. Nothing is written."""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from dataclasses import replace
+
+from metalfoundry.commands import ssh
+from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.commands.netboot import BY_HAND, ClaimSeen, claim_of, old_systems, parse_time
+from metalfoundry.diagnosis.identity import identify
+from metalfoundry.model.errors import (
+    AuthError,
+    ClaimedError,
+    HostKeyError,
+    MachineSlow,
+    PortClosed,
+    PreflightError,
+    TransportError,
+)
+from metalfoundry.model.events import MachineSeen, Notice, Resumed
+from metalfoundry.model.program import ours
+from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.runs import worker
+from metalfoundry.runs.engine import NEEDED, Needed
+from metalfoundry.runs.options import Identity
+from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.runs.selection import choose_document, choose_hardware
+from metalfoundry.runs.target import Target
+from metalfoundry.runs.verdict import another_machine
+from metalfoundry.site.cluster import Survey
+from metalfoundry.site.machine import Machine
+from metalfoundry.transport.clock import Deadline
+
+READ_SECONDS = 60.0
+KNOCK_SECONDS = 10.0
+
+
+class Preflight:
+    """Look at everything once, refuse what cannot end well, and let a person confirm with the facts in sight."""
+
+    title = "Preflight"
+    failure = PreflightError
+
+    def needed(self, run: ProvisionRun) -> Needed:
+        """Always."""
+        return NEEDED
+
+    def act(self, run: ProvisionRun) -> None:
+        """Read, judge, ask; nothing is written. Raises PreflightError, IdentityError, ClaimedError, Declined."""
+        deadline = Deadline.after(run.clock, READ_SECONDS)
+        early = _start_looking(run, deadline) if run.server.address and not run.options.resume else None
+        survey = run.cluster.survey(deadline, run.server.mac, rights=True)
+        run.smee, hardware = survey.smee, choose_hardware(run, survey)
+        claim = run.window.claim
+        claim.hardware = hardware
+        resumes = _take_up(run, hardware)
+        document = choose_document(run, survey)
+        claim.workflow = document.name
+        template = survey.templates[document.template_ref]
+        boot_action = template.boot_action()
+        if survey.missing:
+            raise PreflightError(
+                f"kubectl on the jump host may not {', '.join(survey.missing)}",
+                where=f"namespace {run.site.kubectl.namespace}",
+                next=run.site.kubectl_hint("auth", "can-i", "--list"),
+            )
+        claim.refuse_live(hardware)
+        agent = worker.assign(document, template, hardware, run.options.trust_template)
+        machine, looking = early or _start_looking(run, deadline, hardware, resumes)
+        begun = survey.workflows.get(document.name) if resumes else None
+        since = _since(run, resumes)
+        run.found = Target(hardware, document, boot_action, machine, agent, since, resumes, begun)
+        _take_facts(run, looking)
+        refuse_silent(run)
+        run.found = replace(run.target, old_workflows=_old_workflows(run, survey))
+        identity = _identity(run)
+        run.say(f"{identity.hardware} at {identity.address}: {identity.system}")
+        if run.options.confirm is not None:
+            run.options.confirm(identity)
+
+
+def _start_looking(
+    run: ProvisionRun, deadline: Deadline, hardware: Hardware | None = None, resumes: ClaimSeen | None = None
+) -> tuple[Machine, Future[MachineFacts]]:
+    """Ask the machine what it is, beside the survey where its address is known beforehand."""
+    machine = Machine(run.site, run.server, hardware.address if hardware else None)
+    return machine, run.site.background(machine.look if resumes else lambda: machine.facts(deadline))
+
+
+def _take_up(run: ProvisionRun, hardware: Hardware) -> ClaimSeen | None:
+    """Where a run is to be resumed: find its claim. Without one this is a run like any other."""
+    seen = claim_of(hardware)
+    if not run.options.resume or seen is None:
+        return None
+    if seen.note.phase == BY_HAND:
+        raise ClaimedError(
+            f"netboot of {run.server.name} was opened by hand by {seen.note.holder}; there is no run to resume",
+            where=f"Hardware {run.server.hardware}",
+            next=ours("netboot.close", run.server.name),
+        )
+    run.window.claim.resumes = seen.run
+    run.bus.emit(Resumed(seen.run, seen.note.holder, seen.note.opened, seen.note.phase))
+    return seen
+
+
+def _take_facts(run: ProvisionRun, looking: Future[MachineFacts]) -> None:
+    old = old_systems(run.target.hardware)
+    target = run.found = replace(run.target, old_systems=old, facts_old=old[-1] if old else None)
+    try:
+        look = looking.result()
+    except (AuthError, HostKeyError):
+        raise
+    except TransportError as error:
+        if isinstance(error, MachineSlow) and run.options.reboot:  # it lives: nothing is begun on a guess
+            raise
+        run.found = replace(target, ssh_error=str(error), listens=isinstance(error, PortClosed))
+        run.bus.emit(Notice(f"the machine does not answer SSH: {error}", "warning"))
+        return
+    run.bus.emit(MachineSeen(_system(look), look.boot_id))
+    identity = identify(target.hardware, old, look)
+    if identity.same is False:
+        raise another_machine(run, f"it has {identity.told}, this server has {identity.known}")
+    if identity.same is None:
+        text = "the machine tells no MAC of the Hardware, and nothing else that is known: its identity is not proven"
+        run.bus.emit(Notice(text, "warning"))
+    target = replace(target, facts_now=look)
+    if target.resumes is None and not (look.in_hook and old):
+        target = replace(target, facts_old=look)
+    if target.resumes is None and not look.in_hook:
+        earlier = tuple(system for system in old if _lasting(system) != _lasting(look))
+        run.window.claim.old = (*earlier, look if identity.same else replace(look, serial="", uuid=""))
+        target = replace(target, old_systems=run.window.claim.old)
+    run.found = target
+
+
+def _lasting(system: MachineFacts) -> dict[str, str]:
+    return {name: value for name, value in system.marks.items() if name != "boot_id"}
+
+
+def _since(run: ProvisionRun, resumes: ClaimSeen | None) -> float:
+    """Now, or when the run that is taken up claimed the server; of that only the wall clock of its client is known."""
+    now = run.clock.now()
+    opened = parse_time(resumes.note.opened) if resumes else None
+    return now.mono - (max(0.0, (now.wall - opened).total_seconds()) if opened else 0.0)
+
+
+def _old_workflows(run: ProvisionRun, survey: Survey) -> tuple[str, ...]:
+    """Old Workflows of the same agent, to be removed. Raises ClaimedError for a live one that is not own."""
+    agents = [
+        run.target.hardware.agent_id or "",
+        *(interface.mac or "" for interface in run.target.hardware.interfaces),
+    ]
+    old: list[str] = []
+    for workflow in survey.of_agent(agents, run.server.hardware):
+        own = workflow.name == run.target.document.name and workflow.state in ("", "PREPARING", "PENDING")
+        if run.target.resumes is not None and workflow.name == run.target.document.name:
+            continue
+        if workflow.live and not own and not run.options.replace and not _over(run, workflow):
+            raise ClaimedError(
+                f"the Workflow {workflow.name} of the same agent is {workflow.state or 'not rendered yet'}",
+                where=f"namespace {run.site.kubectl.namespace}",
+                next=f"wait for it, or: {ours('provision', run.server.name, '--replace')}",
+            )
+        old.append(workflow.name)
+    return tuple(old)
+
+
+def _over(run: ProvisionRun, workflow: Workflow) -> bool:
+    """A Workflow that ended in a reboot stays RUNNING for ever; a machine that runs its own system is through it."""
+    at_end = workflow.current is not None and workflow.current.name == workflow.boot_action()
+    return at_end and run.target.facts_now is not None and not run.target.facts_now.in_hook
+
+
+def _identity(run: ProvisionRun) -> Identity:
+    seen = run.target.facts_now
+    return Identity(
+        server=run.server.name,
+        hardware=run.server.hardware,
+        address=run.target.machine.host.address,
+        macs=tuple(interface.mac for interface in run.target.hardware.interfaces if interface.mac),
+        system=_system(seen) if seen else f"silent ({run.target.ssh_error})",
+        serial=seen.serial if seen else "",
+        uptime_seconds=seen.uptime if seen else None,
+        workflow=run.target.document.name,
+        worker=run.target.worker,
+    )
+
+
+def _system(seen: MachineFacts) -> str:
+    name = "HookOS" if seen.in_hook else seen.os_name or "an unknown system"
+    return f"{name} ({seen.hostname})" if seen.hostname and not seen.in_hook else name
+
+
+def refuse_silent(run: ProvisionRun) -> None:
+    """Raise PreflightError for a machine that cannot be rebooted and that nobody may wait for with netboot open.
+
+    A Workflow that toggles lets Tinkerbell open it as soon as it is applied. Who refuses a connection is up, and may
+    idle in stock HookOS, which has no sshd; from who answers nothing at all, nothing will come.
+    """
+    waits = run.target.facts_now is not None or run.target.resumes is not None or not run.options.reboot
+    if not waits and run.target.document.toggles and not _is_up(run):
+        raise PreflightError(
+            f"{run.server.name} does not answer, so it cannot be rebooted, and its Workflow opens netboot at once",
+            where=run.target.ssh_error,
+            next=f"switch it on, or reboot it by hand with: {ours('provision', run.server.name, '--no-reboot')}",
+        )
+
+
+def _is_up(run: ProvisionRun) -> bool:
+    """Whether its network answers at all; what is behind a jump host only that can tell."""
+    if run.target.listens or run.target.machine.host.via is None:
+        return run.target.listens
+    host = run.target.machine.host
+    deadline = Deadline.after(run.clock, KNOCK_SECONDS)
+    try:
+        answer = run.site.transport.run(run.site.jump, ssh.knock(host.address, host.port), deadline)
+    except TransportError:
+        return False
+    return ssh.refuses(answer.stderr)

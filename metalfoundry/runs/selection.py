@@ -1,0 +1,90 @@
+"""Which Hardware and which Workflow document a run is about: chosen from what is there by what was asked."""
+
+from __future__ import annotations
+
+import difflib
+
+from metalfoundry.commands.kubectl import HARDWARE
+from metalfoundry.model.documents import Document, workflow_for, workflow_from
+from metalfoundry.model.errors import IdentityError, PreflightError
+from metalfoundry.model.resources import Hardware
+from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.site.cluster import Survey
+
+
+def choose_hardware(run: ProvisionRun, survey: Survey) -> Hardware:
+    """The server's Hardware. Raises PreflightError where it is not there or cannot netboot, IdentityError."""
+    name = run.server.hardware
+    if name not in survey.hardware:
+        near = difflib.get_close_matches(name, survey.hardware, 1, 0.5)
+        raise PreflightError(
+            f"there is no Hardware {name}" + (f"; did you mean {near[0]}?" if near else ""),
+            where=f"server {run.server.name}, namespace {run.site.kubectl.namespace}",
+            next=f"there are: {', '.join(survey.hardware) or 'none'}; say which by servers.{run.server.name}.hardware",
+        )
+    hardware = survey.hardware[name]
+    if not hardware.interfaces:
+        raise PreflightError(
+            f"Hardware {name} has no interface, so nothing can netboot",
+            where=f"namespace {run.site.kubectl.namespace}",
+            next=run.site.kubectl_hint("edit", f"{HARDWARE}/{name}"),
+        )
+    macs = [interface.mac for interface in hardware.interfaces]
+    if run.server.mac and run.server.mac not in macs:
+        raise IdentityError(
+            f"Hardware {name} has no interface {run.server.mac} but {', '.join(filter(None, macs))}",
+            where=f"servers.{run.server.name}.mac",
+            next="correct one of them: netboot would be opened for another network card",
+        )
+    return hardware
+
+
+def choose_document(run: ProvisionRun, survey: Survey) -> Document:
+    """The Workflow document to be applied. Raises PreflightError, also where its Template is not there."""
+    options, server = run.options, run.server
+    template = options.template or (None if options.workflow else server.template)
+    path = options.workflow or (None if options.template else server.workflow)
+    if template:
+        default = server.mac or run.window.mac
+        mapped = dict(server.hardware_map) or ({"device_1": default} if default else {})
+        document = workflow_from(
+            server=server.name,
+            template=template,
+            hardware=server.hardware,
+            hardware_map=mapped,
+            namespace=run.site.kubectl.namespace,
+            name=options.workflow_name,
+        )
+    elif path:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise PreflightError(
+                f"the Workflow file cannot be read: {error.strerror}", where=str(path), next="name it by --workflow"
+            ) from error
+        document = workflow_for(
+            text, str(path), server.hardware, options.workflow_name, namespace=run.site.kubectl.namespace
+        )
+        if not document.template_ref:
+            raise PreflightError(
+                f"the Workflow {document.name} has no spec.templateRef", where=str(path), next="name its Template there"
+            )
+    else:
+        raise PreflightError(
+            f"neither a Workflow file nor a Template is known for {server.name}",
+            where=str(run.site.inventory.path),
+            next=f"give servers.{server.name}.workflow or .template, or --workflow FILE or --template NAME",
+        )
+    return _checked(document, run, survey)
+
+
+def _checked(document: Document, run: ProvisionRun, survey: Survey) -> Document:
+    wanted, namespace = document.template_ref, run.site.kubectl.namespace
+    if wanted not in survey.templates:
+        near = difflib.get_close_matches(wanted, survey.templates, 1, 0.5)
+        raise PreflightError(
+            f"there is no Template {wanted}" + (f"; did you mean {near[0]}?" if near else ""),
+            where=f"Workflow {document.name}, namespace {namespace}",
+            next=f"there are: {', '.join(survey.templates) or 'none'}",
+        )
+    return document
