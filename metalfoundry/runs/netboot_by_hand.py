@@ -101,7 +101,9 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     after = cluster.patch(server.hardware, operations, deadline, effect=Effect.RESTORE)
     if netboot.claim_of(after.hardware):
         raise ClaimedError(
-            f"the claim on {server.name} could not be broken", where=f"Hardware {server.hardware}", next="look again"
+            f"the claim on {server.name} could not be broken",
+            where=f"Hardware {server.hardware}",
+            next=ours("status", server.name),
         )
     here.bus.emit(ClaimChanged(ClaimState.BROKEN, claim.note.holder))
     return settle(site, server, run) or proof
