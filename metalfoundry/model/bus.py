@@ -35,7 +35,8 @@ class Bus:
 
     def enter(self, phase: str) -> None:
         """From now on every record of this run is of `phase`, whichever bus it comes by; "" for none."""
-        self.entered[self.run] = (self.server, phase)
+        with self.turn:
+            self.entered[self.run] = (self.server, phase)
 
     def scoped(self, *, run: str | None = None, server: str | None = None, phase: str | None = None) -> Bus:
         """The same bus with other `run`, `server` or `phase`; None leaves one as it is."""
@@ -50,9 +51,10 @@ class Bus:
         """Hand `event` over once for every run that is in a phase (of `server` only, where one is named); where there
         is none, once without a run.
         """
-        live = [(run, own) for run, (own, phase) in list(self.entered.items()) if phase and server in ("", own)]
-        for run, own in live or [(self.run, server)]:
-            self.scoped(run=run, server=own).emit(event)
+        with self.turn:  # no run ends between the look and the word
+            live = [(run, own) for run, (own, phase) in list(self.entered.items()) if phase and server in ("", own)]
+            for run, own in live or [(self.run, server)]:
+                self.scoped(run=run, server=own).emit(event)
 
     def emit(self, event: Event) -> None:
         """Hand `event` to every sink; a sink that raises is dropped and logged once. An interrupt comes out when all

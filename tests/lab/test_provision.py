@@ -22,7 +22,15 @@ from metalfoundry.model.errors import (
     WorkflowFailed,
     WorkflowTimedOut,
 )
-from metalfoundry.model.events import ActionEnded, ActionStarted, CommandEnded, CommandStarted, Notice, WindowChanged
+from metalfoundry.model.events import (
+    ActionEnded,
+    ActionStarted,
+    CommandEnded,
+    CommandStarted,
+    Notice,
+    Retried,
+    WindowChanged,
+)
 from tests.lab.bench import SPEED, Ran, clean, hardware, is_open, old_systems, workflow
 
 PHASES = ["Preflight", "Claim", "Clean up", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
@@ -215,11 +223,14 @@ def test_every_start_has_its_end(rack: Rack, name: str) -> None:
     ran = rack.ran[name]
     assert len(ran.each(CommandStarted)) == len(ran.each(CommandEnded))
     assert len(ran.each(ActionStarted)) == len(ran.each(ActionEnded))
-    assert type(ran.events[0]).__name__ == "RunStarted"
-    after = [type(event).__name__ for event in ran.events]
+    own = [record for record in ran.records if record.run]
+    after = [type(record.event).__name__ for record in own]
+    assert after[0] == "RunStarted"
     assert set(after[after.index("RunEnded") + 1 :]) <= {"CommandEnded"}  # a look at the machine that was under way
     assert {record.server for record in ran.records} == {name}
-    assert len({record.run for record in ran.records}) == 1
+    assert len({record.run for record in own}) == 1
+    left = [record for record in ran.records if not record.run]
+    assert all(isinstance(record.event, Retried) for record in left)  # the look's link, when no run was left
 
 
 def test_nobody_elses_netboot_is_open_at_the_end(rack: Rack) -> None:
