@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from fabric import task
+from invoke.collection import Collection
+from invoke.context import Context
 from invoke.parser.context import ParserContext
 
 from metalfoundry.fab import ns
@@ -42,10 +45,11 @@ def test_what_fits_is_handed_on(line: str) -> None:
     assert check(line) == line.split()
 
 
-@pytest.mark.parametrize("task", NAMED)
-def test_the_optional_name_is_the_value_of_server(task: str) -> None:
-    assert check(f"{task} --json anvil,bellows") == [task, "--json", "--server", "anvil,bellows"]
-    assert check(f"{task} runs") == [task, "runs"]
+@pytest.mark.parametrize("name", NAMED)
+def test_the_optional_name_is_the_value_of_server(name: str) -> None:
+    assert check(f"{name} --json anvil,bellows") == [name, "--json", "--server", "anvil,bellows"]
+    assert check(f"{name} runs") == [name, "runs"]
+    assert check(f"{name} --server runs runs") == [name, "--server", "runs", "runs"]
 
 
 @pytest.mark.parametrize(
@@ -59,6 +63,7 @@ def test_the_optional_name_is_the_value_of_server(task: str) -> None:
         ("report", "report needs a run", "fab report RUN"),
         ("provision ,", "',' is not a name", "fab provision NAME[,NAME…]"),
         ("provision a b", "'b' is one argument too many; join names with commas", "fab provision NAME[,NAME…]"),
+        ("status --server a b", "'b' is one argument too many; join names with commas", "fab status [NAME[,NAME…]]"),
         ("status a b", "'b' is one argument too many; join names with commas", "fab status [NAME[,NAME…]]"),
         ("lab.up anvil", "lab.up takes no name, and there is no task anvil", "fab lab.up"),
         (
@@ -85,6 +90,28 @@ def test_what_does_not_fit_is_refused_with_the_right_line(line: str, what: str, 
     with pytest.raises(UsageError) as caught:
         check(line)
     assert (caught.value.what, caught.value.next) == (what, now)
+
+
+def test_a_task_of_the_users_own_may_take_more() -> None:
+    @task(positional=["rack", "unit"], optional=["log"])  # type: ignore[untyped-decorator]
+    def move(c: Context, rack: str, unit: str, log: str | None = None) -> None:
+        """Move it."""
+
+    own = {str(context.name): context for context in Collection(move).to_contexts()}
+    for line in (
+        "move r1 u2",
+        "move r1 --log file u2",
+        "move r1 u2 --log",
+        "move --unit u2 r1",
+        "move r1 u2 move r3 u4",
+    ):
+        assert list(checked(line.split(), own, CORE)) == line.split()
+    with pytest.raises(UsageError, match="move needs a unit") as caught:
+        list(checked(["move", "r1"], own, CORE))
+    assert caught.value.next == "fab move RACK UNIT"
+    with pytest.raises(UsageError, match="too many"):
+        list(checked(["move", "r1", "u2", "u3"], own, CORE))
+    assert help_text(own["move"], "Move it.").startswith("Usage: fab move RACK UNIT [OPTIONS]\n")
 
 
 @pytest.mark.parametrize("line", ["provision --help", "provision anvil -h", "status --watch --help", "runs -h"])

@@ -35,37 +35,38 @@ def checked(words: Sequence[str], tasks: Contexts, core: ParserContext) -> Itera
 
     Raises UsageError with the right line, HelpWanted.
     """
-    task, named = None, True
+    task: ParserContext | None = None
+    awaited: list[str] = []  # what the task still takes without an option
     flag, argument = "", None
     for word in words:
+        if argument is not None and argument.optional and (word in tasks or word.startswith("-")):
+            argument = None
         if argument is not None:
             _check_value(task, flag, argument, word)
             argument = None
         elif task is not None and word in HELP:
             raise HelpWanted(str(task.name))
         elif word.startswith("-") and len(word) > 1:
-            flag, equals, value = word.partition("=")
+            flag = word.partition("=")[0]
             known = _option(task, core, flag)
-            named = named or known.positional
-            if equals and known.takes_value:
-                _check_value(task, flag, known, value)
-            elif known.takes_value and not known.optional and (len(flag) == 2 or flag.startswith("--")):
-                argument = known
-        elif task is not None and not named and (task.positional_args or (task.name in NAMED and word not in tasks)):
+            awaited = [name for name in awaited if name != known.name]
+            argument = known if _value_follows(task, known, word) else None
+        elif task is not None and awaited and (task.name not in NAMED or word not in tasks):
             if not word.strip(", "):
                 raise UsageError(f"{word!r} is not a name", next=usage(task))
-            named = True
-            if not task.positional_args:
+            awaited = awaited[1:]
+            if task.name in NAMED:
                 yield "--server"
         elif word in tasks:
-            _check_named(task, named)
-            task, named = tasks[word], False
+            _check_given(task, awaited)
+            task = tasks[word]
+            awaited = ["server"] if task.name in NAMED else [str(argument.name) for argument in task.positional_args]
         else:
             raise _unknown_word(task, word, tasks)
         yield word
-    if argument is not None:
+    if argument is not None and not argument.optional:
         raise UsageError(f"{flag} needs a value", next=_shown(task, flag, argument))
-    _check_named(task, named)
+    _check_given(task, awaited)
 
 
 def unknown_task(name: str, tasks: Iterable[str]) -> UsageError:
@@ -82,22 +83,22 @@ def help_text(task: ParserContext, text: str) -> str:
     """Usage, what the task does (`text`), and its options."""
     first = {f"--{argument.name}" for argument in task.positional_args}
     rows = [(flag, meaning) for flag, meaning in task.help_tuples() if flag.partition("=")[0] not in first]
-    takes = [f"  {_takes(task):<26} {argument.help}\n" for argument in task.positional_args]
-    options = [f"  {flag:<26} {meaning or ''}\n" for flag, meaning in rows]
-    parts = [f"Usage: {usage(task)}{' [OPTIONS]' if options else ''}\n\n{text}\n", *takes]
-    return "\n".join(
-        [parts[0], *(["".join(takes)] if takes else []), *(["Options:\n" + "".join(options)] if options else [])]
-    )
+    takes = [(_shown_name(task, str(argument.name)), argument.help) for argument in task.positional_args]
+    parts = [f"Usage: {usage(task)}{' [OPTIONS]' if rows else ''}\n\n{text}\n"]
+    for title, lines in (("", takes), ("Options:\n", rows)):
+        if lines:
+            parts.append(title + "".join(f"  {word:<26} {meaning or ''}".rstrip() + "\n" for word, meaning in lines))
+    return "\n".join(parts)
 
 
 def _takes(task: ParserContext) -> str:
     if task.name in NAMED:
         return "[NAME[,NAME…]]"
-    if not task.positional_args:
-        return ""
-    if task.positional_args[0].name == "run":
-        return "RUN"
-    return "NAME" if task.name in ONE else "NAME[,NAME…]"
+    return " ".join(_shown_name(task, str(argument.name)) for argument in task.positional_args)
+
+
+def _shown_name(task: ParserContext, name: str) -> str:
+    return name.upper() if name != "name" or task.name in ONE else "NAME[,NAME…]"
 
 
 def _option(task: ParserContext | None, core: ParserContext, flag: str) -> Argument:
@@ -116,6 +117,13 @@ def _option(task: ParserContext | None, core: ParserContext, flag: str) -> Argum
     raise UsageError(what + nearest(flag, context.flags), next=ours("--help", *words))
 
 
+def _value_follows(task: ParserContext | None, argument: Argument, word: str) -> bool:
+    flag, equals, value = word.partition("=")
+    if equals and argument.takes_value:
+        _check_value(task, flag, argument, value)
+    return bool(argument.takes_value) and not equals and (len(flag) == 2 or flag.startswith("--"))
+
+
 def _check_value(task: ParserContext | None, flag: str, argument: Argument, value: str) -> None:
     if task is not None and value in task.flags:
         raise UsageError(f"{flag} needs a value", next=_shown(task, flag, argument))
@@ -123,9 +131,9 @@ def _check_value(task: ParserContext | None, flag: str, argument: Argument, valu
         raise UsageError(f"{flag} needs a whole number, not {value!r}", next=_shown(task, flag, argument))
 
 
-def _check_named(task: ParserContext | None, named: bool) -> None:
-    if task is not None and not named and task.positional_args:
-        what = "a run" if task.positional_args[0].name == "run" else "a server's name"
+def _check_given(task: ParserContext | None, awaited: Sequence[str]) -> None:
+    if task is not None and awaited and task.name not in NAMED:
+        what = "a server's name" if awaited[0] == "name" else f"a {awaited[0]}"
         raise UsageError(f"{task.name} needs {what}", next=usage(task))
 
 
