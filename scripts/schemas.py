@@ -72,10 +72,19 @@ def section(page: str, title: str) -> Schema:
     return object_of(fields(text.split(f"\n## {title}\n")[1].split("\n## ")[0]))
 
 
-def several(one: Schema) -> Schema:
-    """The document for one server, or `servers` with those of several."""
-    many = {"type": "object", "properties": {"servers": {"type": "array", "items": {"$ref": "#/$defs/one"}}}}
-    return {"$defs": {"one": one}, "anyOf": [{"$ref": "#/$defs/one"}, many | {"required": ["servers"]}]}
+def several(one: Schema, **beside: Schema) -> Schema:
+    """The document for one server, or `servers` with those of several, and `beside` what concerns them all."""
+    fields = {"servers": {"type": "array", "items": {"$ref": "#/$defs/one"}}} | beside
+    many = {"type": "object", "properties": fields, "required": [*fields]}
+    return {"$defs": {"one": one}, "anyOf": [{"$ref": "#/$defs/one"}, many]}
+
+
+def report() -> Schema:
+    """A run's report; `earlier` only where it took up another run."""
+    one = object_of(fields((DOCS / "report.md").read_text(encoding="utf-8")))
+    one["properties"]["earlier"] = section("json.md", "earlier")
+    names = {"type": "array", "items": {"type": "string"}, "description": "servers that were not begun after a failure"}
+    return several(one, not_begun=names)
 
 
 def event() -> Schema:
@@ -93,7 +102,7 @@ def event() -> Schema:
 def schemas() -> dict[str, str]:
     """The text of each file of docs/schema, by its name."""
     found: dict[str, Schema] = {
-        "report": several(object_of(fields((DOCS / "report.md").read_text(encoding="utf-8")))),
+        "report": report(),
         "diagnosis": several(object_of(fields((DOCS / "troubleshoot-json.md").read_text(encoding="utf-8")))),
         "plan": several(section("json.md", "plan")),
         "server": section("json.md", "status")["properties"]["servers"]["items"],

@@ -67,6 +67,9 @@ def test_a_failure_and_its_diagnosis(lab: Lab) -> None:
     failed = call(lab, "provision", "anvil", "--yes", "--json")
     assert failed.returncode == 31, failed.stderr
     check("report", json.loads(failed.stdout))
+    several = json.loads(call(lab, "provision", f"anvil,{NAME}", "--yes", "--json").stdout)
+    assert several["not_begun"] == [NAME]
+    check("report", several)
     check("diagnosis", json.loads(call(lab, "troubleshoot", "anvil", "--json").stdout))
     check("diagnosis", json.loads(call(lab, "troubleshoot", "all", "--json").stdout))
     printed = lines(call(lab, "logs", "anvil", "--json").stdout)
