@@ -11,7 +11,6 @@ from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
 
 from metalfoundry.model.errors import UsageError
-from metalfoundry.model.names import nearest
 from metalfoundry.model.program import ours
 
 HELP = ("--help", "-h")
@@ -69,9 +68,15 @@ def checked(words: Sequence[str], tasks: Contexts, core: ParserContext) -> Itera
     _check_given(task, awaited)
 
 
+def _near(name: str, known: Iterable[str]) -> str:
+    from metalfoundry.model.names import nearest  # here: only an error needs it
+
+    return nearest(name, known)
+
+
 def unknown_task(name: str, tasks: Iterable[str]) -> UsageError:
     """The error for a task, or a group of tasks, that does not exist."""
-    return UsageError(f"there is no task {name}{nearest(name, tasks)}", next=ours("--list"))
+    return UsageError(f"there is no task {name}{_near(name, tasks)}", next=ours("--list"))
 
 
 def usage(task: ParserContext) -> str:
@@ -114,7 +119,7 @@ def _option(task: ParserContext | None, core: ParserContext, flag: str) -> Argum
     context = contexts[0]
     what = f"{context.name} has no option {flag}" if context.name else f"there is no option {flag}"
     words = [str(context.name)] if context.name else []
-    raise UsageError(what + nearest(flag, context.flags), next=ours("--help", *words))
+    raise UsageError(what + _near(flag, context.flags), next=ours("--help", *words))
 
 
 def _value_follows(task: ParserContext | None, argument: Argument, word: str) -> bool:
@@ -147,6 +152,6 @@ def _unknown_word(task: ParserContext | None, word: str, tasks: Contexts) -> Usa
         return unknown_task(word, tasks)
     if not _takes(task):
         return UsageError(
-            f"{task.name} takes no name, and there is no task {word}{nearest(word, tasks)}", next=usage(task)
+            f"{task.name} takes no name, and there is no task {word}{_near(word, tasks)}", next=usage(task)
         )
     return UsageError(f"{word!r} is one argument too many; join names with commas", next=usage(task))
