@@ -5,7 +5,7 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format docs faults mutations bench hints clean
+.PHONY: help demo test unit check format docs faults mutations fuzz bench hints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -25,6 +25,7 @@ check: .venv/.dev ## lint, format, types, shell scripts, dead code, code that st
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/pyright
 	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck" >&2; exit 1; }
 	@shellcheck $(SHELL_FILES)
 	@$(BIN)/vulture
@@ -42,6 +43,9 @@ faults: .venv/.dev ## a fault at every command of a provision: the table of docs
 
 mutations: .venv/.dev ## each safety step taken out once: a test must fail
 	@$(BIN)/python -m tests.mutations
+
+fuzz: .venv/.dev ## two thousand made-up clusters, machines and logs: no traceback, no control character
+	@METALFOUNDRY_FUZZ=2000 $(BIN)/python -m pytest -q -n 2 --dist load tests/fuzz
 
 docs: .venv/.dev ## write the tables that repeat what the code says
 	@$(BIN)/python -m scripts.docs

@@ -1,53 +1,110 @@
 """Re-install bare-metal servers through Tinkerbell, over SSH, with netboot open no longer than needed.
 
-The front door is Foundry (foundry.py); what a run can raise is drawn in model/errors.py.
+All that a caller needs is here; docs/library.md says what each name is. The front door is Foundry (foundry.py); what a
+run can raise is drawn in model/errors.py.
 """
 
+# isort: skip_file
+# fmt: off
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from metalfoundry.model.errors import MetalfoundryError
-
 if TYPE_CHECKING:
+    from metalfoundry.commands.guard import GuardSeen
+    from metalfoundry.commands.log_parser import LogLine
+    from metalfoundry.commands.sweeper import SweeperSeen
+    from metalfoundry.diagnosis.findings import Evidence, Finding
     from metalfoundry.foundry import Foundry
-    from metalfoundry.model.events import Record
-    from metalfoundry.model.inventory import Inventory, load
+    from metalfoundry.lab.lab import Lab
+    from metalfoundry.model.bus import Sink
+    from metalfoundry.model.errors import (
+        ApiAway, AuthError, ClaimedError, CommandError, ConnectError, DeadlineExceeded, Declined, FleetFailed,
+        GateClosed, HostKeyError, IdentityError, Interrupted, InventoryError, LinkLost, MachineSlow,
+        MetalfoundryError, NeverInstalled, PortClosed, PreflightError, TooMuchOutput, TransportError, UnsafeError,
+        UsageError, VerificationFailed, WatchBroken, WorkflowFailed, WorkflowTimedOut,
+    )
+    from metalfoundry.model.events import (
+        ActionEnded, ActionStarted, ClaimChanged, CommandEnded, CommandStarted, Event, GuardChanged, HookEnded,
+        HookStarted, LeaseExtended, MachineSeen, Notice, PhaseEnded, PhaseSkipped, PhaseStarted, Record, Resumed,
+        Retried, RunEnded, RunStarted, WindowChanged, WindowUnsafe, WorkflowChanged,
+    )
+    from metalfoundry.model.hosts import Host, HostKeyPolicy
+    from metalfoundry.model.inventory import (
+        HookConfig, Inventory, JumpConfig, Server, SiteConfig, Sweeper, Timeouts, VerifyConfig,
+    )
+    from metalfoundry.model.inventory_reader import load
+    from metalfoundry.records.run_store import EventLines, Journal, KeptRun
+    from metalfoundry.runs.attach import Followed
+    from metalfoundry.runs.audit import OpenWindow
     from metalfoundry.runs.options import Identity, Options
-    from metalfoundry.runs.plan import Plan
-    from metalfoundry.runs.report import Report
+    from metalfoundry.runs.logs import Ask, Log
+    from metalfoundry.runs.plan import Plan, PlannedCommand
+    from metalfoundry.runs.report import Netboot, Report
     from metalfoundry.runs.status import Row
+    from metalfoundry.runs.troubleshoot import Diagnosis
+    from metalfoundry.site.proof import Proof
 
 __all__ = [
-    "Foundry",
-    "Identity",
-    "Inventory",
-    "MetalfoundryError",
-    "Options",
-    "Plan",
-    "Record",
-    "Report",
-    "Row",
-    "load",
+    "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "ClaimChanged", "ClaimedError", "CommandEnded",
+    "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined", "Diagnosis", "Event",
+    "EventLines", "Evidence", "Finding", "FleetFailed", "Followed", "Foundry", "GateClosed", "GuardChanged",
+    "GuardSeen", "HookConfig", "HookEnded", "HookStarted", "Host", "HostKeyError", "HostKeyPolicy", "Identity",
+    "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab",
+    "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot",
+    "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan",
+    "PlannedCommand", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried", "Row",
+    "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts", "TooMuchOutput",
+    "TransportError", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig", "WatchBroken",
+    "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
 
 _HOME = {
+    "Ask": "runs.logs",
+    "Diagnosis": "runs.troubleshoot",
+    "EventLines": "records.run_store",
+    "Evidence": "diagnosis.findings",
+    "Finding": "diagnosis.findings",
+    "Followed": "runs.attach",
     "Foundry": "foundry",
+    "GuardSeen": "commands.guard",
+    "HookConfig": "model.inventory",
+    "Host": "model.hosts",
+    "HostKeyPolicy": "model.hosts",
     "Identity": "runs.options",
     "Inventory": "model.inventory",
+    "Journal": "records.run_store",
+    "JumpConfig": "model.inventory",
+    "KeptRun": "records.run_store",
+    "Lab": "lab.lab",
+    "Log": "runs.logs",
+    "LogLine": "commands.log_parser",
+    "Netboot": "runs.report",
+    "OpenWindow": "runs.audit",
     "Options": "runs.options",
     "Plan": "runs.plan",
-    "Record": "model.events",
+    "PlannedCommand": "runs.plan",
+    "Proof": "site.proof",
     "Report": "runs.report",
     "Row": "runs.status",
-    "load": "model.inventory",
+    "Server": "model.inventory",
+    "Sink": "model.bus",
+    "SiteConfig": "model.inventory",
+    "Sweeper": "model.inventory",
+    "SweeperSeen": "commands.sweeper",
+    "Timeouts": "model.inventory",
+    "VerifyConfig": "model.inventory",
+    "load": "model.inventory_reader",
 }
+# fmt: on
 
 
 def __getattr__(name: str) -> object:
     """Load a public name when it is first used: `fab --list` needs none of them."""
     from importlib import import_module
 
-    if name not in _HOME:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    homes = [_HOME[name]] if name in _HOME else ["model.errors", "model.events"]
+    modules = (import_module(f"{__name__}.{home}") for home in homes)
+    return next(getattr(module, name) for module in modules if hasattr(module, name))

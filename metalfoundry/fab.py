@@ -1,4 +1,4 @@
-"""The Fabric tasks. Yours, too: `from metalfoundry.fab import ns` in a tasks.py of your own.
+"""The Fabric tasks. Yours, too: `from metalfoundry.fab import ns, open_foundry` in a fabfile.py of your own.
 
 Parses flags, calls Foundry, sets the exit code. Everything heavy is imported inside the tasks, so that
 `fab --list` stays quick.
@@ -15,10 +15,12 @@ from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.program import ours
+from metalfoundry.ui.tasks import inventory as inventory_tasks
 from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, warn, watching, words
+from metalfoundry.ui.tasks.own import open_foundry as open_foundry
 from metalfoundry.ui.tasks.program import Program
 from metalfoundry.ui.tasks.report import report
 
@@ -190,5 +192,6 @@ for task_ in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, rep
     ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
+ns.add_collection(inventory_tasks.collection())
 ns.add_collection(lab_tasks.collection())
 fabric.main.program.__class__ = Program  # plain `fab`, which is about to parse the tasks' words

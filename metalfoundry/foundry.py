@@ -11,9 +11,10 @@ Nothing here prints, asks or exits: errors are raised as model/errors.py draws t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.log_parser import LogLine
@@ -22,7 +23,8 @@ from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError
 from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, load
+from metalfoundry.model.inventory import Inventory, Server
+from metalfoundry.model.inventory_reader import load, of
 from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
@@ -67,9 +69,20 @@ class Foundry:
         self._threads = Threads()
 
     @classmethod
-    def load(cls, path: str | Path = "inventory.yaml", *, sinks: Iterable[Sink] = ()) -> Foundry:
-        """Open the inventory at `path`. Raises InventoryError with every fault at once."""
-        return cls(load(Path(path)), sinks=sinks)
+    def load(cls, path: str | Path | None = None, *, sinks: Iterable[Sink] = ()) -> Foundry:
+        """Open the inventory at `path`, or at $METALFOUNDRY_INVENTORY, or ./inventory.yaml.
+
+        Raises InventoryError with every fault at once.
+        """
+        return cls(load(path), sinks=sinks)
+
+    @classmethod
+    def of(cls, inventory: Mapping[str, Any], *, folder: str | Path = "", sinks: Iterable[Sink] = ()) -> Foundry:
+        """Open an inventory given as plain values with the keys of the file; relative paths start at `folder`.
+
+        Raises InventoryError with every fault at once.
+        """
+        return cls(of(inventory, folder), sinks=sinks)
 
     def __enter__(self) -> Foundry:
         return self
@@ -91,11 +104,9 @@ class Foundry:
         wanted = [name.strip() for name in (names or "").split(",") if name.strip()]
         return [self.inventory.server(name) for name in dict.fromkeys(wanted)]
 
-    def provision(self, name: str, options: Options | None = None) -> Report:
+    def provision(self, server: str | Server, options: Options | None = None) -> Report:
         """Re-install one server. Errors of the run are in the report; `report.error` is None when it went well."""
-        return provision.provision(
-            self._site(cancel=self.stop.begin()), self.inventory.server(name), options or Options()
-        )
+        return provision.provision(self._site(cancel=self.stop.begin()), self._server(server), options or Options())
 
     def cancel_runs(self, reason: str) -> None:
         """End every run of this Foundry that is under way, from any thread, as Ctrl-C does: what it did is taken back,
@@ -103,33 +114,35 @@ class Foundry:
         """
         self.stop.set(reason)
 
-    def plan(self, name: str, options: Options | None = None) -> Plan:
+    def plan(self, server: str | Server, options: Options | None = None) -> Plan:
         """What provision would find and say, with nothing written. Raises what Preflight raises."""
-        return plan.plan(self._site(planning=True), self.inventory.server(name), options or Options())
+        return plan.plan(self._site(planning=True), self._server(server), options or Options())
 
-    def attach(self, name: str) -> Followed:
+    def attach(self, server: str | Server) -> Followed:
         """Follow the run that holds one server, whoever started it, to its end; events go to the sinks."""
-        return attach.attach(self._site(), self.inventory.server(name))
+        return attach.attach(self._site(), self._server(server))
 
-    def cancel(self, name: str, reason: str = "") -> Proof:
+    def cancel(self, server: str | Server, reason: str = "") -> Proof:
         """End the run that holds one server, whoever started it; its window is closed first. Raises ClaimedError,
         UnsafeError.
         """
-        return attach.cancel(self._site(), self.inventory.server(name), reason)
+        return attach.cancel(self._site(), self._server(server), reason)
 
-    def reboot(self, name: str) -> None:
+    def reboot(self, server: str | Server) -> None:
         """Reboot one server over SSH. Raises TransportError, NeverInstalled when it refuses."""
-        netboot_by_hand.reboot(self._site(), self.inventory.server(name))
+        netboot_by_hand.reboot(self._site(), self._server(server))
 
-    def status(self, servers: Sequence[Server] | None = None, *, probe: bool = False) -> list[Row]:
-        """One row for each server, from one remote command; `probe`: each machine is asked what it is, too, at most 3
-        seconds. Raises PreflightError.
+    def status(self, servers: Sequence[str | Server] | None = None, *, probe: bool = False) -> list[Row]:
+        """One row for each of `servers` (None: all), from one remote command. `probe`: each machine is asked what it
+        is, at most 3 seconds. Raises PreflightError.
         """
-        return status.status(self._site(), servers or list(self.inventory.servers.values()), probe)
+        return status.status(self._site(), self._all(servers), probe)
 
-    def watch_status(self, servers: Sequence[Server] | None = None, *, probe: bool = False) -> Iterator[list[Row]]:
+    def watch_status(
+        self, servers: Sequence[str | Server] | None = None, *, probe: bool = False
+    ) -> Iterator[list[Row]]:
         """As `status`, and all rows again whenever one has changed. Raises PreflightError."""
-        return status.watch(self._site(), servers or list(self.inventory.servers.values()), probe)
+        return status.watch(self._site(), self._all(servers), probe)
 
     def troubleshoot(self, name: str, *, all: bool = False) -> Diagnosis:
         """Why the server, Hardware or Workflow of this name hangs; `all` keeps findings that others explain.
@@ -153,19 +166,19 @@ class Foundry:
         """
         return logs.follow(self._site(), name, ask or Ask())
 
-    def open_netboot(self, name: str, reason: str, seconds: float = 600.0) -> str:
+    def open_netboot(self, server: str | Server, reason: str, seconds: float = 600.0) -> str:
         """Open one server's window by hand, for `seconds`; return the run id that holds it. Raises ClaimedError."""
-        return netboot_by_hand.open_netboot(self._site(), self.inventory.server(name), reason, seconds)
+        return netboot_by_hand.open_netboot(self._site(), self._server(server), reason, seconds)
 
-    def close_netboot(self, name: str) -> Proof:
+    def close_netboot(self, server: str | Server) -> Proof:
         """Close one server's window, whoever opened it by hand. Raises ClaimedError while a live run holds it."""
-        return netboot_by_hand.close_netboot(self._site(), self.inventory.server(name))
+        return netboot_by_hand.close_netboot(self._site(), self._server(server))
 
-    def break_claim(self, name: str, run: str, reason: str = "") -> Proof:
+    def break_claim(self, server: str | Server, run: str, reason: str = "") -> Proof:
         """Close the window of run `run` on one server and take its claim away. Raises ClaimedError for another run."""
-        return netboot_by_hand.break_claim(self._site(), self.inventory.server(name), run, reason)
+        return netboot_by_hand.break_claim(self._site(), self._server(server), run, reason)
 
-    def audit(self, close: bool = False) -> list[OpenWindow]:
+    def audit(self, *, close: bool = False) -> list[OpenWindow]:
         """Every open window in the namespace; with `close`, those that nobody holds are closed. Raises UnsafeError."""
         return audit.audit(self._site(), close)
 
@@ -197,9 +210,15 @@ class Foundry:
         """The sweeper as it stands; None when it is not installed."""
         return sweeper.status(self._site())
 
-    def init(self, name: str) -> bool:
+    def init(self, server: str | Server) -> bool:
         """Make a closed `netboot` block where the Hardware has none; say whether something was to do."""
-        return netboot_by_hand.init(self._site(), self.inventory.server(name))
+        return netboot_by_hand.init(self._site(), self._server(server))
+
+    def _server(self, server: str | Server) -> Server:
+        return self.inventory.server(server) if isinstance(server, str) else server
+
+    def _all(self, servers: Sequence[str | Server] | None) -> list[Server]:
+        return [self._server(one) for one in (self.inventory.servers if servers is None else servers)]
 
     def _retrying(self, host: Host, error: TransportError, seconds: float) -> None:
         own = host.name if host.name in self.inventory.servers else ""

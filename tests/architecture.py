@@ -23,7 +23,7 @@ DOORS = {
     "invoke": ("ui/tasks/", "fab.py"),
     "asyncssh": ("lab/",),
     "time": ("transport/clock.py", "lab/"),
-    "subprocess": ("lab/", "transport/local.py"),
+    "subprocess": ("lab/", "transport/local.py", "transport/ssh_options.py"),
     "asyncio": ("lab/",),
     "urllib.request": ("lab/",),
     "http": ("lab/",),
@@ -95,7 +95,7 @@ def may_import(own: str, other: str) -> bool:
     if own == other:
         return True
     if own == "":
-        return other in ROOMS
+        return other in (*ROOMS, "lab")
     if own == "lab":
         return False
     if own in FRONT:

@@ -17,6 +17,10 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[1]
 SAFETY = "tests/site/test_safety.py"
 LIFE = "tests/site/test_claim_life.py"
+PATCHES = "tests/commands/test_netboot.py"
+EXPOSURE = "tests/site/test_exposure.py"
+FLOOD = "tests/transport/test_bounds.py::test_a_flood_is_cut_off_and_the_host_is_usable_afterwards"
+LAB = "tests/lab/test_verdict.py"
 GATES = "tests/transport/test_gates.py"
 
 
@@ -52,6 +56,46 @@ STEPS = (
     Step("a person is asked before a claim is broken", "ui/tasks/netboot.py",
          "if ask:\n        question = f\"This takes", "if not ask:\n        question = f\"This takes",
          "tests/lab/test_console.py::test_breaking_a_claim_is_asked_for"),
+    Step("netboot is seen open just before the reboot", "runs/phases/boot.py",
+         "    run.window.ensure_open()\n", "",
+         "tests/runs/test_install.py::test_a_window_that_was_shut_meanwhile_is_opened_before_the_reboot"),
+    Step("netboot is read again after a sleep", "site/window.py", "        if self.stale:\n", "        if False:\n",
+         f"{EXPOSURE}::test_a_window_that_was_shut_during_a_sleep_is_opened_again"),
+    Step("the claim is given back in the patch that closes", "commands/netboot.py",
+         "operations = [*close(hardware, run), _remove(_annotation(RUN))]",
+         "operations = [_test(_annotation(RUN), run), _remove(_annotation(RUN))]",
+         f"{PATCHES}::test_a_claim_is_given_back_in_the_patch_that_closes"),
+    Step("what is read after the release is closed", "site/window.py",
+         "if after.open_interfaces() and not self._is_theirs(after):", "if False:",
+         f"{EXPOSURE}::test_what_is_seen_open_after_the_claim_was_given_back_is_closed"),
+    Step("a proof is dropped when netboot is seen open again", "site/exposure.py",
+         "self.opened, self.proof = True, None", "self.opened = True",
+         f"{EXPOSURE}::test_a_proof_is_younger_than_the_last_time_it_was_open"),
+    Step("what Tinkerbell's toggle may write yet is waited for", "site/window.py",
+         "            self._outwait_toggle()\n", "",
+         f"{EXPOSURE}::test_a_toggle_in_flight_leaves_no_window"),
+    Step("what another live run has closed is not our proof", "site/window.py",
+         "                if self.theirs:\n", "                if False:\n",
+         f"{EXPOSURE}::test_what_another_live_run_has_closed_is_its_own_even_while_tinkerbell_may_open_it_for_us"),
+    Step("what another live run has opened is left to it", "site/window.py",
+         "if self._is_theirs(hardware) or not (", "if not (",
+         f"{EXPOSURE}::test_what_another_live_run_was_seen_to_hold_is_not_closed_under_its_name"),
+    Step("another machine is no new system", "runs/phases/verify.py",
+         "    if is_stranger(run, look):\n", "    if False:\n",
+         "tests/runs/test_verdicts.py::test_another_machine_is_certain_when_it_goes_on_answering[judge-another MAC]"),
+    Step("the old system stays on the Hardware until a run has ended well", "commands/netboot.py",
+         "if well and OLD_SYSTEMS in", "if OLD_SYSTEMS in",
+         f"{PATCHES}::test_the_old_systems_stay_until_a_run_has_ended_well"),
+    Step("the agent that a Template names is this server's", "runs/worker.py", "    if strange is not None:\n",
+         "    if False:\n",
+         f"{LAB}::test_a_workflow_for_another_machines_agent_is_refused_and_that_machine_is_not_wiped"),
+    Step("the output of a host is bounded", "transport/ssh.py", "room = command.most", "room = 2**40",
+         f"{FLOOD}[head -c 1200000 /dev/zero]"),
+    Step("a name is one before it is a word of a command", "commands/kubectl.py", "if not is_object_name(name):",
+         "if False:", "tests/commands/test_names.py::test_what_no_object_can_be_called_makes_no_command"),
+    Step("a note's Workflow is a name or none", "commands/netboot.py",
+         'words["workflow"] if is_object_name(words["workflow"]) else ""', 'words["workflow"]',
+         "tests/commands/test_names.py::test_a_note_names_a_workflow_or_none"),
     Step("plan mode lets only READ pass", "transport/gates.py",
          "if command.effect is Effect.READ:\n            return\n",
          "if command:\n            return\n", GATES),
@@ -65,7 +109,7 @@ def survives(step: Step) -> str:
     with tempfile.TemporaryDirectory(prefix="metalfoundry-mutation-") as folder:
         tree = Path(folder)
         for name in ("metalfoundry", "tests"):
-            shutil.copytree(REPOSITORY / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(REPOSITORY / name, tree / name)  # what is compiled stays valid, but for the module
         shutil.copy(REPOSITORY / "pyproject.toml", tree)
         path = tree / "metalfoundry" / step.path
         text = path.read_text()

@@ -125,6 +125,16 @@ def test_every_exit_code_is_listed() -> None:
     assert {int(number) for number in re.findall(r"\b\d+\b", short)} == expected
 
 
+def test_every_promise_names_tests_that_there_are() -> None:
+    promises = re.findall(r"^\| ([^|]+) \| (`tests/[^|]+) \|$", page("docs/promises.md"), re.MULTILINE)
+    assert len(promises) == 30
+    for promise, cell in promises:
+        named = [code(test).split("::") for test in cell.split(", ")]
+        assert named and all(len(test) == 2 for test in named), promise
+        for path, name in named:
+            assert re.search(rf"^def {name}\(", page(path), re.MULTILINE), f"{promise}: {path}::{name}"
+
+
 def test_every_scenario_is_listed() -> None:
     listed = {code(row[0]): row[1] for row in rows(page("docs/lab.md"))}
     assert listed == {name: scenario.story for name, scenario in SCENARIOS.items()}

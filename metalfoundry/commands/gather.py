@@ -19,7 +19,7 @@ from metalfoundry.commands.kubernetes import Container, MachineProbe, read_conta
 from metalfoundry.commands.machine import DEFAULT_MARKER, facts
 from metalfoundry.commands.reading import real, whole
 from metalfoundry.commands.script import Outcome, Part
-from metalfoundry.model.inventory import Verify
+from metalfoundry.model.inventory import VerifyConfig
 
 REQUEST_SECONDS = 4
 TAIL, OURS = 20_000, 2000  # lines of a pod that are read there, and of those about the machine, that travel
@@ -73,7 +73,7 @@ def cluster_functions(kubectl: Kubectl) -> str:
     return _cluster(kubectl, {"NAMESPACE": kubectl.namespace})
 
 
-def machine(wanted: Verify, tail: int = AGENT_TAIL) -> Command:
+def machine(wanted: VerifyConfig, tail: int = AGENT_TAIL) -> Command:
     """Read one machine: what it says of itself, the operator's own commands included, and, in the installer, what
     stands around its agent."""
     asked = facts(wanted.marker or DEFAULT_MARKER, wanted.cloud_init, wanted.commands, CHECK_SECONDS)

@@ -15,7 +15,9 @@ from typing import Any
 
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.script import Outcome, Part, script
+from metalfoundry.model.actions import items, mapping
 from metalfoundry.model.errors import PreflightError
+from metalfoundry.model.foreign import from_json
 from metalfoundry.model.names import is_object_name
 
 FIELD_MANAGER = "metalfoundry"
@@ -163,17 +165,16 @@ def read_list(outcome: Outcome) -> list[dict[str, Any]]:
     """
     if not outcome.stdout.strip():
         return []
-    value = json.loads(outcome.stdout)
+    value = from_json(outcome.stdout)
+    if value is None:
+        raise ValueError("no JSON")
     listed = value["items"] if isinstance(value, dict) and isinstance(value.get("items"), list) else [value]
     return [item for item in listed if isinstance(item, dict)]
 
 
 def read_event(line: str) -> tuple[str, dict[str, Any]] | None:
     """(type, object) of one line of `--output-watch-events -o json`; None for a line that is not one."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
+    event = from_json(line)
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
         return None
     return str(event.get("type", "")), event["object"]
@@ -184,13 +185,10 @@ def missing_rights(outcome: Outcome, wanted: Iterable[tuple[str, str]]) -> list[
 
     A review that failed or calls itself incomplete (webhook authorizers) proves nothing and misses nothing.
     """
-    try:
-        status: Mapping[str, Any] = json.loads(outcome.stdout).get("status", {}) if outcome.ok else {}
-    except ValueError:
-        return []
+    status = mapping(mapping(from_json(outcome.stdout)).get("status")) if outcome.ok else {}
     if not status or status.get("incomplete"):
         return []
-    rules: Sequence[Mapping[str, Any]] = status.get("resourceRules") or []
+    rules = items(status.get("resourceRules"))
 
     def granted(verb: str, plural: str) -> bool:
         return any(
@@ -203,5 +201,5 @@ def missing_rights(outcome: Outcome, wanted: Iterable[tuple[str, str]]) -> list[
     return [f"{verb} {plural}" for verb, plural in wanted if not granted(verb, plural)]
 
 
-def _grants(words: Sequence[str] | None, word: str) -> bool:
-    return words is not None and ("*" in words or word in words)
+def _grants(words: Any, word: str) -> bool:
+    return isinstance(words, list) and ("*" in words or word in words)

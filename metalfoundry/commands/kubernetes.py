@@ -13,7 +13,7 @@ from metalfoundry.model.actions import items, mapping, text
 from metalfoundry.model.states import BmcState, GuardState
 
 _PARTS = ("smee", "boots", "rufio", "hook")
-_VERSION = re.compile(r"[:@-]v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?$")
+_VERSION = re.compile(r"[:@-]v?([0-9]{1,9})\.([0-9]{1,9})\.([0-9]{1,9})(?:-([0-9A-Za-z.-]+))?$")
 
 
 @dataclass(frozen=True, slots=True)

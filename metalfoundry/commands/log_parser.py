@@ -12,10 +12,12 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import unquote
+
+from metalfoundry.model.foreign import from_json, parse_time
 
 AGENT, BOOTKIT, ACTION, CONSOLE = "agent", "bootkit", "action", "console"
 SMEE, SERVER, CONTROLLER, WEB = "smee", "server", "controller", "web"
@@ -50,8 +52,9 @@ _DENIED = "does not allow it to pxe"
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """One line. `text` is what a person reads: message, error, and what names the matter; `raw` as it was printed.
+    """One line of a log.
 
+    `text` is what a person reads: message, error, and what names the matter; `raw` as it was printed.
     `time` by the clock of the machine that wrote it, None where the line does not say; `host` is the machine that a
     line is about or came from (address or MAC in lower case), empty where it does not say.
     """
@@ -84,12 +87,9 @@ def read_log(source: str, text: str) -> tuple[LogLine, ...]:
 def read_line(source: str, line: str) -> LogLine:
     """One line; never fails: what is not understood is kept as bare text."""
     stamped = _STAMPED.match(line)
-    time, rest = (moment(stamped[1]), stamped[2]) if stamped else (None, line)
+    time, rest = (parse_time(stamped[1]), stamped[2]) if stamped else (None, line)
     if rest.startswith("{"):
-        try:
-            fields = json.loads(rest)
-        except ValueError:
-            fields = None
+        fields = from_json(rest)
         if isinstance(fields, dict):
             return _json(source, line, fields, time)
     return _plain(source, line, rest, time)
@@ -100,17 +100,17 @@ def _plain(source: str, raw: str, rest: str, time: datetime | None) -> LogLine:
         return LogLine(time, source, found[2], raw=raw)
     if found := _LOGRUS.match(rest):
         text = found[3].replace('\\"', '"').replace("\\n", "\n") + found[4]
-        return LogLine(moment(found[1]) or time, source, text, raw=raw)
+        return LogLine(parse_time(found[1]) or time, source, text, raw=raw)
     if found := _SYSLOG.match(rest):
         if found[1]:
             entry = {"app-name": found[3], "host": found[2], "msg": found[4]}
-            return _syslog(raw, entry, moment(found[1]) or time)
+            return _syslog(raw, entry, parse_time(found[1]) or time)
         return LogLine(time, source, found[5], raw=raw)
     return LogLine(time, source, rest, raw=raw)
 
 
 def _json(source: str, raw: str, fields: dict[str, Any], time: datetime | None) -> LogLine:
-    time = moment(fields.get("time") or fields.get("ts")) or time
+    time = parse_time(fields.get("time") or fields.get("ts")) or time
     fields = _one_spelling(fields)
     entry = fields.get("logEntry")
     if isinstance(entry, Mapping):
@@ -200,20 +200,6 @@ def mac_of_base64(text: str) -> str:
         return base64.b64decode(text, validate=True).hex(":")
     except (binascii.Error, ValueError):
         return ""
-
-
-def moment(value: Any) -> datetime | None:
-    """RFC 3339 text, or seconds since 1970, as a time in UTC; None for anything else."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        try:
-            return datetime.fromtimestamp(value, UTC)
-        except (OverflowError, OSError, ValueError):
-            return None
-    try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return found if found is None or found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def source_of_workload(name: str, default: str = SMEE) -> str:

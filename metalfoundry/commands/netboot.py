@@ -15,6 +15,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.model.actions import mapping
+from metalfoundry.model.foreign import from_json, parse_time
 from metalfoundry.model.names import is_object_name
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 from metalfoundry.model.states import ClaimPhase
@@ -52,11 +54,7 @@ class WindowNote:
     @classmethod
     def from_json(cls, text: str) -> WindowNote:
         """Read an annotation; what is missing or odd becomes empty, for it may be anyone's writing."""
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = {}
-        value = value if isinstance(value, dict) else {}
+        value = mapping(from_json(text))
         words = {
             key: str(value.get(key) or "") for key in ("holder", "reason", "opened", "expires", "phase", "workflow")
         }
@@ -88,24 +86,12 @@ def stamp(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def parse_time(text: str) -> datetime | None:
-    """The moment, or None for a text that is none."""
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
 def old_systems(hardware: Hardware) -> tuple[MachineFacts, ...]:
     """The systems that ran on this machine since a run last ended well, as far as marks tell them from a new one.
 
     They stay over failed runs: whatever a run looks for must differ from each of them.
     """
-    try:
-        listed = json.loads(hardware.annotations.get(OLD_SYSTEMS, "[]"))
-    except (ValueError, RecursionError):
-        listed = []
+    listed = from_json(hardware.annotations.get(OLD_SYSTEMS, ""))
     marks = [_texts(item) for item in (listed if isinstance(listed, list) else [])]
     return tuple(MachineFacts.from_marks(item) for item in marks if item)
 
@@ -194,11 +180,10 @@ def break_(hardware: Hardware, run: str, note: WindowNote, who: str, why: str, w
 
 def broken(hardware: Hardware) -> str:
     """Who broke the last claim, in words; "" where nobody did."""
-    try:
-        record = json.loads(hardware.annotations.get(BROKEN, ""))
-        return f"broken by {record['by']} at {record['at']}: {record['reason'] or 'no reason given'}"
-    except (ValueError, KeyError, TypeError):
+    record = mapping(from_json(hardware.annotations.get(BROKEN, "")))
+    if not {"by", "at", "reason"} <= record.keys():
         return ""
+    return f"broken by {record['by']} at {record['at']}: {record['reason'] or 'no reason given'}"
 
 
 def close_by_hand(hardware: Hardware | None) -> list[Operation]:

@@ -15,9 +15,10 @@ from typing import Generic, TypeAlias, TypeVar
 from metalfoundry.commands.kubernetes import BmcJob, Deployment, Flux, GuardSeen, KubernetesEvent, MachineProbe, Version
 from metalfoundry.commands.log_parser import AGENT, SOURCES, LogLine
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import ClaimSeen, old_systems, parse_time
+from metalfoundry.commands.netboot import ClaimSeen, old_systems
 from metalfoundry.model.actions import Action
-from metalfoundry.model.inventory import Timeouts, Verify
+from metalfoundry.model.foreign import parse_time
+from metalfoundry.model.inventory import Timeouts, VerifyConfig
 from metalfoundry.model.resources import Hardware, Interface, Template, Workflow
 from metalfoundry.model.states import SshAnswer
 
@@ -66,7 +67,7 @@ class Configured:
     jump_addresses: tuple[str, ...] = ()
     boot_action: str | None = None
     timeouts: Timeouts = field(default_factory=Timeouts)
-    verify: Verify = field(default_factory=Verify)
+    verify: VerifyConfig = field(default_factory=VerifyConfig)
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,8 +106,10 @@ possible = partial(_match, Certainty.POSSIBLE)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One answer. `numbers` are those of the catalogue in docs/troubleshooting.md; `explains` the ids that it hides;
-    `first`, `remedy` and `advice` are what to do, in that order.
+    """One answer of a diagnosis: what it is, what proves it, what to do.
+
+    `numbers` are those of the catalogue in docs/troubleshooting.md; `explains` the ids that it hides; `first`, `remedy`
+    and `advice` are what to do, in that order.
 
     exit_code: 0 nothing is wrong, 30 never reached the installer, 31 the Workflow failed, 32 it ran out of time, 33 the
     machine is not as asked, 40 netboot is open and nobody holds it.

@@ -8,11 +8,11 @@ from datetime import datetime, timedelta
 from metalfoundry.commands.kubernetes import MachineProbe
 from metalfoundry.commands.log_parser import AGENT, SERVER, SMEE, LogLine
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import parse_time
 from metalfoundry.commands.smee import says_open
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import Evidence
 from metalfoundry.model.actions import Action, items, mapping
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.resources import Workflow
 
 SETTLED_SECONDS = 30.0

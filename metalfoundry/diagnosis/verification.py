@@ -16,7 +16,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.identity import identify
 from metalfoundry.diagnosis.queries import began, ended_ago
-from metalfoundry.model.inventory import Verify
+from metalfoundry.model.inventory import VerifyConfig
 from metalfoundry.model.resources import Hardware
 
 SLACK_SECONDS = 60.0  # the machine's clock and ours differ, and a boot takes a while to be counted
@@ -43,7 +43,7 @@ class Known:
     from the reboot (or, where none was needed, from the beginning) to the look, by a clock that only runs forward.
     """
 
-    wanted: Verify
+    wanted: VerifyConfig
     hardware: Hardware | None = None
     old: tuple[MachineFacts, ...] = ()
     looks: tuple[MachineFacts, ...] = ()
@@ -84,7 +84,7 @@ def verify(machine: MachineFacts, known: Known) -> Verdict:
     return Verdict(System.UNPROVEN, _unproven(machine, known), problems)
 
 
-def may_settle(verdict: Verdict, machine: MachineFacts, wanted: Verify) -> bool:
+def may_settle(verdict: Verdict, machine: MachineFacts, wanted: VerifyConfig) -> bool:
     """Whether an OLD verdict may be a new system with an old one's ids whose first boot has not left its marker yet."""
     if not wanted.marker or machine.marker:
         return False
@@ -170,7 +170,7 @@ def _unproven(machine: MachineFacts, known: Known) -> str:
     return "it tells nothing that could be held against the system before"
 
 
-def _problems(machine: MachineFacts, wanted: Verify) -> Iterator[str]:
+def _problems(machine: MachineFacts, wanted: VerifyConfig) -> Iterator[str]:
     """In which points it is not as the inventory asks."""
     if wanted.os and wanted.os.lower() not in machine.os_name.lower():
         yield f"it is {machine.os_name or 'an unknown system'}, not {wanted.os}"

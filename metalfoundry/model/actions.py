@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from metalfoundry.model.durations import seconds
+from metalfoundry.model.foreign import number, parse_time
 
 _WRITES = re.compile(r"2disk|rootio|writefile|syslinux|cexec")
 _ZERO_TIME = "0001-01-01T00:00:00Z"
@@ -104,7 +104,7 @@ def _action(item: Mapping[str, Any], task: str) -> Action:
         task=task,
         image=text(item.get("image")),
         state=state(item.get("state") or item.get("status")),
-        timeout=_number(item.get("timeout")),
+        timeout=number(item.get("timeout")),
         seconds=_ran(item),
         started=_time(item.get("executionStart") or item.get("startedAt")),
         message=text(item.get("message")),
@@ -119,22 +119,12 @@ def _ran(item: Mapping[str, Any]) -> float | None:
         return seconds(text(item["executionDuration"]))
     except (KeyError, ValueError):
         pass
-    start, stop = _time(item.get("executionStart")), _time(item.get("executionStop"))
+    start, stop = parse_time(item.get("executionStart")), parse_time(item.get("executionStop"))
     if start and stop:
-        try:
-            return (datetime.fromisoformat(stop) - datetime.fromisoformat(start)).total_seconds()
-        except (ValueError, TypeError):
-            return None
+        return (stop - start).total_seconds()
     ended = state(item.get("status")) in {"SUCCESS", "FAILED", "TIMEOUT"}
-    return _number(item.get("seconds")) if ended else None
+    return number(item.get("seconds")) if ended else None
 
 
 def _time(value: Any) -> str | None:
     return text(value) if value and value != _ZERO_TIME else None
-
-
-def _number(value: Any) -> float | None:
-    try:
-        return None if value is None or isinstance(value, bool) else float(value)
-    except (TypeError, ValueError):
-        return None

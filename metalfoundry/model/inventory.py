@@ -1,112 +1,218 @@
-"""What the operator declares: the site, its servers, and how long things may take. See docs/inventory.md."""
+"""What the operator declares: the site, its servers, and how long things may take. See docs/inventory.md.
+
+Adding a key here is all it takes to have it checked, in the JSON Schema and in the manual.
+"""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from metalfoundry.model.errors import InventoryError, PreflightError
 from metalfoundry.model.hosts import Host, HostKeyPolicy
+from metalfoundry.model.inventory_fields import (
+    A_COMMAND,
+    A_FILE,
+    A_HOST_KEY,
+    A_PORT,
+    A_SPAN,
+    AbsolutePath,
+    Argv,
+    File,
+    FilePath,
+    HostKey,
+    Mac,
+    Names,
+    Namespace,
+    ObjectName,
+    Port,
+    Span,
+    Text,
+    Url,
+    Word,
+    key,
+)
 
-if TYPE_CHECKING:
-    from metalfoundry.model.inventory_schema import InventoryKeys, JumpKeys, ServerKeys, SiteKeys
 
-MINIMAL = """\
-site:
-  jump: {host: 170.9.8.103, user: ubuntu}
-  namespace: tink-system
-servers:
-  colo-server-01: {workflow: workflows.yaml}
-"""
+class Section(BaseModel):
+    """A mapping of known keys; a key without a value counts as not given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, data: Any) -> Any:
+        if data is None:
+            return {}
+        if isinstance(data, Mapping):
+            return {name: value for name, value in data.items() if value is not None or name not in cls.model_fields}
+        return data
+
+    def given(self) -> dict[str, Any]:
+        """The keys that were given, without those that have their default."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set}
 
 
-@dataclass(frozen=True, slots=True)
-class Sweeper:
+class JumpConfig(Section):
+    """The jump host. None: as ssh_config says. Paths are absolute."""
+
+    host: Annotated[
+        Word, key("the jump host, where kubectl runs", "an address, a host name, or an alias of ~/.ssh/config")
+    ]
+    user: Annotated[Word | None, key("who logs in there", "a user name", default="as ssh_config says, else you")] = None
+    port: Annotated[Port | None, key("where its sshd listens", A_PORT, default="as ssh_config says, else 22")] = None
+    identity: Annotated[
+        File | None, key("the private key to log in with", A_FILE, default="your agent and usual keys")
+    ] = None
+    host_key: Annotated[HostKey, key("what to do with the key the host shows", A_HOST_KEY)] = HostKeyPolicy.YES
+    known_hosts: Annotated[File | None, key("where known host keys stand", A_FILE, default="~/.ssh/known_hosts")] = None
+
+    def endpoint(self) -> Host:
+        """The jump host as SSH sees it."""
+        return Host(name=self.host, address=self.host, **self.model_dump(exclude={"host"}))
+
+
+class Sweeper(Section):
     """The CronJob that `fab netboot.sweeper --install` makes: its image and cron schedule."""
 
-    image: str = "alpine/k8s:1.33.4"
-    schedule: str = "* * * * *"
+    image: Annotated[Text, key("an image with sh, sed, date and kubectl", "a container image")] = "alpine/k8s:1.33.4"
+    schedule: Annotated[Text, key("how often it looks for windows past their time", "a cron schedule")] = "* * * * *"
 
 
-@dataclass(frozen=True, slots=True)
-class Site:
+class SiteConfig(Section):
     """The place: its jump host, and what is spoken to from there.
 
     `smee` is None where Smee cannot be asked; it never ends in a slash. `flux` "auto" pauses Flux for one object.
     """
 
-    name: str
-    jump: Host
-    kubectl: tuple[str, ...] = ("kubectl",)
-    namespace: str = "tink-system"
-    smee: str | None = None
-    flux: Literal["auto", "off"] = "auto"
-    sweeper: Sweeper = Sweeper()
+    name: Annotated[Text | None, key("a name for the place, for scripts of yours", "a word")] = None
+    jump: Annotated[JumpConfig, key("the way in", "a mapping with at least `host`")]
+    kubectl: Annotated[
+        Argv, key("how kubectl is called on the jump host", "a command, or a list such as [sudo, k3s, kubectl]")
+    ] = ("kubectl",)
+    namespace: Annotated[Namespace, key("where Tinkerbell's objects live", "the name of a namespace")] = "tink-system"
+    smee: Annotated[
+        Url | None,
+        key(
+            "Smee as the jump host reaches it; asked for a second proof that netboot is closed",
+            "a URL such as http://10.0.0.2:7171",
+            default="Smee is not asked",
+        ),
+    ] = None
+    flux: Annotated[
+        Literal["auto", "off"],
+        key("auto: where Flux manages the Hardware, it is paused for that one object during a run", "auto or off"),
+    ] = "auto"
+    sweeper: Annotated[Sweeper, key("the CronJob that closes what nobody else closes", "a mapping")] = Sweeper()
 
 
-@dataclass(frozen=True, slots=True)
-class Verify:
+class VerifyConfig(Section):
     """What the new system must show; None and empty are not looked at. `user` None means the server's user."""
 
-    user: str | None = None
-    os: str | None = None
-    hostname: str | None = None
-    marker: str | None = None
-    cloud_init: bool = False
-    commands: tuple[str, ...] = ()
+    user: Annotated[Word | None, key("who logs in to the new system", "a user name", default="the server's `user`")] = (
+        None
+    )
+    os: Annotated[
+        Text | None, key("what the new os-release must say", "a part of PRETTY_NAME such as Ubuntu 24.04")
+    ] = None
+    hostname: Annotated[Text | None, key("the new system's host name", "a host name")] = None
+    marker: Annotated[
+        AbsolutePath | None, key("a file that only the new system has", "an absolute path on the server")
+    ] = None
+    cloud_init: Annotated[bool, key("wait for cloud-init, and fail where it failed", "true or false")] = False
+    commands: Annotated[
+        tuple[Text, ...], key("commands that must end with status 0 there", "a list of shell commands")
+    ] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
-    """Seconds each stage may take."""
-
-    netboot: float = 600.0
-    install: float = 1800.0
-    boot: float = 600.0
-    verify: float = 300.0
-    facts: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Hooks:
-    """The operator's own commands by the turn of a run at which they run; `timeout` in seconds, for each."""
-
-    before: str | None = None
-    opened: str | None = None
-    installed: str | None = None
-    verified: str | None = None
-    failed: str | None = None
-    timeout: float = 30.0
-
-
-@dataclass(frozen=True, slots=True)
-class Server:
-    """One server as declared. None means: as the Hardware object says (`address`, `mac`), or as ssh_config says
-    (`port`, `identity`, `known_hosts`). `mac` is in lower case; paths are absolute. At most one of `workflow` and
-    `template` is set; where neither is, the command line has to say.
+class ServerKeys(Section):
+    """What may be said of a server, and in `defaults` of all. None means: as the Hardware object says (`address`,
+    `mac`), or as ssh_config says (`port`, `identity`, `known_hosts`). `mac` is in lower case; paths are absolute. At
+    most one of `workflow` and `template` is set; where neither is, the command line has to say.
     """
+
+    hardware: Annotated[
+        ObjectName | None, key("the Hardware object", "its name in Kubernetes", default="the server's name")
+    ] = None
+    address: Annotated[
+        Word | None,
+        key(
+            "where its sshd is reached",
+            "an address, a host name, or an alias of ~/.ssh/config",
+            default="the Hardware's interfaces[0].dhcp.ip.address",
+        ),
+    ] = None
+    user: Annotated[Word, key("who logs in to read facts and to reboot", "a user name")] = "root"
+    port: Annotated[Port | None, key("where its sshd listens", A_PORT, default="as ssh_config says, else 22")] = None
+    via: Annotated[Literal["jump", "direct"], key("through the jump host, or straight from here", "jump or direct")] = (
+        "jump"
+    )
+    identity: Annotated[
+        File | None, key("the private key to log in with", A_FILE, default="your agent and usual keys")
+    ] = None
+    host_key: Annotated[HostKey, key("what to do with the key the host shows", A_HOST_KEY)] = HostKeyPolicy.YES
+    known_hosts: Annotated[File | None, key("where known host keys stand", A_FILE, default="~/.ssh/known_hosts")] = None
+    mac: Annotated[
+        Mac | None,
+        key(
+            "the interface that netboots",
+            "a MAC address such as 00:00:5e:00:53:4b (upper case will do)",
+            default="the Hardware's first interface",
+        ),
+    ] = None
+    workflow: Annotated[
+        FilePath | None, key("your Workflow file; of its documents only this server's is ever applied", A_FILE)
+    ] = None
+    template: Annotated[
+        ObjectName | None,
+        key("instead of `workflow`: the Template to make a Workflow from", "a Template's name in Kubernetes"),
+    ] = None
+    hardware_map: Annotated[Names, key("the values for that Template", "a mapping of names to text")] = Field(
+        default_factory=dict, validate_default=True
+    )
+    verify: Annotated[VerifyConfig, key("what proves the new system", "a mapping", default="a new system answers")] = (
+        VerifyConfig()
+    )
+    netboot_until: Annotated[
+        Literal["running", "end"],
+        key(
+            "running: close netboot as soon as the installer runs; end: keep it open to the boot action or the end, "
+            "for a Template that must netboot twice",
+            "running or end",
+        ),
+    ] = "running"
+
+    def over(self, defaults: ServerKeys) -> dict[str, Any]:
+        """The keys given here or in `defaults`. What is given here wins; `verify` and `hardware_map` are merged key by
+        key, and of `workflow` and `template` one drops the other.
+        """
+        given = defaults.given() | self.given()
+        if "verify" in self.model_fields_set:
+            given["verify"] = defaults.verify.model_copy(update=self.verify.given())
+        given["hardware_map"] = {**defaults.hardware_map, **self.hardware_map}
+        if self.workflow:
+            given.pop("template", None)
+        if self.template:
+            given.pop("workflow", None)
+        return given
+
+
+class Server(ServerKeys):
+    """One server as declared, with `defaults` in it; `name` is what is typed, `hardware` its Hardware object."""
 
     name: str
     hardware: str
-    address: str | None = None
-    user: str = "root"
-    port: int | None = None
-    via: Literal["jump", "direct"] = "jump"
-    identity: str | None = None
-    host_key: HostKeyPolicy = HostKeyPolicy.YES
-    known_hosts: str | None = None
-    mac: str | None = None
-    workflow: Path | None = None
-    template: str | None = None
-    hardware_map: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}), hash=False)
-    verify: Verify = Verify()
-    netboot_until: Literal["running", "end"] = "running"
 
-    def host(self, site: Site, address: str | None = None) -> Host:
+    def __hash__(self) -> int:
+        return hash((self.name, self.hardware))
+
+    def host(self, site: SiteConfig, address: str | None = None) -> Host:
         """The server as it runs now. `address` is the Hardware's, used where the inventory gives none; raises
         PreflightError where there is neither.
         """
@@ -125,137 +231,83 @@ class Server:
             identity=self.identity,
             host_key=self.host_key,
             known_hosts=self.known_hosts,
-            via=site.jump if self.via == "jump" else None,
+            via=site.jump.endpoint() if self.via == "jump" else None,
         )
 
-    def new_host(self, site: Site, address: str | None = None) -> Host:
+    def new_host(self, site: SiteConfig, address: str | None = None) -> Host:
         """The new system, whose key nobody can know yet: `host` with verify's user, and its key learned."""
         user = self.verify.user or self.user
         return replace(self.host(site, address), user=user, host_key=HostKeyPolicy.LEARN)
 
 
-@dataclass(frozen=True, slots=True)
-class Inventory:
-    """A checked inventory; `servers` in the file's order, `path` absolute."""
+class Timeouts(Section):
+    """Seconds each stage may take."""
 
-    site: Site
-    servers: Mapping[str, Server] = field(hash=False)
-    timeouts: Timeouts
-    path: Path
-    hooks: Hooks = Hooks()
+    netboot: Annotated[Span, key("from the reboot to the first sign of the installer", A_SPAN, default="10m")] = 600.0
+    install: Annotated[Span, key("from there to the end of the Workflow", A_SPAN, default="30m")] = 1800.0
+    boot: Annotated[Span, key("from there to the new system's sshd", A_SPAN, default="10m")] = 600.0
+    verify: Annotated[Span, key("for all checks of the new system", A_SPAN, default="5m")] = 300.0
+    facts: Annotated[Span, key("for a machine whose sshd answers to say what it is", A_SPAN, default="30s")] = 30.0
+
+
+class HookConfig(Section):
+    """The operator's own commands by the turn of a run at which they run; `timeout` in seconds, for each."""
+
+    before: Annotated[Text | None, key("all is looked at and agreed to; if it fails, nothing is begun", A_COMMAND)] = (
+        None
+    )
+    opened: Annotated[Text | None, key("netboot is open", A_COMMAND)] = None
+    installed: Annotated[Text | None, key("the installation is over, and the new system about to boot", A_COMMAND)] = (
+        None
+    )
+    verified: Annotated[Text | None, key("the run is over: the new system is proven", A_COMMAND)] = None
+    failed: Annotated[Text | None, key("the run is over, in any other way", A_COMMAND)] = None
+    timeout: Annotated[Span, key("how long each of them may take", A_SPAN, default="30s")] = 30.0
+
+
+class InventoryKeys(Section):
+    """The whole file, as it may be written."""
+
+    site: Annotated[SiteConfig, key("the place and the way to it", "a mapping with at least `jump`")]
+    defaults: Annotated[ServerKeys, key("any keys of a server, for all of them", "a mapping")] = Field(
+        default_factory=ServerKeys
+    )
+    servers: Annotated[
+        dict[str, ServerKeys],
+        Field(min_length=1),
+        key("the servers by name", "a mapping with at least one server, such as `servers: {colo-server-01: {}}`"),
+    ]
+    timeouts: Annotated[Timeouts, key("how long each stage may take", "a mapping")] = Timeouts()
+    hooks: Annotated[HookConfig, key("commands of your own at the turns of a run; docs/hooks.md", "a mapping")] = (
+        HookConfig()
+    )
+
+
+class Inventory(Section):
+    """A checked inventory; `servers` in the order given, with `defaults` in them.
+
+    `path` is the file, absolute, or None where there is none; hooks run in `folder`.
+    """
+
+    site: SiteConfig
+    servers: Annotated[Mapping[str, Server], AfterValidator(lambda servers: MappingProxyType(servers))]
+    timeouts: Timeouts = Timeouts()
+    hooks: HookConfig = HookConfig()
+    path: Path | None = None
+    folder: Path = Path()
+
+    @property
+    def source(self) -> str:
+        """Where it was read, for messages."""
+        return str(self.path or "the inventory")
 
     def server(self, name: str) -> Server:
         """The server of this name; raises InventoryError that names the nearest one and lists all."""
         if name in self.servers:
             return self.servers[name]
         near = difflib.get_close_matches(name, self.servers, 1, 0.5)
-        known = f"known servers: {', '.join(self.servers)}"
         raise InventoryError(
             f"there is no server {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
-            where=str(self.path),
-            next=known,
+            where=self.source,
+            next=f"known servers: {', '.join(self.servers)}",
         )
-
-
-def load(path: Path) -> Inventory:
-    """Read and check the inventory; raises InventoryError that tells every fault at once, each with its line."""
-    from metalfoundry.model import inventory_errors, yaml_lines
-
-    text = _text(path)
-    try:
-        read = yaml_lines.read(text)
-    except yaml_lines.BrokenYaml as error:
-        where = f"{path}:{error.line}:{error.column}"
-        raise InventoryError(
-            f"this is not YAML: {error.what}", where=where, next=f"correct line {error.line}"
-        ) from error
-    keys, found = inventory_errors.check(read.value)
-    found += [inventory_errors.Fault(*fault) for fault in read.faults]
-    if keys is None or found:
-        found.sort(key=lambda fault: read.line(fault.place))
-        lines = tuple(
-            f"{_dotted(fault.place)} ({path}:{read.line(fault.place)}): {fault.what}; expected {fault.expected}"
-            for fault in found
-        )
-        count = "one fault" if len(lines) == 1 else f"{len(lines)} faults"
-        next_step = "correct what is listed; docs/inventory.md explains every key"
-        raise InventoryError(f"the inventory has {count}", where=str(path), next=next_step, faults=lines)
-    return _inventory(keys, path.absolute())
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError as error:
-        next_step = f"write one, such as:\n\n{MINIMAL}"
-        raise InventoryError("there is no inventory", where=str(path), next=next_step) from error
-    except OSError as error:
-        what = f"the inventory cannot be read: {error.strerror}"
-        raise InventoryError(what, where=str(path), next=f"look at it with: ls -ld {path}") from error
-    except UnicodeDecodeError as error:
-        line = bytes(error.object)[: error.start].count(b"\n") + 1
-        raise InventoryError("this is not UTF-8 text", where=f"{path}:{line}", next="save it as UTF-8") from error
-
-
-def _dotted(place: tuple[str | int, ...]) -> str:
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place)
-    return text.lstrip(".") or "the file"
-
-
-def _inventory(keys: InventoryKeys, path: Path) -> Inventory:
-    defaults = keys.defaults.model_dump(exclude_unset=True)
-    servers = {name: _server(name, defaults, server, path.parent) for name, server in keys.servers.items()}
-    timeouts, hooks = Timeouts(**keys.timeouts.model_dump()), Hooks(**keys.hooks.model_dump())
-    return Inventory(_site(keys.site, path.parent), MappingProxyType(servers), timeouts, path, hooks)
-
-
-def _site(keys: SiteKeys, base: Path) -> Site:
-    return Site(
-        name=keys.name or keys.jump.host,
-        jump=_jump(keys.jump, base),
-        kubectl=keys.kubectl,
-        namespace=keys.namespace,
-        smee=keys.smee,
-        flux=keys.flux,
-        sweeper=Sweeper(**keys.sweeper.model_dump()),
-    )
-
-
-def _jump(keys: JumpKeys, base: Path) -> Host:
-    return Host(
-        name=keys.host,
-        address=keys.host,
-        user=keys.user,
-        port=keys.port,
-        identity=_absolute(keys.identity, base),
-        host_key=HostKeyPolicy(keys.host_key),
-        known_hosts=_absolute(keys.known_hosts, base),
-    )
-
-
-def _server(name: str, defaults: Mapping[str, Any], own: ServerKeys, base: Path) -> Server:
-    given = _merged(defaults, own.model_dump(exclude_unset=True))
-    workflow = _absolute(given.pop("workflow", None), base)
-    given["hardware"] = given.get("hardware") or name
-    given["hardware_map"] = MappingProxyType(given.get("hardware_map", {}))
-    given["verify"] = Verify(**given.get("verify", {}))
-    given["host_key"] = HostKeyPolicy(given.get("host_key", "yes"))
-    for key in ("identity", "known_hosts"):
-        given[key] = _absolute(given.get(key), base)
-    return Server(name=name, workflow=Path(workflow) if workflow else None, **given)
-
-
-def _merged(defaults: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """A server's own word wins; its `verify` and `hardware_map` are merged key by key."""
-    merged = {**defaults, **own}
-    for key in ("verify", "hardware_map"):
-        if key in defaults and key in own:
-            merged[key] = {**defaults[key], **own[key]}
-    for key, other in (("workflow", "template"), ("template", "workflow")):
-        if key in own:
-            merged.pop(other, None)
-    return merged
-
-
-def _absolute(text: str | None, base: Path) -> str | None:
-    return str(base / Path(text).expanduser()) if text else None

@@ -1,7 +1,4 @@
-"""From the text of inventory.yaml to checked keys or faults in plain words; and the list of keys for the manual.
-
-Import this module late: it brings pydantic.
-"""
+"""From plain values to checked keys of an inventory, or faults in plain words."""
 
 from __future__ import annotations
 
@@ -9,11 +6,13 @@ import difflib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from metalfoundry.model.inventory_schema import InventoryKeys, Section, mac
+from metalfoundry.model.inventory import InventoryKeys, Section
+from metalfoundry.model.inventory_fields import mac
 from metalfoundry.model.yaml_lines import Place
 
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -29,11 +28,14 @@ class Fault:
     expected: str
 
 
-def check(data: Any) -> tuple[InventoryKeys | None, list[Fault]]:
-    """The checked keys, or None; and every fault: of each key alone, and of keys that do not fit together."""
+def check(data: Any, folder: Path) -> tuple[InventoryKeys | None, list[Fault]]:
+    """The checked keys, or None; and every fault: of each key alone, and of keys that do not fit together.
+
+    Relative paths start at `folder`.
+    """
     faults = list(_together(data))
     try:
-        return InventoryKeys.model_validate(data), faults
+        return InventoryKeys.model_validate(data, context=folder), faults
     except ValidationError as error:
         return None, [_fault(dict(item)) for item in error.errors(include_url=False)] + faults
 
@@ -80,7 +82,7 @@ def _mac(value: Any) -> str:
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}
+    return value if isinstance(value, Mapping) else {}
 
 
 def _fault(item: dict[str, Any]) -> Fault:
@@ -99,24 +101,25 @@ def _fault(item: dict[str, Any]) -> Fault:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return "a mapping" if value else "an empty mapping"
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return "a list" if value else "an empty list"
     return "nothing" if value is None else repr(value)[:80]
 
 
-def _section_of(annotation: Any) -> type[Section] | None:
+def section_of(annotation: Any) -> type[Section] | None:
+    """The section that a key of this type holds, or holds by name."""
     if isinstance(annotation, type) and issubclass(annotation, Section):
         return annotation
-    return next((found for part in get_args(annotation) if (found := _section_of(part))), None)
+    return next((found for part in get_args(annotation) if (found := section_of(part))), None)
 
 
 def _section(place: Place) -> type[Section] | None:
     section: type[Section] | None = InventoryKeys
     for step in place:
         fields = section.model_fields if section else {}
-        section = _section_of(fields[str(step)].annotation) if step in fields else section
+        section = section_of(fields[str(step)].annotation) if step in fields else section
     return section
 
 
@@ -124,35 +127,5 @@ def _expected(place: Place) -> str:
     for end in range(len(place), 0, -1):
         section = _section(place[: end - 1])
         if section and place[end - 1] in section.model_fields:
-            extra = section.model_fields[str(place[end - 1])].json_schema_extra
-            return str(extra["expected"]) if isinstance(extra, dict) else ""
+            return section.model_fields[str(place[end - 1])].title or ""
     return "a mapping"
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
-    """One line of the manual."""
-
-    path: str
-    default: str
-    expected: str
-    meaning: str
-
-
-def manual(section: type[Section] = InventoryKeys, above: str = "") -> Iterator[Key]:
-    """Every key that may stand in the file, in order; `defaults` is named once, without its keys."""
-    for name, info in section.model_fields.items():
-        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
-        default = "required" if info.is_required() else str(extra["shown"] or _plain(info.default))
-        yield Key(above + name, default, str(extra["expected"]), info.description or "")
-        inner = _section_of(info.annotation)
-        if inner and name != "defaults":
-            yield from manual(inner, f"{above}{name}.{'*.' if name == 'servers' else ''}")
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, tuple):
-        return " ".join(value) or "none"
-    return str(value or "none") if not isinstance(value, Section) else "none"

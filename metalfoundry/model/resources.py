@@ -6,7 +6,6 @@ fails: an absent or strange field is None or empty.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from metalfoundry.model import templates
 from metalfoundry.model.actions import Action, actions_of, boot_action, items, mapping, text
 from metalfoundry.model.errors import PreflightError
+from metalfoundry.model.foreign import from_json
 from metalfoundry.model.names import is_address
 from metalfoundry.model.objects import Meta, Object
 from metalfoundry.model.workflows import Condition, Current, Workflow
@@ -75,10 +75,7 @@ class Hardware(Object):
     @property
     def serial(self) -> str:
         """The machine's serial number, where Tinkerbell's discovery wrote down what an agent told; else empty."""
-        try:
-            attributes = json.loads(self.annotations.get(AGENT_ATTRIBUTES, ""))
-        except ValueError:
-            return ""
+        attributes = from_json(self.annotations.get(AGENT_ATTRIBUTES, ""))
         return text(mapping(mapping(attributes).get("product")).get("serialNumber"))
 
     @property

@@ -1,4 +1,4 @@
-"""YAML as plain text values, each with the line it stands on.
+"""YAML as plain text values, each with the line and column it stands at.
 
 Scalars stay the text that was written (null becomes None): YAML 1.1 would turn the MAC 52:54:00:12:34:56 into a
 number, the version 24.10 into 24.1 and the word no into False.
@@ -27,14 +27,14 @@ class LocatedYaml:
     """What a YAML text says. `faults` are keys given twice and the like: where, what, expected."""
 
     value: Any = None
-    lines: dict[Place, int] = field(default_factory=dict)
+    marks: dict[Place, tuple[int, int]] = field(default_factory=dict)
     faults: list[tuple[Place, str, str]] = field(default_factory=list)
 
-    def line(self, place: Place) -> int:
-        """The line of `place`, or of the nearest thing around it."""
-        while place and place not in self.lines:
+    def mark(self, place: Place) -> tuple[int, int]:
+        """Line and column of `place`, or of the nearest thing around it; both counted from 1."""
+        while place and place not in self.marks:
             place = place[:-1]
-        return self.lines.get(place, 1)
+        return self.marks.get(place, (1, 1))
 
 
 def broken(error: yaml.YAMLError, text: str) -> BrokenYaml:
@@ -56,9 +56,13 @@ def read(text: str) -> LocatedYaml:
         raise broken(error, text) from error
     marked = LocatedYaml()
     if node is not None:
-        marked.lines[()] = node.start_mark.line + 1
+        marked.marks[()] = _mark(node)
         marked.value = _value(node, (), (), marked)
     return marked
+
+
+def _mark(node: yaml.Node) -> tuple[int, int]:
+    return node.start_mark.line + 1, node.start_mark.column + 1
 
 
 def _value(node: yaml.Node, place: Place, above: tuple[yaml.Node, ...], marked: LocatedYaml) -> Any:
@@ -71,7 +75,7 @@ def _value(node: yaml.Node, place: Place, above: tuple[yaml.Node, ...], marked: 
     if isinstance(node, yaml.SequenceNode):
         values = []
         for index, item in enumerate(node.value):
-            marked.lines[(*place, index)] = item.start_mark.line + 1
+            marked.marks[(*place, index)] = _mark(item)
             values.append(_value(item, (*place, index), above, marked))
         return values
     return None if node.tag == "tag:yaml.org,2002:null" else str(node.value)
@@ -82,7 +86,6 @@ def _mapping(node: yaml.MappingNode, place: Place, above: tuple[yaml.Node, ...],
     own: dict[str, Any] = {}
     seen: dict[str, int] = {}
     for key_node, value_node in node.value:
-        line = key_node.start_mark.line + 1
         if key_node.tag == "tag:yaml.org,2002:merge":
             for part in value_node.value if isinstance(value_node, yaml.SequenceNode) else [value_node]:
                 found = _value(part, place, above, marked)
@@ -91,11 +94,11 @@ def _mapping(node: yaml.MappingNode, place: Place, above: tuple[yaml.Node, ...],
         if not isinstance(key_node, yaml.ScalarNode):
             marked.faults.append((place, "a key that is a list or a mapping", "a word as key"))
             continue
-        key = str(key_node.value)
+        key, line = str(key_node.value), _mark(key_node)[0]
         if key in seen:
             what = f"given twice, first in line {seen[key]} and again in line {line}"
             marked.faults.append(((*place, key), what, "each key once"))
         seen[key] = line
-        marked.lines[(*place, key)] = line
+        marked.marks[(*place, key)] = _mark(key_node)
         own[key] = _value(value_node, (*place, key), above, marked)
     return {**merged, **own}

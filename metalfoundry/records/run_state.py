@@ -30,6 +30,7 @@ from metalfoundry.model.events import (
     WindowChanged,
     WorkflowChanged,
 )
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.states import WindowState
 
 RUNNING, DONE, SKIPPED, FAILED, LEFT = "running", "done", "skipped", "failed", "left"
@@ -235,7 +236,7 @@ def record_of(line: Mapping[str, Any]) -> Record | None:
     known = {one.name for one in fields(kind)}
     try:
         event = kind(**{key: value for key, value in line.items() if key in known})
-        time = datetime.fromisoformat(str(line["time"]))
-    except (TypeError, ValueError, KeyError):
+    except TypeError:
         return None
-    return Record(time, event, *(str(line.get(key, "")) for key in ("run", "server", "phase")))
+    time = parse_time(line.get("time"))
+    return Record(time, event, *(str(line.get(key, "")) for key in ("run", "server", "phase"))) if time else None

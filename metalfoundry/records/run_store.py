@@ -5,18 +5,19 @@ A full disk or a read-only home costs the journal, and is said once; the run goe
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from io import TextIOBase
 from pathlib import Path
 from typing import Any, TextIO
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import Record
+from metalfoundry.model.foreign import from_json
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
 from metalfoundry.records.run_state import record_of, told
@@ -38,7 +39,7 @@ def home() -> Path:
 class EventLines:
     """A sink that writes every record as one JSON line, at once; raises OSError where it cannot."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: TextIOBase | TextIO) -> None:
         self._stream = stream
 
     def __call__(self, record: Record) -> None:
@@ -50,7 +51,7 @@ class EventLines:
 class EventFile:
     """A sink for `--events`: what cannot be written is said once, and the run goes on without it."""
 
-    def __init__(self, name: str, stream: TextIO, warn: Warn = _log.warning) -> None:
+    def __init__(self, name: str, stream: TextIOBase | TextIO, warn: Warn = _log.warning) -> None:
         self._name, self._stream, self._warn = name, stream, warn
         self._lines: EventLines | None = EventLines(stream)
 
@@ -76,10 +77,13 @@ class EventFile:
 
 
 class Journal:
-    """A sink that keeps each run's records in the run's own folder (0700)."""
+    """A sink that keeps each run's records in the run's own folder (0700), under `base` or where `fab` keeps them.
 
-    def __init__(self, base: Path, warn: Warn = _log.warning) -> None:
-        self._base, self._warn = base, warn
+    What cannot be written costs the record, not the run: `warn` is told once.
+    """
+
+    def __init__(self, base: Path | None = None, warn: Warn = _log.warning) -> None:
+        self._base, self._warn = base or home(), warn
         self._streams: dict[str, TextIO] = {}
         self._given_up = False
 
@@ -117,6 +121,10 @@ class Journal:
         except OSError as error:
             self._give_up(error)
 
+    def runs(self) -> list[KeptRun]:
+        """All runs that are kept there, the oldest first."""
+        return kept(self._base)
+
     def close(self) -> None:
         """Close the files."""
         for stream in self._streams.values():
@@ -146,7 +154,7 @@ class Journal:
 
 @dataclass(frozen=True, slots=True)
 class KeptRun:
-    """One run's folder. `report` is {} while the run goes on, and for ever where its client was killed."""
+    """A recorded run, in its folder. `report` is {} while the run goes on, and for ever where its client was killed."""
 
     run: str
     folder: Path
@@ -177,10 +185,7 @@ class KeptRun:
         except OSError:
             return
         for line in lines:
-            try:
-                event = json.loads(line)
-            except ValueError:
-                continue
+            event = from_json(line)
             if isinstance(event, dict):
                 yield event
 
@@ -236,7 +241,7 @@ def older(base: Path, seconds: float, now: datetime) -> list[KeptRun]:
 
 def _report(folder: Path) -> dict[str, Any]:
     try:
-        report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+        report = from_json((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
     return report if isinstance(report, dict) else {}

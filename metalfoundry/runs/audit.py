@@ -10,6 +10,7 @@ from typing import Any
 from metalfoundry.commands import netboot
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.model.errors import UnsafeError
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
 from metalfoundry.site.cluster import Cluster
@@ -79,7 +80,7 @@ def _window(hardware: Hardware, server: str, guards: Sequence[GuardSeen], now: d
     claim = netboot.claim_of(hardware)
     if claim is None:
         return OpenWindow(hardware.name, server, STRAY, "", "", "", "", None, "")
-    since = netboot.parse_time(claim.note.opened)
+    since = parse_time(claim.note.opened)
     return OpenWindow(
         hardware=hardware.name,
         server=server,

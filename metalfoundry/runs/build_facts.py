@@ -13,9 +13,10 @@ from metalfoundry.commands.kubernetes import BmcJob, Deployment, Flux, GuardSeen
 from metalfoundry.commands.log_commands import read_pods
 from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
 from metalfoundry.commands.log_parser import read_log as read_lines
-from metalfoundry.commands.netboot import claim_of, parse_time
+from metalfoundry.commands.netboot import claim_of
 from metalfoundry.commands.smee import read_answers
 from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import GuardState
@@ -67,7 +68,7 @@ def _configured(site: Site, server: Server, cluster: ClusterSnapshot, in_hook: b
         server=server.name,
         hardware=server.hardware,
         namespace=known.namespace,
-        jump=ssh.words(known.jump),
+        jump=ssh.words(site.jump),
         kubectl=known.kubectl,
         ssh=_ssh(site, server, cluster, in_hook),
         mac=server.mac,

@@ -125,7 +125,7 @@ def _before(run: ProvisionRun, moment: datetime) -> Fact[MachineFacts]:
 
 def _spent(limits: Timeouts) -> Timeouts:
     """The limits as one sees them who has waited that long: a run gives up at its limit, not after it."""
-    return Timeouts(*(0.9 * seconds for seconds in (limits.netboot, limits.install, limits.boot, limits.verify)))
+    return Timeouts(**{name: 0.9 * getattr(limits, name) for name in ("netboot", "install", "boot", "verify")})
 
 
 def _mono_age(last: LastSeen, started: float) -> float:

@@ -57,7 +57,7 @@ class Hooks:
             if problem:
                 raise PreflightError(
                     f"the hook before {problem}",
-                    where=f"hooks.before in {self.site.inventory.path}",
+                    where=f"hooks.before in {self.site.inventory.source}",
                     next="do what it asks for, or take it out of the inventory; nothing was changed",
                     evidence=said,
                 )
@@ -116,7 +116,7 @@ class Hooks:
         bus.emit(HookStarted(name))
         try:
             deadline = Deadline.after(clock, hooks.timeout)
-            result = self.site.local.run(line, environment, self.site.inventory.path.parent, deadline, cancel)
+            result = self.site.local.run(line, environment, self.site.inventory.folder, deadline, cancel)
             status, said = result.exit_status, _last(result.stdout)
             problem = "" if result.ok else f"ended with status {status}"
         except DeadlineExceeded as error:

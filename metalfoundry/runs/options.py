@@ -25,8 +25,12 @@ class Identity:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What was asked for. `confirm` is shown the identity and raises Declined to stop; None asks nobody.
+    """What is asked of one provision; None is as the inventory says.
 
+    `workflow`: another Workflow file. `workflow_name`: which of its documents, or the name of the one that is made from
+    `template`. `reason`: for whoever finds the claim. `confirm` is shown the identity and raises Declined to stop; None
+    asks nobody. `keep_workflow`: leave the Workflow there afterwards. `replace`: remove another live Workflow of the
+    same agent. `reboot`: False where a person reboots the server. `resume`: take up a run whose client is gone.
     `trust_template`: go on where only Tinkerbell can tell which agent the Template gives its tasks to.
     """
 

@@ -29,9 +29,10 @@ class Netboot:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One server's run. `verdict`: provisioned, failed, interrupted or unsafe; `error` is None when it went well.
+    """What came of one run for one server.
 
-    `netboot`: as this run left it. `interrupted`: an interrupt ended it, or came while its end was told, so nothing
+    `verdict`: provisioned, failed, interrupted or unsafe; `error` is None when it went well. `netboot`: as this run
+    left it. `interrupted`: an interrupt ended it, or came while its end was told, so nothing
     else should be begun. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the
     run that this one took up. `before` and `after`: what the machine said of itself. `diagnosis`: why it failed, where
     that could be looked at. `disk`: what a run that failed has left on the disk; empty where nothing was begun.
@@ -53,6 +54,12 @@ class Report:
     diagnosis: Diagnosis | None = None
     interrupted: bool = False
     disk: str = ""
+
+    def raise_for_error(self) -> Report:
+        """Raise what went wrong, or return this report."""
+        if self.error is not None:
+            raise self.error
+        return self
 
     def to_json(self) -> dict[str, Any]:
         """The report's schema, version 1; no secret is left in what others have said."""

@@ -72,7 +72,7 @@ def choose_document(run: ProvisionRun, survey: Survey) -> Document:
     else:
         raise PreflightError(
             f"neither a Workflow file nor a Template is known for {server.name}",
-            where=str(run.site.inventory.path),
+            where=run.site.inventory.source,
             next=f"give servers.{server.name}.workflow or .template, or --workflow FILE or --template NAME",
         )
     return _checked(document, run, survey)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from metalfoundry.commands.netboot import claim_of, parse_time, stamp
+from metalfoundry.commands.netboot import claim_of, stamp
 from metalfoundry.model.errors import (
     AuthError,
     DeadlineExceeded,
@@ -17,6 +17,7 @@ from metalfoundry.model.errors import (
     MetalfoundryError,
     PortClosed,
 )
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.site.cluster import Cluster, Survey
@@ -66,6 +67,8 @@ class Row:
 
 def status(site: Site, servers: Sequence[Server], probe: bool = False) -> list[Row]:
     """One row for each server, from one remote command; with `probe` each machine is asked what it is, too."""
+    if not servers:
+        return []
     survey = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS))
     return _rows(site, survey, servers, _machines(site, survey, servers) if probe else {})
 
@@ -75,6 +78,9 @@ def watch(site: Site, servers: Sequence[Server], probe: bool = False) -> Iterato
 
     Made of two watches, without asking again and again. Raises what `status` raises.
     """
+    if not servers:
+        yield []
+        return
     machines: dict[str, str] = {}
     known: list[Row] = []
     for survey in surveys(site, Deadline.after(site.clock, WATCH_SECONDS)):

@@ -190,7 +190,8 @@ class Watcher:
         ended = next((look for look in self._looks if look.done()), None)
         if ended is not None:
             self._looks.remove(ended)
-            self._next = now + self._every
+            if not self._looks:
+                self._next = now + self._every
             return self._outcome(ended)
         hanging = len(self._looks)
         if now >= self._next and (not hanging or (hanging < MOST_LOOKS and not self._answers())):

@@ -96,7 +96,7 @@ class Site:
     @property
     def jump(self) -> Host:
         """The jump host, where kubectl runs."""
-        return self.inventory.site.jump
+        return self.inventory.site.jump.endpoint()
 
     @property
     def kubectl(self) -> Kubectl:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from metalfoundry.commands import gather, ssh
@@ -26,6 +26,7 @@ from metalfoundry.model.errors import (
     PreflightError,
     TransportError,
 )
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Template, Workflow
@@ -156,6 +157,5 @@ def _changed(host: Host, key: ServerKey | None) -> bool:
 def _clock(site: Site, outcomes: Mapping[str, Outcome]) -> tuple[datetime, float]:
     """The time there, and how far it is ahead of ours; ours where it did not say."""
     here = site.clock.now().wall
-    told = gather.read_clock(outcomes.get("clock"))
-    there = datetime.fromtimestamp(told, UTC) if told is not None else here
+    there = parse_time(gather.read_clock(outcomes.get("clock"))) or here
     return there, (there - here).total_seconds()

@@ -15,7 +15,8 @@ from paramiko.agent import AgentKey, AgentSSH
 from metalfoundry.model.errors import AuthError, ConnectError
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.host_keys import fingerprint
-from metalfoundry.transport.ssh_config import Endpoint, UserFiles
+from metalfoundry.transport.ssh_config import Endpoint
+from metalfoundry.transport.ssh_options import UserFiles
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 

@@ -20,7 +20,8 @@ from metalfoundry.transport.auth import Keyring
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.error_mapping import connect_error, forward_error
 from metalfoundry.transport.host_keys import HostKeys, server_key
-from metalfoundry.transport.ssh_config import Endpoint, UserFiles
+from metalfoundry.transport.ssh_config import Endpoint
+from metalfoundry.transport.ssh_options import UserFiles
 
 log = logging.getLogger(__name__)
 
@@ -30,13 +31,15 @@ class SshTimeouts:
     """How long we wait, in seconds, and how much we ask of one connection.
 
     `connect` bounds one attempt (name, TCP, banner, keys, log-in), `reach` its TCP alone where the host is expected to
-    come up (policy LEARN): lost packets are sent anew by the next attempt sooner than by TCP;
+    come up (policy LEARN): lost packets are sent anew by the next attempt sooner than by TCP, and an attempt that has
+    taken `hanging` keeps no other back;
     a living host answers a request within `answer`;
     after `silence` we make one to see. `sessions` stays below the 10 of sshd's MaxSessions, with room for that.
     """
 
     connect: float = 10.0
     reach: float = 3.0
+    hanging: float = 0.5
     answer: float = 5.0
     silence: float = 15.0
     keepalive: int = 15

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -28,23 +29,25 @@ from metalfoundry.transport.channel import Exchange, exchange
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.connection import Link, SshTimeouts, open_link
 from metalfoundry.transport.follow import Lines, wrap
-from metalfoundry.transport.ssh_config import UserFiles, resolve
+from metalfoundry.transport.ssh_config import resolve
+from metalfoundry.transport.ssh_options import UserFiles
 from metalfoundry.transport.wire import in_any_shell, sent
 
 log = logging.getLogger(__name__)
 
 Retrying = Callable[[Host, TransportError, float], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts, before jitter
-HANGING_SECONDS, MORE_ATTEMPTS = 0.5, 3
+MORE_ATTEMPTS = 3
 FIRST_WORDS, LAST_WORDS = 500, 4096  # bytes of output that an error quotes
 
 
 @dataclass
 class _Slot:
     """The place of one host's connection; `opening` lets one thread open it while the others wait, `more` lets them try
-    as well once that hangs."""
+    as well once that hangs: it began at `since`, by our clock."""
 
     opening: threading.Lock = field(default_factory=threading.Lock)
+    since: float = math.inf
     more: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MORE_ATTEMPTS))
     link: Link | None = None
 
@@ -220,17 +223,21 @@ class SshTransport:
                 self._refuse_closed(host)
             return link
         finally:
+            if turn is slot.opening:
+                slot.since = math.inf
             turn.release()
 
     def _turn(self, host: Host, slot: _Slot, deadline: Deadline) -> threading.Lock | threading.Semaphore:
         """The right to open `host`'s connection: one thread's, and a few more threads' while an attempt hangs."""
-        turns: tuple[threading.Lock | threading.Semaphore, ...] = (slot.opening, slot.more)
+        hanging = self._patience.hanging
         while True:
-            for turn in turns:
-                if turn.acquire(timeout=min(HANGING_SECONDS, deadline.remaining())):
-                    return turn
-                if slot.link and slot.link.active:
-                    break
+            now = self._clock.now().mono
+            wait = max(0.0, min(slot.since, now) + hanging - now)
+            if slot.opening.acquire(timeout=min(wait, deadline.remaining())):
+                slot.since = self._clock.now().mono
+                return slot.opening
+            if slot.more.acquire(timeout=min(hanging, deadline.remaining())):
+                return slot.more
             if deadline.expired():
                 raise DeadlineExceeded(f"{host.name}: no SSH connection in time", where=host.address)
 

@@ -8,46 +8,28 @@ be checked on its way.
 
 from __future__ import annotations
 
-import io
 import os
 import re
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from getpass import getuser
+from hashlib import sha1
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import paramiko
-from fabric import Config, Connection
 
 from metalfoundry.model.errors import ConnectError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.host_keys import HostKeys, host_name
 from metalfoundry.transport.known_hosts import record_as
+from metalfoundry.transport.ssh_options import UserFiles, options_of, path
 
-MAX_INCLUDES = 16
-_TOKEN = re.compile("%.")
-
-
-@dataclass(frozen=True, slots=True)
-class UserFiles:
-    """What SSH looks at on this computer. `agent` is the agent's socket; None is no agent."""
-
-    home: Path
-    ssh_config: tuple[Path, ...]
-    system_known_hosts: tuple[Path, ...] = ()
-    agent: str | None = None
-
-    @classmethod
-    def of_this_user(cls) -> UserFiles:
-        """The files that OpenSSH would read for the one who runs this."""
-        home = Path.home()
-        return cls(
-            home=home,
-            ssh_config=(home / ".ssh/config", Path("/etc/ssh/ssh_config")),
-            system_known_hosts=(Path("/etc/ssh/ssh_known_hosts"), Path("/etc/ssh/ssh_known_hosts2")),
-            agent=os.environ.get("SSH_AUTH_SOCK"),
-        )
+OWN_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
+_TOKEN = re.compile(r"%.|\$\{(\w+)\}")
+_VARIABLE = re.compile(r"\$(\w+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,37 +61,36 @@ class Endpoint:
 def resolve(host: Host, files: UserFiles) -> Endpoint:
     """The Endpoint of `host`; raises ConnectError when ssh_config cannot be used."""
     try:
-        config = _parse(files)
-        connection = Connection(host.address, host.user, host.port, config=Config(ssh_config=config, lazy=True),
-                                gateway=False, forward_agent=False)  # fmt: skip
+        options = options_of(host, files)
+        port = host.port or int(options.get("port", 22))
     except (paramiko.SSHException, ValueError, KeyError, OSError) as exc:
         raise ConnectError(
             f"{host.name}: ssh_config or the address {host.address!r} cannot be used: {exc}",
             where=", ".join(map(str, files.ssh_config)),
-            next=f"ssh -G {host.address}",
+            next=shlex.join(("ssh", "-G", "--", host.address)),
         ) from exc
-    options: dict[str, Any] = connection.ssh_config
-    known_as = options.get("hostkeyalias", host_name(connection.host, connection.port)).lower()
-    tokens = {"%h": connection.host, "%n": host.address, "%p": str(connection.port), "%r": connection.user}
-    tokens |= {"%k": known_as, "%d": str(files.home), "%%": "%"}
-    for key in ("userknownhostsfile", "globalknownhostsfile", "identityagent"):
-        if key in options:
-            options[key] = _TOKEN.sub(lambda found: tokens.get(found[0], found[0]), options[key])
-    own = _own_known_hosts(host, options, files)
-    only_one = host.identity is not None
-    identities = [host.identity] if host.identity else options.get("identityfile", [])
-    agent = options.get("identityagent", "SSH_AUTH_SOCK")
+    address, user = str(options["hostname"]), host.user or options.get("user") or getuser()
+    known_as = options.get("hostkeyalias", host_name(address, port)).lower()
+    tokens = _tokens(host, files, address, str(port), user, known_as, options.get("proxyjump", ""))
+
+    def paths(words: Iterable[str]) -> tuple[Path, ...]:
+        return tuple(path(_expanded(word, tokens), files) for word in words if word != "none")
+
+    known = options.get("userknownhostsfile", OWN_KNOWN_HOSTS)
+    own = (Path(host.known_hosts),) if host.known_hosts else paths(known)
+    system = options.get("globalknownhostsfile")
+    agent = _VARIABLE.sub(r"${\1}", options.get("identityagent", "SSH_AUTH_SOCK"))
     return Endpoint(
         host=host,
-        address=connection.host,
-        port=connection.port,
-        user=connection.user,
+        address=address,
+        port=port,
+        user=user,
         known_as=known_as,
-        known_hosts=(*own, *_system_known_hosts(options, files)),
+        known_hosts=(*own, *(files.system_known_hosts if system is None else paths(system))),
         new_keys=own[0] if own else None,
-        identities=tuple(_path(str(word), files) for word in identities),
-        identities_only=only_one or options.get("identitiesonly", "no").lower() == "yes",
-        agent=files.agent if agent == "SSH_AUTH_SOCK" else None if agent == "none" else str(_path(agent, files)),
+        identities=(Path(host.identity),) if host.identity else paths(options.get("identityfile", [])),
+        identities_only=host.identity is not None or options.get("identitiesonly", "no").lower() == "yes",
+        agent=files.agent if agent == "SSH_AUTH_SOCK" else next(map(str, paths([agent])), None),
         via=host.via or _jump(host, options),
     )
 
@@ -129,19 +110,24 @@ def is_known(host: Host, key: ServerKey, files: UserFiles | None = None) -> bool
     return any(entry.base64 == key.base64 for entry in known) if known else None
 
 
-def _own_known_hosts(host: Host, options: dict[str, Any], files: UserFiles) -> tuple[Path, ...]:
-    words = ["~/.ssh/known_hosts", "~/.ssh/known_hosts2"]
-    if host.known_hosts:
-        words = [host.known_hosts]
-    elif "userknownhostsfile" in options:
-        words = shlex.split(options["userknownhostsfile"])
-    return tuple(_path(word, files) for word in words if word != "none")
+def _tokens(
+    host: Host, files: UserFiles, address: str, port: str, user: str, known_as: str, jump: str
+) -> dict[str, str]:
+    """What stands for what in a path: ssh_config(5), TOKENS."""
+    here = gethostname()
+    whole = sha1("".join((here, address, port, user, jump)).encode(), usedforsecurity=False).hexdigest()
+    return {
+        "%%": "%", "%C": whole, "%d": str(files.home), "%h": address, "%i": str(os.getuid()), "%j": jump,
+        "%k": known_as, "%L": here.split(".")[0], "%l": here, "%n": host.address, "%p": port, "%r": user,
+        "%u": getuser(),
+    }  # fmt: skip
 
 
-def _system_known_hosts(options: dict[str, Any], files: UserFiles) -> tuple[Path, ...]:
-    if "globalknownhostsfile" not in options:
-        return files.system_known_hosts
-    return tuple(_path(word, files) for word in shlex.split(options["globalknownhostsfile"]) if word != "none")
+def _expanded(word: str, tokens: Mapping[str, str]) -> str:
+    def value(found: re.Match[str]) -> str:
+        return os.environ.get(found[1], "") if found[1] else tokens.get(found[0], found[0])
+
+    return _TOKEN.sub(value, word)
 
 
 def _jump(host: Host, options: dict[str, Any]) -> Host | None:
@@ -165,62 +151,3 @@ def _jump(host: Host, options: dict[str, Any]) -> Host | None:
             return None
         via = Host(hop.strip(), address, user or None, int(port) if port else None, host_key=policy, via=via)
     return via
-
-
-def _path(word: str, files: UserFiles) -> Path:
-    word = word.replace("%d", str(files.home))
-    return files.home / word[2:] if word.startswith("~/") else Path(word)
-
-
-def _parse(files: UserFiles) -> paramiko.SSHConfig:
-    config = paramiko.SSHConfig()
-    for file in files.ssh_config:
-        if file.is_file():
-            config.parse(io.StringIO("\n".join(_lines(file, files, 0)) + "\nHost *\n"))
-    return config
-
-
-def _lines(file: Path, files: UserFiles, depth: int) -> Iterator[str]:
-    """The file with its Includes written out: paramiko knows none."""
-    block = "Host *"
-    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-        words = line.replace("=", " ", 1).split(None, 1)
-        keyword = words[0].lower() if words else ""
-        if keyword != "include":
-            block = line if keyword in {"host", "match"} else block
-            yield line
-        elif depth < MAX_INCLUDES:
-            for pattern in shlex.split(words[1]) if len(words) > 1 else ():
-                for found in _found(pattern, file, files):
-                    yield from _within(block, _lines(found, files, depth + 1))
-            yield block  # what follows belongs to the block around the Include again
-
-
-def _within(block: str, lines: Iterator[str]) -> Iterator[str]:
-    """Included lines under the condition of the block around them: for other hosts OpenSSH does not read the file.
-
-    paramiko knows no block in a block: under a condition, a `Host` line in the file other than `Host *` hides what
-    follows it.
-    """
-    yield block
-    everywhere, hidden = _condition(block) == ["host", "*"], False
-    for line in lines:
-        condition = _condition(line)
-        if everywhere or condition[:1] not in (["host"], ["match"]):
-            if not hidden:
-                yield line
-        else:
-            hidden = condition != ["host", "*"] and line != block
-            yield from () if hidden else (block,)
-
-
-def _condition(line: str) -> list[str]:
-    first, *rest = line.replace("=", " ", 1).split() or [""]
-    return [first.lower(), *rest]
-
-
-def _found(pattern: str, file: Path, files: UserFiles) -> list[Path]:
-    path = _path(pattern, files)
-    base = files.home / ".ssh" if files.home in file.parents else file.parent
-    relative = (base / path).relative_to("/")
-    return sorted(found for found in Path("/").glob(str(relative)) if found.is_file())

@@ -17,7 +17,7 @@ from metalfoundry.commands.kubernetes import Container, MachineProbe
 from metalfoundry.commands.log_commands import AGENT_LOG
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.script import Outcome, read_script
-from metalfoundry.model.inventory import Verify
+from metalfoundry.model.inventory import VerifyConfig
 from tests.commands.shells import run
 
 SHELLS = ("dash", "busybox", "bash")
@@ -186,7 +186,7 @@ def machine(folder: Path, shell: str = "sh", os_id: str = "hookos", **programs: 
         path.write_text(text)
         path.chmod(0o755)
     env = {"PATH": f"{folder}:/usr/bin:/bin", "SAID": str(folder / "said"), "OUTER": str(folder / "outer"), "OS": os_id}
-    command = gather.machine(Verify())
+    command = gather.machine(VerifyConfig())
     # A busybox that is a system of its own takes its own cat before that of PATH; a function comes before both.
     command = replace(command, stdin=f'cat() {{ "{folder}/cat" "$@"; }}\n{command.stdin}')
     return read_script(run(command, shell, env=env))

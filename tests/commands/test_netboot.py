@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from metalfoundry.commands import netboot
+from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import RUN, WINDOW, ClaimSeen, WindowNote
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Invalid, Object
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 
 MAC, OTHER = "00:00:5e:00:53:4b", "00:00:5e:00:53:4c"
@@ -113,6 +115,16 @@ def test_taking_over_is_refused_when_the_claim_was_given_back_meanwhile() -> Non
     assert cluster.refuses(takeover)
 
 
+def test_the_old_systems_stay_until_a_run_has_ended_well() -> None:
+    cluster, old = Cluster(nic()), MachineFacts(machine_id="old", root="r")
+    cluster.patch(netboot.claim(cluster.hardware, "r1", note(), [old]))
+    cluster.patch(netboot.release(cluster.hardware, "r1", note()))
+    assert netboot.old_systems(cluster.hardware) == (old,)
+    claimed(cluster, "r2")
+    cluster.patch(netboot.release(cluster.hardware, "r2", note(), well=True))
+    assert netboot.old_systems(cluster.hardware) == ()
+
+
 def test_only_the_holder_opens_rewrites_closes_and_releases() -> None:
     cluster = Cluster(nic(netboot=CLOSED))
     made = claimed(cluster)
@@ -179,6 +191,16 @@ def test_close_shuts_what_was_opened_after_the_reading() -> None:
     cluster.patch(netboot.open_(old, "r1", MAC, note()))
     cluster.patch(netboot.close(old, "r1"))
     assert cluster.netboots == [CLOSED]
+
+
+def test_a_claim_is_given_back_in_the_patch_that_closes() -> None:
+    cluster = Cluster(nic(netboot={"allowPXE": False}))
+    made = claimed(cluster)
+    old = cluster.hardware
+    cluster.patch(netboot.open_(old, "r1", MAC, note()))
+    cluster.patch(netboot.release(old, "r1", made))
+    assert cluster.netboots == [CLOSED]
+    assert RUN not in cluster.hardware.annotations
 
 
 def test_close_without_a_run_needs_no_claim() -> None:
@@ -270,4 +292,4 @@ def test_a_claim_that_cannot_be_dated_counts_as_live(expires: str, live: bool) -
 
 def test_stamps_are_utc_in_whole_seconds() -> None:
     assert netboot.stamp(NOW) == "2026-01-02T03:04:05Z"
-    assert netboot.parse_time(netboot.stamp(NOW)) == NOW.replace(microsecond=0)
+    assert parse_time(netboot.stamp(NOW)) == NOW.replace(microsecond=0)

@@ -30,7 +30,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import ClaimSeen, WindowNote, stamp
 from metalfoundry.commands.smee import paths
 from metalfoundry.diagnosis.facts import Configured, Facts, NotSeen, Seen, split
-from metalfoundry.model.inventory import Timeouts, Verify
+from metalfoundry.model.inventory import Timeouts, VerifyConfig
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import BmcState, ClaimPhase, GuardState, SshAnswer
 
@@ -254,7 +254,7 @@ def _machine(given: Mapping[str, Any] | str) -> MachineProbe:
 
 def _configured(given: Mapping[str, Any]) -> Configured:
     more = dict(given)
-    timeouts, verify = Timeouts(**more.pop("timeouts", {})), Verify(**more.pop("verify", {}))
+    timeouts, verify = Timeouts(**more.pop("timeouts", {})), VerifyConfig(**more.pop("verify", {}))
     words: dict[str, Any] = {"server": "colo-server-01", "hardware": "colo-server-01", "namespace": NAMESPACE, **more}
     return Configured(**words, timeouts=timeouts, verify=verify)
 

@@ -29,7 +29,7 @@ from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import scenario
 from metalfoundry.model.errors import MetalfoundryError
 from metalfoundry.model.events import Event, PhaseStarted, Record
-from metalfoundry.model.inventory import load
+from metalfoundry.model.inventory_reader import load
 from metalfoundry.transport.ssh import SshTransport
 from tests.faults.spoil import Fault, Hasty, Spoiled
 from tests.sweeping import RUN, WINDOW, sweep

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,20 +18,24 @@ from metalfoundry.commands.script import MARK
 from metalfoundry.lab.fixtures import finished_workflow, hardware, metal, template
 from metalfoundry.lab.scenarios import scenario
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, Site, Timeouts, Verify
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig, VerifyConfig
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
 from tests.fakes import Unwatched
 
+EXAMPLES = int(os.environ.get("METALFOUNDRY_FUZZ", "150"))
+"""How many worlds are tried; `make fuzz` tries more."""
+
 NAME = "anvil"
 STORY = scenario("installs")
 METAL = metal(NAME, 1)
-SERVER = Server(NAME, NAME, address="10.77.0.9", mac=METAL.mac, verify=Verify(marker="/var/lib/done"))
+SERVER = Server(
+    name=NAME, hardware=NAME, address="10.77.0.9", mac=METAL.mac, verify=VerifyConfig(marker="/var/lib/done")
+)
 INVENTORY = Inventory(
-    Site("colo", Host("jump", "192.0.2.103", "ubuntu"), smee="http://10.77.0.2:7171"),
-    {NAME: SERVER},
-    Timeouts(),
-    Path("/inventory.yaml"),
+    site=SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"), smee="http://10.77.0.2:7171"),
+    servers={NAME: SERVER},
+    path=Path("/inventory.yaml"),
 )
 KINDS = ("Hardware", "Template", "Workflow")
 
@@ -81,14 +86,25 @@ HOSTILE = (
     "\u202e",
     "$(reboot)",
     "--kubeconfig=/x",
+    "a\tb\tguarding\t1\t2\tc",
 )
+DEEP = "[" * 100_000
+NUMBERS = ("0", "1", "200", "404", "1767323045.5", "999999999999999", "9" * 400, "1e400", "nan", "-1", "\u0661", "00x")
+TIMES = ("2026-01-02T03:04:05Z", "0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-10:00", "2026-01-02")
 text = st.one_of(
-    st.sampled_from(["", "RUNNING", "SUCCESS", "true", "2026-01-02T03:04:05Z", NAME, METAL.mac, *HOSTILE]),
+    st.sampled_from(["", "RUNNING", "SUCCESS", "true", *TIMES, *NUMBERS, NAME, METAL.mac, *HOSTILE]),
     st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
     st.builds(lambda a, b: a + b, st.text(max_size=8).map(lambda t: t.encode("utf-8", "replace").decode()),
               st.sampled_from(HOSTILE)),
 )  # fmt: skip
-scalar = st.one_of(st.none(), st.booleans(), st.integers(-(2**40), 2**40), st.floats(allow_nan=False), text)
+scalar = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(2**40), 2**40),
+    st.sampled_from([10**400, 1e300]),
+    st.floats(allow_nan=False),
+    text,
+)
 value = st.recursive(
     scalar, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(text, inner, max_size=3), max_leaves=5
 )
@@ -97,13 +113,15 @@ value = st.recursive(
 def _annotated(run: str, note: Any) -> dict[str, Any]:
     obj: dict[str, Any] = hardware(METAL, STORY, allow_workflow=True)
     note = note if isinstance(note, str) else json.dumps(note)
-    obj["metadata"]["annotations"] = {"metalfoundry.dev/run": run, "metalfoundry.dev/window": note}
+    obj["metadata"]["annotations"] = {f"metalfoundry.dev/{key}": note for key in ("window", "broken", "old-system")}
+    obj["metadata"]["annotations"] |= {"metalfoundry.dev/run": run, "tinkerbell.org/agent-attributes": note}
     obj["spec"]["interfaces"][0]["netboot"] = {"allowPXE": True}
     return obj
 
 
 note = st.one_of(
     text,
+    st.just(DEEP),
     value,
     st.fixed_dictionaries(
         {
@@ -157,20 +175,48 @@ lines = st.lists(
     ),
     max_size=5,
 ).map("\n".join)  # fmt: skip
-KEYS = ("boot_id", "machine_id", "hostname", "uptime", "clock", "mac", "serial", "uuid", "os_name", "cmdline", "marker",
-        "check", "root", "os_id")  # fmt: skip
-facts = st.lists(st.tuples(st.sampled_from(KEYS), text), max_size=14).map(
-    lambda pairs: "boot_id=b-1\n" + "".join(f"{key}={said}\n" for key, said in pairs)
+births = st.builds("{} {} {} {}".format, text, text, text, st.sampled_from(["/", "/etc/machine-id", "/var/lib/done"]))
+KEYS = ("boot_id", "machine_id", "hostname", "uptime", "clock", "mac", "serial", "uuid", "os.PRETTY_NAME", "cmdline",
+        "marker.text", "root", "os.ID", "cloud_init", "check", "born")  # fmt: skip
+said = st.one_of(text, births, st.builds("{} {} {}".format, text, text, text))
+facts = st.lists(st.tuples(st.sampled_from(KEYS), said), max_size=14).map(
+    lambda pairs: "boot_id=b-1\n" + "".join(f"{key}={value}\n" for key, value in pairs)
 )
-PARTS = ("logs", "agent", "bootkit", "containers", "around", "clock", "deployments", "events", "bmc", "flux", "guards",
-         "addresses", "smee0", "smee1")  # fmt: skip
-outcome = st.tuples(st.sampled_from([0, 0, 0, 1]), st.one_of(lines, value.map(json.dumps)), lines)
+
+# What Kubernetes and others hold beside Tinkerbell's objects: a list with whatever in it, under the names they use.
+META = ("name", "namespace", "creationTimestamp", "uid")
+SPEC = ("replicas", "template", "machineRef", "suspend", "containers", "spec", "image", "status", "readyReplicas",
+        "conditions", "type", "message", "reason", "involvedObject", "lastTimestamp", "lastTransitionTime")  # fmt: skip
+inside = st.recursive(
+    st.one_of(scalar, st.sampled_from(["ghcr.io/tinkerbell/tinkerbell:v0.22.0", f"x:{'9' * 5000}.1.1"])),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(SPEC + META), inner, max_size=4),
+    max_leaves=8,
+)
+listed = st.one_of(
+    st.just(DEEP),
+    st.lists(st.fixed_dictionaries(dict.fromkeys(("kind", "metadata", "spec", "status", "type"), inside)), max_size=3)
+    .map(lambda items: json.dumps({"kind": "List", "items": items})),
+)  # fmt: skip
+
+rows = st.lists(st.lists(text, min_size=3, max_size=7).map("\t".join), max_size=4).map("\n".join)
+pairs = st.lists(
+    st.builds("{}={}".format, st.sampled_from(["memory_kib", "disk_free_kib", "dns", "grpc", "address", "addresses"]),
+              text), max_size=6).map("\n".join)  # fmt: skip
+OWN = {"guards": rows, "containers": rows, "around": pairs, "clock": text, "smee0": text, "smee1": text,
+       "addresses": text, "deployments": listed, "events": listed, "bmc": listed, "flux": listed}  # fmt: skip
+PARTS = ("logs", "agent", "bootkit", *OWN)
+status = st.sampled_from([0, 0, 0, 0, 1])
+anything = st.one_of(lines, value.map(json.dumps))
+
+
+def _answer(part: str) -> st.SearchStrategy[tuple[int, str, str]]:
+    return st.tuples(status, st.one_of(OWN.get(part, lines), OWN.get(part, lines), anything), lines)
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
     """Anything that a site may answer."""
     objects = {(obj["kind"], obj["metadata"]["name"]): obj for obj in draw(st.lists(changed(), min_size=1, max_size=4))}
-    parts = draw(st.dictionaries(st.sampled_from(PARTS), outcome, max_size=6))
+    parts = {part: draw(_answer(part)) for part in draw(st.lists(st.sampled_from(PARTS), max_size=8, unique=True))}
     parts["facts"] = (0, draw(facts), "")
     return World(list(objects.values()), parts)

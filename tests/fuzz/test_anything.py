@@ -23,7 +23,7 @@ from metalfoundry.ui.output.report_text import show
 from metalfoundry.ui.output.tables import Paper
 from metalfoundry.ui.tasks import netboot, status, troubleshoot
 from metalfoundry.ui.tasks.errors import boundary
-from tests.fuzz.place import INVENTORY, NAME, Answers, World, worlds
+from tests.fuzz.place import EXAMPLES, INVENTORY, NAME, Answers, World, worlds
 from tests.ui.tale import failed
 
 UNSEEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
@@ -59,7 +59,7 @@ def unseen(text: str) -> list[str]:
 
 
 @settings(
-    max_examples=2000,
+    max_examples=EXAMPLES,
     deadline=None,
     derandomize=True,
     database=None,
@@ -75,6 +75,7 @@ def ask_everything(world: World) -> None:
             ask = terminal.asked
             ask(lambda as_json=json_wanted: status.status(foundry, servers, watch=False, probe=True, json=as_json))
             ask(lambda as_json=json_wanted: netboot.audit(foundry, close=False, json=as_json))
+            ask(lambda as_json=json_wanted: netboot.guards(foundry, False, "", as_json))
             ask(lambda as_json=json_wanted: troubleshoot.troubleshoot(
                 foundry, NAME, all=True, bundle="", json=as_json))  # fmt: skip
         terminal.asked(lambda: _report(foundry, world))
@@ -100,7 +101,7 @@ def _report(foundry: Foundry, world: World) -> None:
         show(recorded(Path(folder), NAME), Paper())
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(7200)
 def test_every_question_is_answered_whatever_is_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("METALFOUNDRY_STATE", str(tmp_path / "state"))
     monkeypatch.setenv("COLUMNS", "200")

@@ -21,7 +21,7 @@ from metalfoundry.commands.netboot import OLD_SYSTEMS
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model import errors
-from metalfoundry.model.inventory import load
+from metalfoundry.model.inventory_reader import load
 from metalfoundry.transport.clock import Cancel, Instant
 from metalfoundry.transport.connection import SshTimeouts
 from metalfoundry.transport.ssh import SshTransport

@@ -116,14 +116,33 @@ def piped(lab: Lab, line: str) -> str:
     return done.stderr
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "| true", "2>&1 | true"])
-@pytest.mark.parametrize(("scenario", "code"), [("installs", 0), ("action-fails", 31)])
-def test_the_exit_code_is_the_runs_own(tmp_path: Path, closed: str, scenario: str, code: int) -> None:
-    with Lab(tmp_path / "lab", scenario, speed=SPEED) as lab:
-        line = f"{{ {PROGRAM} provision {NAME} --yes --inventory {lab.inventory}; echo $? >code; }} {closed}"
-        err = piped(lab, line)
-        assert (lab.folder / "code").read_text().strip() == str(code), err
-        assert "Exception ignored" not in err and "Traceback" not in err
+CLOSED = (">&-", "2>&-", ">&- 2>&-", "| true", "2>&1 | true")
+CODES = {"installs": 0, "action-fails": 31}
+ENDS = {f"{scenario}-{number}": scenario for scenario in CODES for number in range(len(CLOSED))}
+
+
+def end(lab: Lab, server: str) -> tuple[str, str]:
+    """The exit code and stderr of a run whose output is closed from the start."""
+    closed = CLOSED[int(server[-1])]
+    err = piped(lab, f"{{ {PROGRAM} provision {server} --yes; echo $? >{server}.code; }} {closed}")
+    return (lab.folder / f"{server}.code").read_text().strip(), err
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Future[tuple[str, str]]]]:
+    with (
+        Lab(tmp_path_factory.mktemp("lab"), speed=SPEED, servers=list(ENDS), each=ENDS) as lab,
+        ThreadPoolExecutor(AT_ONCE) as pool,
+    ):
+        yield {server: pool.submit(end, lab, server) for server in ENDS}
+        pool.shutdown(cancel_futures=True)
+
+
+@pytest.mark.parametrize("server", ENDS)
+def test_the_exit_code_is_the_runs_own(ends: Mapping[str, Future[tuple[str, str]]], server: str) -> None:
+    code, err = ends[server].result()
+    assert code == str(CODES[ENDS[server]]), err
+    assert "Exception ignored" not in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize("mode", ["lines", "live", "events"])
@@ -148,6 +167,24 @@ def test_a_reader_who_stays_and_does_not_read_holds_nothing_up(tmp_path: Path, m
         assert process.wait(30) == 0
         assert "netboot is closed" in text or '"event": "RunEnded", "verdict": "provisioned"' in text
         assert (lab.folder / "err").read_text().count("left out") == 0
+
+
+def test_a_fifo_of_events_that_nobody_reads_holds_nothing_up(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", speed=SPEED) as lab:
+        os.mkfifo(lab.folder / "events")
+        reading = os.open(lab.folder / "events", os.O_RDONLY | os.O_NONBLOCK)
+        writing = os.open(lab.folder / "events", os.O_WRONLY)
+        fill(writing)
+        process = start(lab, "provision", NAME, "--yes", "--events", "events")
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, err
+        assert "netboot is closed" in out
+        assert err.count("no more events are written to events: it was not read in time") == 1
+        (report,) = (lab.folder / "state" / "runs").glob("*/report.json")
+        assert json.loads(report.read_text())["verdict"] == "provisioned"
+        assert not is_open(lab)
+        os.close(writing)
+        os.close(reading)
 
 
 def fill(writing: int) -> None:
@@ -183,12 +220,12 @@ def test_unsafe_stays_unsafe(tmp_path: Path) -> None:
         assert "ssh " in err
 
 
-@pytest.mark.parametrize("words", ["status", "status --json", "runs", "netboot.status", "provision --help"])
-def test_a_task_that_only_shows_something_ends_quietly(tmp_path: Path, words: str) -> None:
+def test_a_task_that_only_shows_something_ends_quietly(tmp_path: Path) -> None:
     with Lab(tmp_path / "lab", speed=SPEED) as lab:
-        line = f"{{ {PROGRAM} {words}; echo $? >code; }} | true"
-        assert piped(lab, line) == ""
-        assert (lab.folder / "code").read_text().strip() == "0"
+        for words in ("status", "status --json", "runs", "netboot.status", "provision --help"):
+            line = f"{{ {PROGRAM} {words}; echo $? >code; }} | true"
+            assert (words, piped(lab, line)) == (words, "")
+            assert (words, (lab.folder / "code").read_text().strip()) == (words, "0")
 
 
 def test_a_terminal_that_is_closed_is_one_interrupt(tmp_path: Path) -> None:

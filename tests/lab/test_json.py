@@ -105,7 +105,7 @@ def test_the_sweeper(lab: Lab) -> None:
 def test_the_end_of_a_run_that_was_followed(capsys: pytest.CaptureFixture[str]) -> None:
     ended = Followed("20260102T030405Z-anvil-7f3a9c01", "kevin@laptop", "SUCCESS", True)
     foundry = cast(Foundry, SimpleNamespace(attach=lambda name: ended))
-    assert attach(foundry, [Server("anvil", "anvil")], PlainLines(), json=True) == 0
+    assert attach(foundry, [Server(name="anvil", hardware="anvil")], PlainLines(), json=True) == 0
     check("end", json.loads(capsys.readouterr().out))
 
 

@@ -18,7 +18,7 @@ from metalfoundry.lab.clock import LabError
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.lab.ssh.server import MAX_SESSIONS, JumpHost
-from metalfoundry.model.inventory import load
+from metalfoundry.model.inventory_reader import load
 from tests.lab.client import on_jump, on_machine, options, until
 
 NAME = "colo-server-01"

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from metalfoundry import Foundry
 from metalfoundry.model.errors import InventoryError, PreflightError
-from metalfoundry.model.hosts import HostKeyPolicy
-from metalfoundry.model.inventory import MINIMAL, Inventory, Server, Timeouts, load
+from metalfoundry.model.hosts import Host, HostKeyPolicy
+from metalfoundry.model.inventory import Inventory, Server, Timeouts
+from metalfoundry.model.inventory_reader import MINIMAL, load, of
 
 ROOT = Path(__file__).parents[2]
 DATA = Path(__file__).parent / "data"
@@ -36,9 +37,9 @@ def test_the_example_is_the_rack_of_the_manual() -> None:
     inventory = load(ROOT / "inventory.yaml")
     home = Path.home()
     assert inventory.path == ROOT / "inventory.yaml"
-    assert inventory.timeouts == Timeouts(600, 1800, 600, 300)
+    assert inventory.timeouts == Timeouts(netboot=600, install=1800, boot=600, verify=300)
     site = inventory.site
-    assert (site.name, site.jump.address, site.jump.user, site.jump.port) == ("colo", "170.9.8.103", "ubuntu", 22)
+    assert (site.name, site.jump.host, site.jump.user, site.jump.port) == ("colo", "170.9.8.103", "ubuntu", 22)
     assert site.jump.identity == str(home / ".ssh/id_ed25519")
     assert (site.kubectl, site.namespace, site.smee, site.flux) == (
         ("kubectl",),
@@ -59,50 +60,50 @@ def test_the_example_is_the_rack_of_the_manual() -> None:
 def test_the_minimal_inventory_is_five_lines_and_loads(tmp_path: Path) -> None:
     assert len(MINIMAL.splitlines()) == 5
     inventory = load(written(tmp_path, MINIMAL))
-    assert inventory.site.name == "170.9.8.103"
+    assert inventory.site.jump.endpoint() == Host("170.9.8.103", "170.9.8.103", "ubuntu")
     assert inventory.timeouts == Timeouts()
     assert inventory.servers["colo-server-01"] == Server(
-        "colo-server-01", "colo-server-01", workflow=tmp_path / "workflows.yaml"
+        name="colo-server-01", hardware="colo-server-01", workflow=tmp_path / "workflows.yaml"
     )
 
 
 def test_all_faults_at_once_each_with_place_line_and_what_was_expected(tmp_path: Path) -> None:
     lines = faults(tmp_path, (DATA / "faulty-inventory.yaml").read_text())
     expected = [
-        "site.jump.hots (inventory.yaml:2): unknown key; expected host (the nearest), or one of host, user, port,",
-        "site.jump.port (inventory.yaml:2): found 'ssh'; expected a port number, 1 to 65535",
-        "site.jump.host_key (inventory.yaml:2): found 'no'; there is no such choice, since",
-        "site.jump.host (inventory.yaml:2): missing; expected an address",
-        "site.smee (inventory.yaml:3): found 'foo'; expected a URL such as http://10.0.0.2:7171",
-        "site.kubectl (inventory.yaml:4): found an empty list; expected a command, or a list",
-        "defaults.verify.os (inventory.yaml:5): found a list; expected a part of PRETTY_NAME",
-        "defaults.template (inventory.yaml:5): given beside `workflow`; expected one of the two",
-        "servers.a b.adress (inventory.yaml:7): unknown key; expected address (the nearest), or one of hardware",
-        "servers.a b (inventory.yaml:7): a name that cannot be typed as one; expected letters",
-        "servers.all (inventory.yaml:8): a name that stands for all servers; expected letters",
-        "servers.x.mac (inventory.yaml:9): found '00:zz'; expected a MAC address",
-        "servers.x.verify.cloud_init (inventory.yaml:9): found 'maybe'; expected true or false",
-        "servers.x.verify.commands[0] (inventory.yaml:9): found an empty mapping; expected a list of shell commands",
-        "servers.x.host_key (inventory.yaml:9): found 'never'; there is no such choice, since",
-        "servers.x.port (inventory.yaml:9): found '0'; expected a port number, 1 to 65535",
-        "servers.y.marker (inventory.yaml:11): unknown key; expected one of hardware",
-        "servers.y (inventory.yaml:11): given twice, first in line 10 and again in line 11; expected each key once",
-        "servers.Z.identity (inventory.yaml:12): found '~no-such-user/k'; there is no such user here; expected a path",
-        "servers.Z (inventory.yaml:12): no name that a Hardware object can have; expected `hardware` to say which",
-        "servers.w.via (inventory.yaml:13): found 'jumps'; expected jump or direct",
-        "servers.w.hardware (inventory.yaml:13): the same as of y; expected another one for each server",
-        "servers.v.hardware_map.a (inventory.yaml:14): found a list; expected a mapping of names to text",
-        "servers.v.address (inventory.yaml:14): the same as of w; expected another one for each server",
-        "timeouts.boot (inventory.yaml:15): found '10 min'; expected a span of time such as 10m, 90s, 1h30m",
-        "timeouts.verify (inventory.yaml:15): found '0'; expected a span of time",
-        "timeouts.instal (inventory.yaml:15): unknown key; expected install (the nearest), or one of netboot",
-        "bar (inventory.yaml:16): unknown key; expected one of site, defaults, servers, timeouts",
+        "site.jump.hots (inventory.yaml:2:10): unknown key; expected host (the nearest), or one of host, user, port,",
+        "site.jump.port (inventory.yaml:2:19): found 'ssh'; expected a port number, 1 to 65535",
+        "site.jump.host_key (inventory.yaml:2:30): found 'no'; there is no such choice, since",
+        "site.jump.host (inventory.yaml:2:3): missing; expected an address",
+        "site.smee (inventory.yaml:3:3): found 'foo'; expected a URL such as http://10.0.0.2:7171",
+        "site.kubectl (inventory.yaml:4:3): found an empty list; expected a command, or a list",
+        "defaults.verify.os (inventory.yaml:5:47): found a list; expected a part of PRETTY_NAME",
+        "defaults.template (inventory.yaml:5:25): given beside `workflow`; expected one of the two",
+        "servers.a b.adress (inventory.yaml:7:9): unknown key; expected address (the nearest), or one of hardware",
+        "servers.a b (inventory.yaml:7:3): a name that cannot be typed as one; expected letters",
+        "servers.all (inventory.yaml:8:3): a name that stands for all servers; expected letters",
+        "servers.x.mac (inventory.yaml:9:21): found '00:zz'; expected a MAC address",
+        "servers.x.verify.cloud_init (inventory.yaml:9:42): found 'maybe'; expected true or false",
+        "servers.x.verify.commands[0] (inventory.yaml:9:72): found an empty mapping; expected a list of shell commands",
+        "servers.x.host_key (inventory.yaml:9:78): found 'never'; there is no such choice, since",
+        "servers.x.port (inventory.yaml:9:95): found '0'; expected a port number, 1 to 65535",
+        "servers.y.marker (inventory.yaml:11:21): unknown key; expected one of hardware",
+        "servers.y (inventory.yaml:11:3): given twice, first in line 10 and again in line 11; expected each key once",
+        "servers.Z.identity (inventory.yaml:12:31): found '~no-such-user/k'; there is no such user here; expected a",
+        "servers.Z (inventory.yaml:12:3): no name that a Hardware object can have; expected `hardware` to say which",
+        "servers.w.via (inventory.yaml:13:42): found 'jumps'; expected jump or direct",
+        "servers.w.hardware (inventory.yaml:13:7): the same as of y; expected another one for each server",
+        "servers.v.hardware_map.a (inventory.yaml:14:51): found a list; expected a mapping of names to text",
+        "servers.v.address (inventory.yaml:14:7): the same as of w; expected another one for each server",
+        "timeouts.boot (inventory.yaml:15:12): found '10 min'; expected a span of time such as 10m, 90s, 1h30m",
+        "timeouts.verify (inventory.yaml:15:38): found '0'; expected a span of time",
+        "timeouts.instal (inventory.yaml:15:26): unknown key; expected install (the nearest), or one of netboot",
+        "bar (inventory.yaml:16:1): unknown key; expected one of site, defaults, servers, timeouts",
     ]
     missing = [start for start in expected if not any(line.startswith(start) for line in lines)]
     assert not missing
     assert len(lines) == len(expected)
-    numbers = [int(match.group(1)) for line in lines if (match := re.search(r"\.yaml:(\d+)\)", line))]
-    assert numbers == sorted(numbers)
+    marks = [tuple(map(int, match.groups())) for line in lines if (match := re.search(r"\.yaml:(\d+):(\d+)\)", line))]
+    assert len(marks) == len(expected) and marks == sorted(marks)
 
 
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "site:\nservers:\n"])
@@ -113,12 +114,12 @@ def test_a_file_that_says_nothing_misses_what_is_required(tmp_path: Path, text: 
 
 
 def test_a_list_in_place_of_the_file_is_a_fault(tmp_path: Path) -> None:
-    assert faults(tmp_path, "- a\n") == ("the file (inventory.yaml:1): found a list; expected a mapping",)
+    assert faults(tmp_path, "- a\n") == ("the file (inventory.yaml:1:1): found a list; expected a mapping",)
 
 
 def test_servers_must_not_be_empty(tmp_path: Path) -> None:
     assert faults(tmp_path, "site: {jump: {host: j}}\nservers: {}\n")[0].startswith(
-        "servers (inventory.yaml:2): found an empty mapping; expected a mapping with at least one server"
+        "servers (inventory.yaml:2:1): found an empty mapping; expected a mapping with at least one server"
     )
 
 
@@ -190,7 +191,7 @@ def test_host_key_takes_the_words_of_openssh(tmp_path: Path, given: str, policy:
 @pytest.mark.parametrize("given", ["no", '"no"', "off", "false", "learn", "ask"])
 def test_host_key_takes_no_others(tmp_path: Path, given: str) -> None:
     (line,) = faults(tmp_path, f"site: {{jump: {{host: j, host_key: {given}}}}}\nservers: {{s: {{}}}}\n")
-    assert line.startswith("site.jump.host_key (inventory.yaml:1): found")
+    assert line.startswith("site.jump.host_key (inventory.yaml:1:24): found")
     assert ("could pose as this host" in line) == (given.strip('"') in {"no", "off", "false"})
 
 
@@ -246,7 +247,7 @@ def test_spans_of_time(tmp_path: Path, given: str, seconds: float) -> None:
 def test_other_spans_are_faults(tmp_path: Path, given: str) -> None:
     text = f"site: {{jump: {{host: j}}}}\nservers: {{s: }}\ntimeouts: {{boot: {given}}}\n"
     (line,) = faults(tmp_path, text)
-    assert line.startswith("timeouts.boot (inventory.yaml:3): found ")
+    assert line.startswith("timeouts.boot (inventory.yaml:3:12): found ")
 
 
 def test_merge_keys_give_way_to_a_servers_own(tmp_path: Path) -> None:
@@ -268,7 +269,7 @@ def test_hosts_go_through_the_jump_host_unless_direct(tmp_path: Path) -> None:
     server, direct = inventory.servers.values()
     host = server.host(inventory.site, "192.0.2.9")
     assert (host.name, host.address, host.port, host.user) == ("s", "10.0.0.1", 2222, "root")
-    assert host.via == inventory.site.jump
+    assert host.via == inventory.site.jump.endpoint()
     assert direct.host(inventory.site).via is None
 
 
@@ -283,10 +284,70 @@ def test_the_hardwares_address_is_used_where_the_inventory_has_none(tmp_path: Pa
 def test_the_new_system_is_met_as_verifys_user_with_a_key_to_learn(tmp_path: Path) -> None:
     inventory = loaded(tmp_path, "s: {address: a, verify: {user: ubuntu}}\n  t: {address: b, user: ops}")
     first, second = (server.new_host(inventory.site) for server in inventory.servers.values())
-    assert (first.user, first.host_key, first.via) == ("ubuntu", HostKeyPolicy.LEARN, inventory.site.jump)
+    assert (first.user, first.host_key, first.via) == ("ubuntu", HostKeyPolicy.LEARN, inventory.site.jump.endpoint())
     assert second.user == "ops"
 
 
-def test_pydantic_stays_away_until_an_inventory_is_loaded() -> None:
-    code = "import sys, metalfoundry.model.inventory; sys.exit('pydantic' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=60).returncode == 0
+PLAIN: dict[str, Any] = {
+    "site": {"jump": {"host": "jump", "port": 2222}},
+    "defaults": {"user": "ops", "verify": {"cloud_init": True}},
+    "servers": {
+        "s": {"workflow": Path("w.yaml"), "identity": "keys/id", "host_key": HostKeyPolicy.ACCEPT_NEW},
+        "t": {"hardware": "t-1", "address": None, "verify": {"commands": ["true"]}},
+    },
+    "timeouts": {"boot": 90, "install": 1.5, "verify": "5m"},
+}
+
+
+def test_plain_values_make_an_inventory_without_a_file(tmp_path: Path) -> None:
+    inventory = of(PLAIN, tmp_path)
+    first, second = inventory.servers.values()
+    assert (inventory.path, inventory.folder, inventory.site.jump.port) == (None, tmp_path, 2222)
+    assert (first.workflow, first.identity) == (tmp_path / "w.yaml", str(tmp_path / "keys/id"))
+    assert (first.name, first.hardware, first.host_key) == ("s", "s", HostKeyPolicy.ACCEPT_NEW)
+    assert (second.hardware, second.user, second.verify.cloud_init, second.verify.commands) == (
+        "t-1", "ops", True, ("true",),
+    )  # fmt: skip
+    assert (inventory.timeouts.boot, inventory.timeouts.install, inventory.timeouts.verify) == (90, 1.5, 300)
+    assert len({first, second, *of(PLAIN, tmp_path).servers.values()}) == 2
+
+
+def test_plain_values_have_the_files_faults_without_its_lines() -> None:
+    with pytest.raises(InventoryError, match="3 faults") as caught:
+        of({"site": {"jump": {"host": "j"}}, "servers": {"s": {"port": "ssh", "name": "s", "workflow": 1}}})
+    assert caught.value.exit_code == 2
+    assert [fault.split("; ")[0] for fault in caught.value.faults] == [
+        "servers.s.port: found 'ssh'",
+        "servers.s.workflow: found 1",
+        "servers.s.name: unknown key",
+    ]
+    with pytest.raises(InventoryError, match="no server 'x'") as unknown:
+        of(PLAIN).server("x")
+    assert unknown.value.where == "the inventory"
+
+
+def test_nothing_of_an_inventory_can_be_changed() -> None:
+    server = of(PLAIN).server("s")
+    with pytest.raises(ValueError, match="frozen"):
+        server.user = "root"
+    with pytest.raises(TypeError):
+        server.hardware_map["a"] = "b"  # type: ignore[index]
+    with pytest.raises(TypeError):
+        of(PLAIN).servers["x"] = server  # type: ignore[index]
+
+
+@pytest.mark.parametrize("named", ["argument", "environment", "folder"])
+def test_the_file_is_found_by_argument_environment_or_folder(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each wins over what follows."""
+    known = ["argument", "environment", "folder"]
+    for place in known[known.index(named) :]:
+        (tmp_path / place).mkdir()
+        written(tmp_path / place, f"site: {{jump: {{host: {place}}}}}\nservers: {{s: {{}}}}\n")
+    monkeypatch.chdir(tmp_path / "folder")
+    monkeypatch.delenv("METALFOUNDRY_INVENTORY", raising=False)
+    if named != "folder":
+        monkeypatch.setenv("METALFOUNDRY_INVENTORY", str(tmp_path / "environment/inventory.yaml"))
+    with Foundry.load(tmp_path / "argument/inventory.yaml" if named == "argument" else None) as foundry:
+        assert foundry.inventory.site.jump.host == named

@@ -1,25 +1,67 @@
-"""The manual and the example must not fall behind the schema."""
+"""The manual and the example must not fall behind the models."""
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from invoke.context import Context
+from jsonschema import Draft202012Validator
 
-from metalfoundry.model import inventory, inventory_errors, inventory_schema, yaml_lines
+from metalfoundry.fab import ns
+from metalfoundry.model import inventory_reader, yaml_lines
+from metalfoundry.model.errors import InventoryError
+from scripts import docs
 
 ROOT = Path(__file__).parents[2]
 
 
-def rows() -> list[str]:
-    return [f"| `{key.path}` | {key.default} | {key.expected} | {key.meaning} |" for key in inventory_errors.manual()]
+def test_the_manuals_table_is_what_is_checked() -> None:
+    assert (ROOT / "docs/inventory.md").read_text(encoding="utf-8") == docs.written("inventory.md")
 
 
-def test_the_manuals_table_is_the_schema() -> None:
-    page = (ROOT / "docs/inventory.md").read_text(encoding="utf-8")
-    assert [line for line in page.splitlines() if line.startswith("| `")] == rows()
+def test_the_json_schema_is_what_is_checked() -> None:
+    assert (ROOT / "docs/schema/inventory.json").read_text(encoding="utf-8") == docs.schema_text()
+
+
+JUMP = {"host": "jump.example.org"}
+
+
+@pytest.mark.parametrize(
+    ("site", "server", "fits"),
+    [
+        ({}, {}, True),
+        ({"kubectl": "sudo k3s kubectl", "smee": "http://192.0.2.2:7171"}, {"port": 22, "address": None}, True),
+        ({"kubectl": ["k3s", "kubectl"]}, {"host_key": "accept-new", "hardware_map": {"a": "b"}}, True),
+        ({}, {"verify": {"cloud_init": True, "commands": ["true"]}, "mac": "00:00:5e:00:53:01"}, True),
+        ({"jump": {}}, {}, False),
+        ({"jump": {"host": "-o"}}, {}, False),
+        ({"kubectl": []}, {}, False),
+        ({"flux": "on"}, {}, False),
+        ({}, {"name": "s"}, False),
+        ({}, {"port": 0}, False),
+        ({}, {"via": "jumps"}, False),
+        ({}, {"host_key": "no"}, False),
+        ({}, {"host_key": "learn"}, False),
+        ({}, {"workflow": ""}, False),
+        ({}, {"verify": {"marker": "relative"}}, False),
+    ],
+)
+def test_the_json_schema_and_the_checks_agree(site: dict[str, Any], server: dict[str, Any], fits: bool) -> None:
+    data = {"site": {"jump": JUMP} | site, "servers": {"s": server}, "timeouts": {"boot": "90s", "verify": 9}}
+    checker = Draft202012Validator(inventory_reader.schema())
+    Draft202012Validator.check_schema(inventory_reader.schema())
+    assert checker.is_valid(data) == fits
+    with nullcontext() if fits else pytest.raises(InventoryError):
+        inventory_reader.of(data)
+
+
+def test_the_task_prints_the_json_schema(capsys: pytest.CaptureFixture[str]) -> None:
+    ns["inventory.schema"].body(Context())
+    assert json.loads(capsys.readouterr().out) == inventory_reader.schema()
 
 
 def test_the_example_shows_every_key() -> None:
@@ -35,30 +77,9 @@ def test_the_example_shows_every_key() -> None:
 
     walk(value, "")
     shown |= {path.replace("defaults.", "servers.*.", 1) for path in shown}
-    assert {key.path for key in inventory_errors.manual()} == {path for path in shown if not _free(path)}
+    assert {key.path for key in docs.inventory_keys()} == {path for path in shown if not _free(path)}
 
 
 def _free(path: str) -> bool:
     """A name of the owner's own, or what `defaults` repeats."""
     return path == "servers.*" or path.startswith(("defaults.", "servers.*.hardware_map."))
-
-
-@pytest.mark.parametrize(
-    ("section", "made"),
-    [
-        (inventory_schema.ServerKeys, inventory.Server),
-        (inventory_schema.VerifyKeys, inventory.Verify),
-        (inventory_schema.TimeoutKeys, inventory.Timeouts),
-        (inventory_schema.SiteKeys, inventory.Site),
-        (inventory_schema.HookKeys, inventory.Hooks),
-        (inventory_schema.SweeperKeys, inventory.Sweeper),
-    ],
-)
-def test_what_is_loaded_has_the_schemas_keys_and_defaults(section: type[inventory_schema.Section], made: Any) -> None:
-    own = {field.name: field for field in fields(made)}
-    assert set(section.model_fields) == set(own) - ({"name"} if made is inventory.Server else set())
-    for name, info in section.model_fields.items():
-        if own[name].default is MISSING or name in {"verify", "hardware", "sweeper"}:
-            continue
-        default = own[name].default
-        assert info.default == getattr(default, "value", default), name

@@ -16,9 +16,7 @@ from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError
-from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, Timeouts
-from metalfoundry.model.inventory import Site as Place
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
 from metalfoundry.runs import netboot_by_hand
 from metalfoundry.site.site import Site, inline
 from metalfoundry.site.window import Window
@@ -29,8 +27,8 @@ from tests.sweeping import FLUX, sweep
 
 pytestmark = pytest.mark.timeout(400)  # half a minute, on a computer that does nothing else
 LEASE = 600.0
-SERVER = Server("anvil", "anvil", mac="00:00:5e:00:53:c0")
-SITE = Place("colo", Host("jump", "192.0.2.103", "ubuntu"))
+SERVER = Server(name="anvil", hardware="anvil", mac="00:00:5e:00:53:c0")
+SITE = SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"))
 CLIENTS = st.integers(0, 1)
 
 
@@ -135,7 +133,7 @@ class Netboot(RuleBasedStateMachine):
     # ---- the clients -------------------------------------------------------------------------------------------
 
     def site(self, number: int) -> Site:
-        inventory = Inventory(SITE, {"anvil": SERVER}, Timeouts(), Path("/inventory.yaml"))
+        inventory = Inventory(site=SITE, servers={"anvil": SERVER}, path=Path("/inventory.yaml"))
         gated = Gated(self.transports[number], [], self.clock)
         return Site(inventory, gated, gated, self.clock, Bus(lambda: self.clock.now().wall), background=inline,
                     holder=f"client{number}")  # fmt: skip

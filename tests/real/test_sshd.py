@@ -19,7 +19,7 @@ from metalfoundry.model.hosts import Host, HostKeyPolicy
 from metalfoundry.transport.clock import Deadline, SystemClock
 from metalfoundry.transport.known_hosts import record
 from metalfoundry.transport.ssh import SshTransport
-from metalfoundry.transport.ssh_config import UserFiles
+from metalfoundry.transport.ssh_options import UserFiles
 from tests.transport.servers import is_running
 from tests.waiting import until
 

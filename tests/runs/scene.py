@@ -15,8 +15,7 @@ from metalfoundry.model.bus import Bus
 from metalfoundry.model.documents import workflow_from
 from metalfoundry.model.events import Event, Record
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, Timeouts, Verify
-from metalfoundry.model.inventory import Site as Place
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig, VerifyConfig
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.provision_run import ProvisionRun
@@ -72,13 +71,9 @@ class Scene:
         self.clock = FakeClock()
         self.events: list[Event] = []
         self.transport = FakeTransport(self.clock)
-        server = Server("anvil", "anvil", verify=Verify(**verify), address="192.0.2.87")
-        inventory = Inventory(
-            Place("colo", Host("jump", "192.0.2.103", "ubuntu")),
-            {"anvil": server},
-            Timeouts(),
-            Path("/inventory.yaml"),
-        )
+        server = Server(name="anvil", hardware="anvil", verify=VerifyConfig(**verify), address="192.0.2.87")
+        place = SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"))
+        inventory = Inventory(site=place, servers={"anvil": server}, path=Path("/inventory.yaml"))
         gated = Gated(self.transport, [], self.clock)
         bus = Bus(lambda: self.clock.now().wall, [self])
         site = Site(inventory, gated, gated, self.clock, bus, background=inline, holder="kevin@laptop")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,17 @@ class Untouched(Machine):
 
     def presented(self) -> ServerKey | None:
         return None
+
+
+class Rebooted(Exception):
+    """It was asked to."""
+
+
+class Asked(Untouched):
+    """One that says that it was asked."""
+
+    def reboot(self, deadline: Deadline) -> None:
+        raise Rebooted
 
 
 @pytest.fixture
@@ -86,3 +98,11 @@ def test_nor_is_one_whose_workflow_is_over(
     with pytest.raises(error):
         phase.act(run)
     assert not bench.is_open
+
+
+def test_a_window_that_was_shut_meanwhile_is_opened_before_the_reboot(bench: Bench) -> None:
+    run = asleep(bench, "PENDING")
+    run.found = replace(run.target, machine=Asked(run.site, SERVER, "108.181.38.87"))
+    with pytest.raises(Rebooted):
+        Boot().act(run)
+    assert bench.is_open

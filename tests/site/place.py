@@ -15,8 +15,7 @@ from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.events import Event, Record
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, Timeouts
-from metalfoundry.model.inventory import Site as Place
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
 from metalfoundry.site.site import Site, inline
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock
@@ -25,7 +24,7 @@ from tests.fakes import Unwatched
 
 Hook = Callable[[Command], None]
 MAC = "00:00:5e:00:53:c0"
-SERVER = Server("anvil", "anvil", mac=MAC)
+SERVER = Server(name="anvil", hardware="anvil", mac=MAC)
 
 
 class Shell(Unwatched):
@@ -81,9 +80,8 @@ class Bench:
         self.events.append(record.event)
 
     def site(self, holder: str = "kevin@laptop") -> Site:
-        inventory = Inventory(
-            Place("colo", Host("jump", "192.0.2.103", "ubuntu")), {"anvil": SERVER}, Timeouts(), Path("/inventory.yaml")
-        )
+        place = SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"))
+        inventory = Inventory(site=place, servers={"anvil": SERVER}, path=Path("/inventory.yaml"))
         gated = Gated(self.shell, [], self.clock)
         bus = Bus(lambda: self.clock.now().wall, [self])
         return Site(inventory, gated, gated, self.clock, bus, background=inline, holder=holder)

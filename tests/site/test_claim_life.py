@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.netboot import BROKEN, BY_HAND, RUN, WINDOW, parse_time
+from metalfoundry.commands.netboot import BROKEN, BY_HAND, RUN, WINDOW
 from metalfoundry.model.errors import (
     ClaimedError,
     ConnectError,
@@ -19,6 +19,7 @@ from metalfoundry.model.errors import (
     UnsafeError,
 )
 from metalfoundry.model.events import ClaimChanged, Notice
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.runs import attach, netboot_by_hand
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window

@@ -233,6 +233,15 @@ def test_what_another_live_run_holds_is_left_to_it(bench: Bench, window: Window)
     assert (window.theirs, window.at_risk, window.closed, window.proof) == (True, False, False, None)
 
 
+def test_what_another_live_run_was_seen_to_hold_is_not_closed_under_its_name(bench: Bench, window: Window) -> None:
+    window.open()
+    give_claim_to(bench, "run-2")
+    window.claim.sighted(Hardware.of(bench.hardware))
+    with pytest.raises(ClaimedError, match="run-2"):
+        window.close("a test")
+    assert bench.is_open
+
+
 def test_what_another_live_run_has_closed_is_its_own_even_while_tinkerbell_may_open_it_for_us(
     bench: Bench, window: Window
 ) -> None:

@@ -55,7 +55,9 @@ def test_while_smee_serves_the_installer_nothing_counts_as_closed(bench: Bench, 
     curl.chmod(0o755)
     site = bench.site()
     known = site.inventory
-    site = replace(site, inventory=replace(known, site=replace(known.site, smee="http://127.0.0.1:1/")))
+    site = replace(
+        site, inventory=known.model_copy(update={"site": known.site.model_copy(update={"smee": "http://127.0.0.1:1/"})})
+    )
     window = Window(site, SERVER, "run-1", lease=LEASE)
     window.claim.take(None)
     window.open()

@@ -9,9 +9,7 @@ import pytest
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import CommandError, LinkLost, WatchBroken
-from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, Timeouts
-from metalfoundry.model.inventory import Site as Place
+from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
 from metalfoundry.site.overview import surveys
 from metalfoundry.site.site import Site, inline
 from metalfoundry.site.stream import QUICK_ENDS, QUICK_SECONDS, stream
@@ -28,8 +26,8 @@ def refused(words: str) -> CommandError:
 
 
 def site(transport: FakeTransport) -> Site:
-    place = Place("lab", Host("jump", "jump"))
-    inventory = Inventory(place, {"anvil": Server("anvil", "anvil")}, Timeouts(), Path("/inventory.yaml"))
+    servers = {"anvil": Server(name="anvil", hardware="anvil")}
+    inventory = Inventory(site=SiteConfig(jump=JumpConfig(host="jump")), servers=servers, path=Path("/inventory.yaml"))
     gated = Gated(transport, (), transport.clock)
     return Site(
         inventory, gated, gated, transport.clock, Bus(lambda: transport.clock.now().wall, []), background=inline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import Future
 from dataclasses import replace
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -23,6 +24,7 @@ from metalfoundry.site.site import Site
 from metalfoundry.site.snapshot import ANSWER_SECONDS, snapshot_machine
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock
+from metalfoundry.transport.connection import SshTimeouts
 from tests.fakes import FakeTransport
 from tests.site.test_stream import site
 
@@ -67,6 +69,21 @@ def test_looks_under_way_are_bounded_and_one_that_fails_makes_room() -> None:
     assert len(looks.all) == MOST_LOOKS + 1
 
 
+def test_while_nothing_answers_looks_begin_at_least_every_second_for_ever() -> None:
+    looks = Looks()
+    watcher = Watcher(looks.site, MachineFacts)
+    begun: list[float] = []
+    for _ in range(1200):
+        now = looks.clock.now().mono
+        begun += [now] * (len(looks.all) - len(begun))
+        for look, began in zip(looks.all, begun, strict=True):
+            if not look.done() and now - began >= SshTimeouts().reach:  # its packets were lost
+                look.set_exception(ConnectError("silent"))
+        looks.wait(watcher, 0.05)
+    assert len(begun) > 60
+    assert max(later - earlier for earlier, later in pairwise(begun)) < 1.0
+
+
 def test_a_machine_that_answers_is_asked_once_at_a_time() -> None:
     looks = Looks()
     looks.wait(Watcher(looks.site, MachineFacts, answers=lambda: True), 30)
@@ -79,7 +96,7 @@ def machine(transport: FakeTransport, records: list[Record] | None = None) -> Ma
             records.append(record)
 
     bus = Bus(lambda: transport.clock.now().wall, [keep])
-    return Machine(site(transport).on(bus), Server("anvil", "anvil", address="10.0.0.9"), None)
+    return Machine(site(transport).on(bus), Server(name="anvil", hardware="anvil", address="10.0.0.9"), None)
 
 
 def test_an_sshd_that_answers_without_facts_is_slow_and_not_silent() -> None:
@@ -126,7 +143,7 @@ def test_a_slow_machine_is_slow_in_a_diagnosis_and_gets_the_time_of_the_inventor
     timing = cast(Any, SimpleNamespace(run=timed, presented=transport.server_key))
     seen = snapshot_machine(
         replace(place, transport=timing),
-        Server("anvil", "anvil", address="10.0.0.9"),
+        Server(name="anvil", hardware="anvil", address="10.0.0.9"),
         None,
         Deadline.after(transport.clock, 100),
     )
@@ -137,5 +154,5 @@ def test_a_slow_machine_is_slow_in_a_diagnosis_and_gets_the_time_of_the_inventor
 def test_a_status_that_asks_the_machine_calls_a_slow_one_slow() -> None:
     transport = FakeTransport()
     transport.on("sh -s", reply=DeadlineExceeded("too late", sent=True))
-    words = status._machine(site(transport), None, Server("anvil", "anvil", address="10.0.0.9"))
+    words = status._machine(site(transport), None, Server(name="anvil", hardware="anvil", address="10.0.0.9"))
     assert words.startswith("slow: ")

@@ -16,7 +16,7 @@ import asyncssh
 
 from metalfoundry.model.hosts import Host, HostKeyPolicy
 from metalfoundry.transport.clock import Deadline, Instant, SystemClock
-from metalfoundry.transport.ssh_config import UserFiles
+from metalfoundry.transport.ssh_options import UserFiles
 
 T = TypeVar("T")
 

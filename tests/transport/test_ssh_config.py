@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
+from getpass import getuser
+from hashlib import sha1
 from pathlib import Path
+from socket import gethostname
 
 import pytest
 
 from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import ConnectError, HostKeyError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
+from metalfoundry.transport.clock import SystemClock
 from metalfoundry.transport.ssh import SshTransport
-from metalfoundry.transport.ssh_config import UserFiles, record_key, resolve
+from metalfoundry.transport.ssh_config import Endpoint, record_key, resolve
+from metalfoundry.transport.ssh_options import UserFiles
 from tests.transport.servers import World, public, soon
 
 Connect = Callable[..., SshTransport]
@@ -136,6 +145,23 @@ def test_a_config_that_does_not_parse_is_an_error_with_its_file(tmp_path: Path) 
     assert str(tmp_path / ".ssh/config") in caught.value.where
 
 
+@pytest.fixture(params=["ssh", "ours"])
+def read(request: pytest.FixtureRequest, tmp_path: Path) -> Callable[..., Endpoint]:
+    """Resolves a host under a text of ssh_config, by either reader: OpenSSH's, where there is one, and our own."""
+    program = shutil.which("ssh")
+    if request.param == "ssh" and not program:
+        pytest.skip("ssh(1) is not here: apt-get install openssh-client")
+
+    def reading(host: Host, text: str, **included: str) -> Endpoint:
+        config = files(tmp_path, text.replace("HERE", str(tmp_path)))
+        for name, more in included.items():
+            (tmp_path / name).write_text(more.replace("HERE", str(tmp_path)))
+        asked = (program, "-F", str(config.ssh_config[0])) if request.param == "ssh" and program else ()
+        return resolve(host, replace(config, ssh=asked))
+
+    return reading
+
+
 @pytest.mark.parametrize(
     ("included", "foo", "bar"),
     [
@@ -145,16 +171,106 @@ def test_a_config_that_does_not_parse_is_an_error_with_its_file(tmp_path: Path) 
         ("Host bar\n User x\nHost *\n User inner\n", "inner", "outer"),
     ],
 )
-def test_what_a_block_includes_is_for_its_hosts_alone(tmp_path: Path, included: str, foo: str, bar: str) -> None:
-    config = files(tmp_path, "Host foo\n Include more\nHost *\n User outer\n")
-    (tmp_path / ".ssh/more").write_text(included)
-    assert resolve(Host("x", "foo"), config).user == foo
-    assert resolve(Host("x", "bar"), config).user == bar
+@pytest.mark.parametrize("name", ["foo", "bar"])
+def test_what_a_block_includes_is_for_its_hosts_alone(
+    read: Callable[..., Endpoint], included: str, foo: str, bar: str, name: str
+) -> None:
+    end = read(Host("x", name), "Host foo\n Include HERE/more\nHost *\n User outer\n", more=included)
+    assert end.user == {"foo": foo, "bar": bar}[name]
 
 
-def test_tokens_stand_for_what_openssh_says(tmp_path: Path) -> None:
-    text = "Host rack\n HostName 10.0.0.1\n Port 7\n User me\n IdentityFile ~/%h\n"
-    text += " UserKnownHostsFile ~/keys/%h-%n-%p-%r%%\n"
-    end = resolve(Host("x", "rack"), files(tmp_path, text))
-    assert end.known_hosts[0] == tmp_path / "keys/10.0.0.1-rack-7-me%"
-    assert [path.name for path in end.identities] == ["10.0.0.1"]
+def test_tokens_stand_for_what_openssh_says(read: Callable[..., Endpoint], tmp_path: Path) -> None:
+    text = "Host rack\n HostName 10.0.0.1\n Port 7\n User me\n"
+    text += " IdentityFile HERE/%h-%n-%p-%r-%u-%i-%%h\n IdentityFile HERE/%l-%L-%k\n IdentityFile HERE/%C\n"
+    text += " UserKnownHostsFile HERE/%h-%n-%p-%r%%\n"
+    end = read(Host("x", "rack"), text)
+    here = gethostname()
+    assert end.known_hosts[0] == tmp_path / "10.0.0.1-rack-7-me%"
+    assert [path.name for path in end.identities] == [
+        f"10.0.0.1-rack-7-me-{getuser()}-{os.getuid()}-%h",
+        f"{here}-{here.split('.')[0]}-[10.0.0.1]:7",
+        sha1(f"{here}10.0.0.17me".encode()).hexdigest(),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {"address": "rack", "port": 22, "user": getuser(), "known_as": "rack", "identities": (), "via": None}),
+        ("Host rack\n HostName %h.lan\n", {"address": "rack.lan", "known_as": "rack.lan"}),
+        ("Host r*\n Port 2222\nHost *\n Port 1\n", {"port": 2222, "known_as": "[rack]:2222"}),
+        ("Host !rack *\n User no\nMatch host rack\n User yes\n", {"user": "yes"}),
+        ("Host rack\n HostKeyAlias Rack-1\n IdentitiesOnly yes\n", {"known_as": "rack-1", "identities_only": True}),
+        ("Host=rack\n IdentityFile=/one\n IdentityFile /two\n", {"identities": (Path("/one"), Path("/two"))}),
+        ("Host rack\n IdentityFile ~/.ssh/id_ed25519\nHost other\n User no\n", {"user": getuser()}),
+        ("Host rack\n IdentityAgent none\n", {"agent": None}),
+        ("Host rack\n IdentityAgent /run/%n\n", {"agent": "/run/rack"}),
+        ("Host rack\n ProxyJump none\nHost *\n ProxyJump bastion\n", {"via": None}),
+        ('Host rack\n UserKnownHostsFile "/a b" /c\n GlobalKnownHostsFile none\n',
+         {"known_hosts": (Path("/a b"), Path("/c"))}),
+        ("Host rack\n UserKnownHostsFile none\n", {"new_keys": None}),
+    ],
+)  # fmt: skip
+def test_both_readers_say_the_same(read: Callable[..., Endpoint], text: str, expected: dict[str, object]) -> None:
+    end = read(Host("x", "rack"), text)
+    assert {key: getattr(end, key) for key in expected} == expected
+
+
+def test_a_key_that_is_named_is_tried_before_the_agents(read: Callable[..., Endpoint]) -> None:
+    end = read(Host("x", "rack"), "Host rack\n IdentityFile ~/.ssh/id_ed25519\n")
+    assert [path.name for path in end.identities] == ["id_ed25519"]
+
+
+def test_what_the_host_says_wins_over_both(read: Callable[..., Endpoint]) -> None:
+    end = read(Host("x", "rack", "me", 7), "Match user me\n IdentityFile /mine\nHost rack\n User x\n Port 1\n")
+    assert (end.user, end.port) == ("me", 7)
+
+
+def test_a_chain_of_jumps_reads_the_same(read: Callable[..., Endpoint]) -> None:
+    last = read(Host("x", "rack"), "Host rack\n ProxyJump u@one:2201,two\n").via
+    assert last and last.via and (last.address, last.via.address, last.via.port) == ("two", "one", 2201)
+
+
+def test_a_proxycommand_is_refused_by_both(read: Callable[..., Endpoint]) -> None:
+    with pytest.raises(ConnectError, match="ProxyCommand"):
+        read(Host("x", "rack"), "Host rack\n ProxyCommand ssh -W %h:%p bastion\n")
+
+
+def test_what_does_not_parse_is_an_error_by_both(read: Callable[..., Endpoint]) -> None:
+    with pytest.raises(ConnectError, match="ssh_config"):
+        read(Host("x", "rack"), "Host rack\n nonsense\n")
+
+
+def test_a_name_is_never_an_option_of_ssh(read: Callable[..., Endpoint], tmp_path: Path) -> None:
+    name = f"-oProxyCommand=touch {tmp_path}/ran"
+    with suppress(ConnectError):
+        assert read(Host("x", name), "").address == name
+    with suppress(ConnectError):
+        read(Host("x", "-F/dev/null"), "ProxyJump none\n")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_ssh_is_asked_once_for_a_host_and_not_before(tmp_path: Path) -> None:
+    config = files(tmp_path, "")
+    script = tmp_path / "ssh"
+    script.write_text(f"#!/bin/sh\necho asked >>{tmp_path}/asked\necho hostname 10.0.0.9\n")
+    script.chmod(0o755)
+    asking = replace(config, ssh=(str(script),))
+    transport = SshTransport(SystemClock(), files=asking)
+    transport.close()
+    assert not (tmp_path / "asked").exists()
+    assert [resolve(Host(name, "rack"), asking).address for name in "abc"] == ["10.0.0.9"] * 3
+    assert (tmp_path / "asked").read_text() == "asked\n"
+
+
+def test_ssh_is_asked_where_it_reads_the_same_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "ssh").write_text("")
+    (tmp_path / "ssh").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+    assert UserFiles.of_this_user().ssh == (str(tmp_path / "ssh"),)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert UserFiles.of_this_user().ssh == ()
+    monkeypatch.setenv("HOME", pwd.getpwuid(os.getuid()).pw_dir)
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert UserFiles.of_this_user().ssh == ()

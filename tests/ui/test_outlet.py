@@ -6,12 +6,13 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from pathlib import Path
 from threading import Thread
 from typing import TextIO
 
 import pytest
 
-from metalfoundry.ui.output.outlet import ROOM, Outlet, outlets
+from metalfoundry.ui.output.outlet import ROOM, Aside, Outlet, outlets
 
 LINE = "x" * 999 + "\n"
 
@@ -94,3 +95,53 @@ def test_a_reader_who_leaves_meanwhile_costs_the_output_alone(pipe: tuple[int, T
     assert outlet.lost
     fill(outlet, 100)
     os.dup2(os.open(os.devnull, os.O_RDONLY), reading)
+
+
+@pytest.fixture
+def fifo(tmp_path: Path) -> Iterator[tuple[int, Aside]]:
+    os.mkfifo(tmp_path / "fifo")
+    reading = os.open(tmp_path / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(reading, True)
+    yield reading, Aside(str(tmp_path / "fifo"))
+    os.close(reading)
+
+
+def test_a_file_gets_all_of_it_at_its_end(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("before\n")
+    aside = Aside(str(tmp_path / "file"))
+    aside.write("ä\n")
+    aside.flush()
+    assert (tmp_path / "file").read_text() == "before\nä\n"
+    aside.close()
+    aside.close()
+
+
+def test_a_fifo_that_nobody_reads_holds_nobody_up_and_is_said(fifo: tuple[int, Aside]) -> None:
+    _, aside = fifo
+    for _ in range(500):
+        aside.write(LINE)
+    with pytest.raises(TimeoutError, match="not read in time"):
+        aside.close()
+
+
+def test_a_slow_reader_of_a_fifo_gets_all_of_it(fifo: tuple[int, Aside]) -> None:
+    reading, aside = fifo
+    arrived: list[str] = []
+    for _ in range(500):
+        aside.write(LINE)
+    reader = Thread(target=lambda: arrived.extend(iter(lambda: os.read(reading, 4096).decode(), "")))
+    reader.start()
+    aside.close()
+    reader.join()
+    assert "".join(arrived) == LINE * 500
+
+
+def test_a_reader_of_a_fifo_who_leaves_is_an_error_of_the_next_line(fifo: tuple[int, Aside]) -> None:
+    reading, aside = fifo
+    aside.write(LINE)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), reading)
+    with pytest.raises(BrokenPipeError):
+        for _ in range(2):
+            aside.write(LINE)
+    with pytest.raises(BrokenPipeError):
+        aside.close()

@@ -7,7 +7,6 @@ from datetime import timedelta
 from functools import partial
 
 from metalfoundry.commands.log_parser import CONTROLLER, SERVER
-from metalfoundry.commands.netboot import parse_time
 from metalfoundry.diagnosis import findings, remedies
 from metalfoundry.diagnosis.facts import Facts, absent, seen
 from metalfoundry.diagnosis.findings import (
@@ -24,6 +23,7 @@ from metalfoundry.diagnosis.findings import (
 )
 from metalfoundry.diagnosis.queries import SETTLED_SECONDS, condition, in_state, seconds_since, smee_says, status
 from metalfoundry.model.actions import items, mapping
+from metalfoundry.model.foreign import parse_time
 
 rule = partial(findings.rule, Stage.PREPARE)
 _WORKFLOW = "tinkerbell/tinkerbell tink/controller/internal/workflow"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from metalfoundry.commands import ssh
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import BY_HAND, ClaimSeen, claim_of, old_systems, parse_time
+from metalfoundry.commands.netboot import BY_HAND, ClaimSeen, claim_of, old_systems
 from metalfoundry.diagnosis.identity import identify
 from metalfoundry.model.errors import (
     AuthError,
@@ -19,6 +19,7 @@ from metalfoundry.model.errors import (
     TransportError,
 )
 from metalfoundry.model.events import MachineSeen, Notice, Resumed
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs import worker

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 
 from rich.text import Text
 
 from metalfoundry.model.events import ActionStarted, PhaseSkipped, PhaseStarted, Record, WorkflowChanged
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.records.estimate import History, NoHistory, PastRun, seconds_left
 from metalfoundry.records.run_state import FAILED, RUNNING, Step, Story
 from metalfoundry.ui.output.event_lines import line_of
@@ -204,7 +205,7 @@ def _window(story: Story, now: datetime, brief: bool) -> str:
     """Whether netboot is open, always; and until when, with the time that is left of it."""
     if story.netboot != "open":
         return story.netboot or "-"
-    until = _moment(story.expires)
+    until = parse_time(story.expires)
     if until is None:
         return "OPEN"
     rest = clock(max(0.0, (until - now).total_seconds()))
@@ -217,11 +218,3 @@ def _left(lane: Lane, now: datetime, brief: bool) -> str:
         return ""
     runs = f"{len(lane.past)} run{'s' if len(lane.past) > 1 else ''}"
     return f"~{clock(left)} ({len(lane.past)})" if brief else f"~{clock(left)} ({runs})"
-
-
-def _moment(text: str) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -20,7 +20,7 @@ from metalfoundry.ui.output.plain import say
 
 GONE = (errno.EPIPE, errno.EIO, errno.EBADF)  # nobody is there who could be told
 PATIENCE = 0.5  # seconds that a write waits for a reader who was quick until now
-LAST_WORDS = 3.0  # seconds for what is still unread, once the task was interrupted
+LAST_WORDS = 3.0  # seconds for what is still unread, once the task was interrupted or somebody else waits
 ROOM = 2**20  # characters that are kept for a reader who has stopped
 
 
@@ -51,10 +51,10 @@ class Pump:
             self._changed.notify_all()
             self._slow = self._slow or not self._changed.wait_for(self._idle, PATIENCE)
 
-    def drain(self, seconds: float | None = None) -> None:
-        """Wait until all is written, at most `seconds`."""
+    def drain(self, seconds: float | None = None) -> bool:
+        """Wait until all is written, at most `seconds`; say whether it is."""
         with self._changed:
-            self._changed.wait_for(self._idle, seconds)
+            return self._changed.wait_for(self._idle, seconds)
 
     def _idle(self) -> bool:
         return not self._text and not self._busy
@@ -154,6 +154,54 @@ class Outlet(io.TextIOBase):
             os.close(nothing)
         if isinstance(error, OSError) and error.errno not in GONE:
             say(f"warning: {self._name} cannot be written any more: {error.strerror}", file=sys.stderr)
+
+
+class Aside(io.TextIOBase):
+    """A file beside the terminal, perhaps a FIFO whose reader stops reading: see Pump. Text is added at its end.
+
+    An error comes out of the next call. At its end a reader is waited for as long as he reads. Raises OSError where it
+    cannot be opened.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        self._pump = Pump(self._put)
+        self._error: OSError | None = None
+        self._written = 0
+
+    def write(self, text: str) -> int:
+        """As a stream's."""
+        self._pump.put(text)
+        self._tell()
+        return len(text)
+
+    def close(self) -> None:
+        """Write what is left. Raises OSError where that was not possible, or something had to be left out before."""
+        if self.closed:
+            return
+        super().close()
+        before = self._written
+        while not (done := self._pump.drain(LAST_WORDS)) and self._written > before:
+            before = self._written
+        if done:
+            os.close(self._file)  # else a write still waits for it, and must not find another file under its number
+        self._tell()
+        if self._pump.left_out or not done:
+            raise TimeoutError(errno.ETIMEDOUT, "it was not read in time, and some of it was left out")
+
+    def _put(self, text: str) -> None:
+        data = memoryview(text.encode("utf-8", "backslashreplace"))
+        try:
+            while data and not self._error:
+                count = os.write(self._file, data[:65536])
+                self._written += count
+                data = data[count:]
+        except OSError as error:
+            self._error = error
+
+    def _tell(self) -> None:
+        if self._error:
+            raise self._error
 
 
 @contextmanager

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
 
 from rich.text import Text
 
+from metalfoundry.commands.netboot import stamp
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import UnsafeError, UsageError
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
@@ -41,7 +42,7 @@ def close_netboot(foundry: Foundry, servers: Sequence[Server]) -> None:
 
 def audit(foundry: Foundry, close: bool, json: bool) -> int:
     """List the open windows; the exit code says whether a trap is among them."""
-    windows = foundry.audit(close)
+    windows = foundry.audit(close=close)
     trapped = any(window.trap for window in windows)
     if json:
         say(json_text({"windows": [window.to_json() for window in windows], "trap": trapped}, indent=2))
@@ -94,8 +95,8 @@ def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
         return
     table = table_of("run", "hardware", "state", "pid", "until", "last word")
     for guard in found:
-        until = f"{datetime.fromtimestamp(guard.expires, UTC):%Y-%m-%dT%H:%M:%SZ}" if guard.expires else ""
-        table.add_row(guard.run, guard.hardware, guard.state, guard.pid, until, guard.log)
+        until = parse_time(guard.expires or None)
+        table.add_row(guard.run, guard.hardware, guard.state, guard.pid, stamp(until) if until else "", guard.log)
     Paper().print(table if found else "no guards")
 
 

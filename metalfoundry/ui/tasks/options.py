@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from fabric import task as fabric_task
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     from metalfoundry.ui.output.live import View
 
 INVENTORY = ""
-DEFAULT_INVENTORY = "inventory.yaml"
 HELP = {
     "name": "a server, several (NAME,NAME…), or all",
     "server": "only these servers: NAME,NAME… (default: all)",
@@ -83,14 +80,13 @@ def opened(
         from metalfoundry.foundry import Foundry
         from metalfoundry.ui.output.event_lines import PlainLines
 
-        path = inventory or os.environ.get("METALFOUNDRY_INVENTORY") or DEFAULT_INVENTORY
         sinks: list[Sink] = [view or PlainLines(sys.stderr if json or quiet or events == "-" else sys.stdout)]
         if events:
             sinks.append(stack.enter_context(_writing(events)))
         if journal is not None:
             stack.callback(journal.close)
             sinks.append(journal)
-        yield stack.enter_context(Foundry.load(path, sinks=sinks))
+        yield stack.enter_context(Foundry.load(inventory or None, sinks=sinks))
 
 
 def watching(json: bool, events: str) -> View:
@@ -118,12 +114,13 @@ def watching(json: bool, events: str) -> View:
 def _writing(path: str) -> Iterator[Sink]:
     """The sink for --events; raises UsageError where the file cannot be opened."""
     from metalfoundry.records.run_store import EventFile
+    from metalfoundry.ui.output.outlet import Aside
 
     if path == "-":
         yield EventFile("stdout", sys.stdout, warn)
         return
     try:
-        stream = Path(path).open("a", encoding="utf-8")  # noqa: SIM115 - the sink closes it, whatever that says
+        stream = Aside(path)
     except OSError as error:
         what = f"--events {path} cannot be written: {error.strerror}"
         raise UsageError(what, next="name another file, or -") from error

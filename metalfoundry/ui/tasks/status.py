@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from metalfoundry.commands.netboot import parse_time
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import Terminated
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import inline, json_text
 from metalfoundry.records.run_store import KeptRun, home, latest

@@ -5,13 +5,13 @@ from __future__ import annotations
 from functools import partial
 
 from metalfoundry.commands.log_parser import ACTION, AGENT
-from metalfoundry.commands.netboot import parse_time
 from metalfoundry.diagnosis import findings, remedies
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import FINE, NOTHING_WRONG, TIMED_OUT, Evidence, Match, Stage, certain, likely
 from metalfoundry.diagnosis.queries import elapsed, ended, ended_ago, in_state, running_action, status
 from metalfoundry.diagnosis.rules.actions.images import AGENT_SOURCE, agent_error, ended_badly
 from metalfoundry.model.actions import Action, mapping
+from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.states import SshAnswer
 
 rule = partial(findings.rule, Stage.RUN)
