@@ -21,13 +21,15 @@ test: .venv/.dev ## all tests; what was skipped, and why, is listed at the end
 unit: .venv/.dev ## the quick tests alone
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/model tests/commands tests/diagnosis tests/runs tests/site
 
-check: .venv/.dev ## lint, format, types, shell scripts
+check: .venv/.dev ## lint, format, types, shell scripts, dead code, code that stands twice
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/pyright
 	@command -v shellcheck >/dev/null || { echo "shellcheck is missing: apt-get install shellcheck" >&2; exit 1; }
 	@shellcheck $(SHELL_FILES)
+	@$(BIN)/vulture
+	@$(BIN)/python -m tests.duplicates
 
 hints: .venv/.dev ## modules and functions that have grown long, for a review
 	@$(BIN)/python -m tests.architecture
@@ -46,7 +48,7 @@ fuzz: .venv/.dev ## two thousand made-up clusters, machines and logs: no traceba
 	@METALFOUNDRY_FUZZ=2000 $(BIN)/python -m pytest -q -n 2 --dist load tests/fuzz
 
 docs: .venv/.dev ## write the tables that repeat what the code says
-	@$(BIN)/python scripts/docs.py
+	@$(BIN)/python -m scripts.docs
 
 bench: .venv/.dev ## the figures of the docs, measured again
 	@set -e; export KUBEBUILDER_ASSETS="$$($(BIN)/python -c 'from tests.realtier import assets; print(assets() or "")')"; \

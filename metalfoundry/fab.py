@@ -1,6 +1,6 @@
 """The Fabric tasks. Yours, too: `from metalfoundry.fab import ns, open_foundry` in a fabfile.py of your own.
 
-Only words come in and go out here; the work is in foundry.py. Everything heavy is imported inside the tasks, so that
+Parses flags, calls Foundry, sets the exit code. Everything heavy is imported inside the tasks, so that
 `fab --list` stays quick.
 """
 
@@ -9,22 +9,24 @@ from __future__ import annotations
 from dataclasses import replace as changed
 from pathlib import Path
 
-from fabric import task
+import fabric.main
 from invoke.collection import Collection
 from invoke.context import Context
 
+from metalfoundry.model.errors import UsageError
+from metalfoundry.model.program import ours
 from metalfoundry.ui.tasks import inventory as inventory_tasks
 from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
-from metalfoundry.ui.tasks.options import INVENTORY, check_names, finish, opened, warn, watching, words
+from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, warn, watching, words
 from metalfoundry.ui.tasks.own import open_foundry as open_foundry
+from metalfoundry.ui.tasks.program import Program
 from metalfoundry.ui.tasks.report import report
 
 
 @task(
     positional=["name"],
-    auto_shortflags=False,
     help=words(
         "name",
         "inventory",
@@ -32,23 +34,23 @@ from metalfoundry.ui.tasks.report import report
         "yes",
         "reason",
         "events",
-        workflow="Workflow file instead of the inventory's; only this server's document is applied",
-        workflow_name="which Workflow, where the file has several for this server; or how to call a made one",
-        template="make the Workflow from this Template instead",
-        plan="read only: show the facts and every command that would change something",
+        workflow="use this Workflow file instead of the inventory's; only this server's document is applied",
+        workflow_name="the Workflow, if the file has several for this server; or the name for one made from --template",
+        template="make the Workflow from this Template instead of a file",
+        plan="change nothing: show the facts, and every command that would change something",
         keep_workflow="leave the Workflow in the cluster afterwards",
-        replace="remove another live Workflow of the same agent instead of refusing",
-        no_reboot="a person reboots the server (or it is off)",
-        trust_template="go on though only Tinkerbell can tell which agent the Template gives its tasks to",
-        resume="take up a run whose client is gone: go on from where the world stands",
-        parallel="of several servers, so many at a time",
-        canary="of several servers, so many first; where one of these fails, no other is touched",
-        no_canary="all at once, none first",
-        max_failures="begin no other server after so many have failed: a number, or a share such as 10%",
-        keep_going="begin the next server though others have failed",
-        batch="so many servers, and the next ones when all of these have ended",
-        spread="at most one server at a time for each value of this label of the Hardware",
-        **{"except": "not these: names and patterns, as in NAME"},
+        replace="remove another live Workflow of the same agent, instead of refusing",
+        no_reboot="wait for a person to reboot the server, or to switch it on",
+        trust_template="go on even if only Tinkerbell can tell which agent the Template names",
+        resume="continue a run whose client is gone",
+        parallel="how many servers at a time",
+        canary="how many servers first; if one of them fails, no other is touched",
+        no_canary="begin with all of them, none first",
+        max_failures="begin no other server after this many failures: a number, or a share such as 10%",
+        keep_going="go on with the next server after any failure",
+        batch="how many servers before the next ones begin (default: no batches)",
+        spread="a label of the Hardware: at most one server at a time for each of its values",
+        **{"except": "not these servers: NAME,NAME…"},
     ),
 )
 def provision(
@@ -85,14 +87,17 @@ def provision(
     from metalfoundry.runs.fleet import Policy
     from metalfoundry.runs.options import Options
 
-    check_names(c, "provision", name, provision)
     journal = None if plan else Journal(home(), warn)
     with (
-        boundary(waits=False),
-        opened(c, inventory, json, events, journal, view := None if plan else watching(json, events)) as foundry,
+        boundary(waits=False, json=json),
+        opened(inventory, json, events, journal, view := None if plan else watching(json, events)) as foundry,
     ):
         from metalfoundry.ui.tasks import provision as body
 
+        if workflow and template:
+            raise UsageError(
+                "--template and --workflow exclude each other", next=f"{ours('provision', name)}, with one of the two"
+            )
         file = Path(workflow) if workflow else None
         asked = Options(file, workflow_name or None, template or None, reason, trust_template=trust_template)
         options = changed(asked, keep_workflow=keep_workflow, replace=replace, reboot=not no_reboot, resume=resume)
@@ -104,13 +109,12 @@ def provision(
 
 
 @task(
-    auto_shortflags=False,
     help=words(
         "server",
         "inventory",
         "json",
-        watch="go on showing it whenever something changes; Ctrl-C ends",
-        probe="ask each machine what it is, too: at most 3 seconds each, 8 at a time",
+        watch="show it again whenever something changes, until Ctrl-C",
+        probe="also ask each machine what it is: at most 3 seconds each, 8 at a time",
     ),
 )
 def status(
@@ -121,52 +125,49 @@ def status(
     probe: bool = False,
     json: bool = False,
 ) -> None:
-    """Where every server stands.
+    """Show where every server stands.
 
     Example: fab status --watch
     """
     from metalfoundry.ui.tasks import status as body
 
-    with opened(c, inventory, json, unread_ends=watch) as foundry:
+    with opened(inventory, json, unread_ends=watch) as foundry:
         body.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
 
 
 @task(
     positional=["name"],
-    auto_shortflags=False,
     help=words(
         "inventory",
         "json",
-        name="server, Hardware or Workflow, NAME,NAME…, or all (whatever has not finished well, and stray windows)",
-        all="also findings that another one explains",
+        name="a server, Hardware or Workflow, several, or all (what has not ended well, and windows without an owner)",
+        all="also show findings that another one explains",
         bundle="write facts, logs and findings, without secrets, to this .tar.gz",
     ),
 )
 def troubleshoot(
     c: Context, name: str, inventory: str = INVENTORY, all: bool = False, bundle: str = "", json: bool = False
 ) -> None:
-    """Why it hangs, the proof, and the next command.
+    """Explain why a server hangs, with proof and next command.
 
     Example: fab troubleshoot colo-server-01
     """
     from metalfoundry.ui.tasks import troubleshoot as body
 
-    check_names(c, "troubleshoot", name, troubleshoot)
-    with opened(c, inventory, json) as foundry:
+    with opened(inventory, json) as foundry:
         finish(body.troubleshoot(foundry, name, all=all, bundle=bundle, json=json))
 
 
 @task(
     positional=["name"],
-    auto_shortflags=False,
     help=words(
         "inventory",
-        name="server, Hardware or Workflow",
+        name="a server, Hardware or Workflow",
         follow="go on until Ctrl-C, through every reboot of the machine",
-        source="auto, hook (the installer), smee (with the machine's syslog), server or controller",
-        since="only what is younger: 10m, 90s, 1h",
-        tail="the last lines (default: 200; of the agent's own log 50)",
-        json="one JSON object a line",
+        source="where to read: auto, hook (the installer), smee (with the machine's syslog), server or controller",
+        since="only lines younger than this, such as 10m, 90s or 1h",
+        tail="how many of the last lines (default: 200; with --source hook 50)",
+        json="print one JSON object for each line",
     ),
 )
 def logs(
@@ -179,34 +180,33 @@ def logs(
     tail: int = 0,
     json: bool = False,
 ) -> None:
-    """What the logs of all parts say of it, by time.
+    """Show installer and control-plane logs, merged by time.
 
     Example: fab logs colo-server-01 --follow
     """
     from metalfoundry.ui.tasks import logs as body
 
-    check_names(c, "logs", name, logs)
-    with opened(c, inventory, True, unread_ends=follow) as foundry:
+    with opened(inventory, json, unread_ends=follow, quiet=True) as foundry:
         body.show(foundry, name, source=source, since=since, tail=tail, follow=follow, json=json)
 
 
-@task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
+@task(positional=["name"], help=words("name", "inventory"))
 def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
-    """Once: a closed netboot block where there is none.
+    """Add a closed netboot block where Hardware has none.
 
     Example: fab init all
     """
     from metalfoundry.ui.tasks import looking as body
 
-    check_names(c, "init", name, init)
-    with opened(c, inventory) as foundry:
+    with opened(inventory) as foundry:
         body.init(foundry, foundry.servers(name))
 
 
 ns = Collection()
-for one in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, report, completion):
-    ns.add_task(one)
+for task_ in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, report, completion):
+    ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
 ns.add_collection(inventory_tasks.collection())
 ns.add_collection(lab_tasks.collection())
+fabric.main.program.__class__ = Program  # plain `fab`, which is about to parse the tasks' words

@@ -20,7 +20,7 @@ show() { # WORDS: type a command, then run it
 }
 
 lab_up() { # SCENARIO SPEED
-  fab lab.up --scenario "$1" --speed "$2" --dir "$lab" >/dev/null
+  fab lab.up --scenario "$1" --speed "$2" --dir "$lab" --yes >/dev/null
 }
 
 export METALFOUNDRY_INVENTORY="$lab/inventory.yaml" METALFOUNDRY_STATE="$lab/state"

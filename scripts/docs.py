@@ -20,6 +20,7 @@ from metalfoundry.model.hosts import HostKeyPolicy
 from metalfoundry.model.inventory import InventoryKeys, Section
 from metalfoundry.model.inventory_errors import section_of
 from metalfoundry.model.inventory_reader import schema
+from scripts import messages, schemas
 
 DOCS = Path(__file__).parent.parent / "docs"
 TYPES = {str: "string", int: "integer", float: "number", bool: "boolean", type(None): "null"}
@@ -115,10 +116,12 @@ def written(page: str) -> str:
 
 
 def main() -> None:
-    """Replace the tables, and write the schema."""
+    """Replace the tables, and write what is made from them."""
     (DOCS / "schema/inventory.json").write_text(schema_text(), encoding="utf-8")
     for page in TABLES:
         (DOCS / page).write_text(written(page), encoding="utf-8")
+    schemas.main()
+    messages.main()
 
 
 if __name__ == "__main__":

@@ -53,6 +53,22 @@ class Said:
     followed: bool = False
 
 
+class Unwatched:
+    """What a Transport without connections and watches has beside `run`."""
+
+    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
+        raise AssertionError("nobody watches here")
+
+    def server_key(self, host: Host) -> ServerKey | None:
+        return None
+
+    def disconnect(self, host: Host) -> None:
+        return
+
+    def close(self) -> None:
+        return
+
+
 class FakeTransport:
     """A Transport that answers from rules, first match wins, and remembers what was said.
 

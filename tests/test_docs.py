@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from metalfoundry import load
 from metalfoundry.commands.machine import MachineFacts
@@ -36,6 +37,8 @@ from metalfoundry.runs.provision import _said as said
 from metalfoundry.runs.report import Netboot, Report, report_of
 from metalfoundry.runs.troubleshoot import judged
 from metalfoundry.site.proof import Proof
+from scripts import messages
+from scripts.schemas import schemas
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -135,6 +138,24 @@ def test_every_promise_names_tests_that_there_are() -> None:
 def test_every_scenario_is_listed() -> None:
     listed = {code(row[0]): row[1] for row in rows(page("docs/lab.md"))}
     assert listed == {name: scenario.story for name, scenario in SCENARIOS.items()}
+
+
+def test_the_schemas_are_those_of_the_tables() -> None:
+    kept = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "schema").iterdir()}
+    assert {name: text for name, text in kept.items() if name in schemas()} == schemas(), "make docs"
+    for text in kept.values():
+        Draft202012Validator.check_schema(json.loads(text))
+
+
+def test_the_page_of_messages_is_what_the_source_says() -> None:
+    assert page("docs/messages.md") == messages.page(), "make docs"
+
+
+def test_every_json_of_the_command_line_has_a_schema() -> None:
+    listed = {row[0].split("`")[1]: row[1] for row in re.findall(r"^\| (`.*?) \| (.*?) \|", page("docs/json.md"), re.M)}
+    for name in ns.task_names:
+        if "json" in inspect.signature(ns[name].body).parameters:
+            assert re.search(r"\]\(schema/\w+\.json\)", listed[name]), name
 
 
 def test_the_changelog_knows_this_version() -> None:

@@ -129,9 +129,7 @@ def read_probe(outcomes: Mapping[str, Outcome], seen: MachineProbe) -> MachinePr
     return MachineProbe(
         facts=seen.facts,
         containers=_containers(outcomes.get("containers")),
-        memory=_mib(one.get("memory_kib")),
         disk_free=_mib(one.get("disk_free_kib")),
-        dns=_yes(one.get("dns")),
         grpc=_yes(one.get("grpc")),
         skew=seen.skew,
         addresses=addresses if "addresses" in one else None,

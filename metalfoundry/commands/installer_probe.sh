@@ -1,5 +1,5 @@
 #!/bin/sh
-# What stands around a machine in the installer: its containers, its agent's and bootkit's logs, memory, disk, network.
+# What stands around a machine in the installer: its containers, its agent's and bootkit's logs, disk, network.
 # Only reading. The functions are called by the parts of a script; a part fails where this is not the installer.
 # shellcheck disable=SC2002,SC2317  # a missing file is the program's matter, not a redirection's
 installer() {
@@ -82,10 +82,6 @@ containers() {
 argument() {
   cat /proc/cmdline | tr ' ' '\n' | sed -n "s/^$1=//p" | tail -n 1
 }
-is_name() {
-  case $1 in '' | *[!A-Za-z0-9.-]*) return 1 ;; *[A-Za-z]*) return 0 ;; esac
-  return 1
-}
 within() {
   if command -v timeout >/dev/null 2>&1; then
     timeout "$@"
@@ -93,24 +89,6 @@ within() {
     shift
     "$@"
   fi
-}
-resolves() {
-  if command -v getent >/dev/null 2>&1; then
-    within 1 getent hosts "$1" >/dev/null 2>&1
-  elif command -v nslookup >/dev/null 2>&1; then
-    within 1 nslookup "$1" >/dev/null 2>&1
-  else
-    return 2
-  fi
-}
-dns() {
-  said=
-  for name in "$@"; do
-    is_name "$name" || continue
-    resolves "$name"
-    case $? in 0) [ -n "$said" ] || said=yes ;; 2) return 0 ;; *) said=no ;; esac
-  done
-  [ -z "$said" ] || echo "dns=$said"
 }
 port() {
   [ -n "$1" ] && [ -n "$2" ] && command -v nc >/dev/null 2>&1 || return 0
@@ -121,16 +99,10 @@ port() {
   fi
 }
 around() {
-  cat /proc/meminfo 2>/dev/null | sed -n 's/^MemTotal: *\([0-9]*\).*/memory_kib=\1/p'
   df -Pk / 2>/dev/null | sed -n '2s/^.* \([0-9][0-9]*\)  *[0-9]*% .*$/disk_free_kib=\1/p'
   ip -o addr show scope global 2>/dev/null | sed -n 's/^[0-9]*: *\([^ ]*\) .*inet6* \([^ /]*\).*/address=\2/p'
   command -v ip >/dev/null 2>&1 && echo addresses=read
   installer 2>/dev/null || return 0
   authority=$(argument grpc_authority)
-  image=$(argument tink_worker_image)
-  registry=${image%%/*}
-  case $registry in *.*) ;; *) registry= ;; esac
-  dns "${authority%:*}" "${registry%:*}" &
-  port "${authority%:*}" "${authority##*:}" &
-  wait
+  port "${authority%:*}" "${authority##*:}"
 }

@@ -141,7 +141,7 @@ def checked(kind: str, name: str) -> str:
     """`name`, which comes from anywhere, as a word of a command. Raises PreflightError when no object can have it."""
     if not is_object_name(name):
         raise PreflightError(
-            f"{name!r} is no name that an object can have",
+            f"{name!r} is not a valid object name",
             where=kind,
             next="see who wrote it: a name is lower-case letters, digits, dots and dashes",
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from metalfoundry.commands.machine import MachineFacts
@@ -165,20 +165,17 @@ class Container:
 class MachineProbe:
     """One machine at one moment: its own words, and what stands around it.
 
-    Memory and free root disk in MiB. `skew`: seconds by which its clock is ahead of the jump host's. `dns`: whether it
-    resolves the names it needs; `grpc`: whether the port of its grpc_authority takes connections. None: not looked at.
-    `addresses` are those of all interfaces, loopback left out.
+    Free root disk in MiB. `skew`: seconds by which its clock is ahead of the jump host's. `grpc`: whether the port of
+    its grpc_authority takes connections. None: not looked at. `addresses` are those of all interfaces, loopback left
+    out.
     """
 
     facts: MachineFacts
     containers: tuple[Container, ...] | None = None
-    memory: float | None = None
     disk_free: float | None = None
-    dns: bool | None = None
     grpc: bool | None = None
     skew: float | None = None
     addresses: tuple[str, ...] | None = None
-    extra: Mapping[str, str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

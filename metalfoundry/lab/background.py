@@ -48,21 +48,26 @@ def up(folder: Path, scenario: str = "installs", speed: float = 1.0, hours: floa
     return _await(child, folder)
 
 
+def running(folder: Path) -> bool:
+    """Whether a lab runs in that folder."""
+    return (folder / "lab.pid").exists() and _locked(folder)
+
+
 def down(folder: Path) -> bool:
     """End the lab of that folder, with every process it started; False when none runs there."""
     folder = folder.resolve()
     if not (folder / "lab.pid").exists():
         return False
     who = json.loads((folder / "lab.pid").read_text())
-    running = _locked(folder)
-    if running:
+    was_running = _locked(folder)
+    if was_running:
         os.kill(who["pid"], signal.SIGTERM)
         if not _until(lambda: not _locked(folder), 15):
             os.killpg(who["pid"], signal.SIGKILL)
             _until(lambda: not _locked(folder), 5)
     MarkedProcesses(who["mark"]).kill()
     (folder / "lab.pid").unlink(missing_ok=True)
-    return running
+    return was_running
 
 
 def main(argv: list[str]) -> int:

@@ -17,5 +17,5 @@ def seconds(text: str) -> float:
     parts = [(word, "s")] if _NUMBER.fullmatch(word) else _PART.findall(word)
     total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if not parts or "".join(map("".join, parts)) not in (word, f"{word}s") or total > MOST:
-        raise ValueError(f"{text!r} is no span of time")
+        raise ValueError(f"{text!r} is not a span of time")
     return total

@@ -1,7 +1,7 @@
 """Every error the library raises: what happened, where, and what to do now.
 
     MetalfoundryError                    1  unexpected
-    ├── UsageError                       2  the words of the command
+    ├── UsageError                       2  invalid command-line arguments
     │   └── InventoryError               2  inventory.yaml; carries every fault at once
     ├── PreflightError                  10  nothing was changed; once the claim is taken, the code of the phase it ends
     │   └── TransportError              10  the way to a host
@@ -33,6 +33,8 @@ Judge by type and `exit_code`, never by the text.
 
 from __future__ import annotations
 
+DEBUG = "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints"
+
 
 class MetalfoundryError(Exception):
     """Base of the tree: `what` happened, `where` (host, object, file:line), `next` (a step, often a command)."""
@@ -51,7 +53,7 @@ class MetalfoundryError(Exception):
 
 
 class UsageError(MetalfoundryError):
-    """The command's words do not fit."""
+    """Invalid command-line arguments."""
 
     exit_code = 2
 
@@ -212,3 +214,10 @@ class Cancelled(KeyboardInterrupt):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+def error_fields(error: BaseException) -> dict[str, str]:
+    """`what`, `where`, `next` and `evidence` of any error, as reports hold them; "" for what there is not."""
+    if isinstance(error, MetalfoundryError):
+        return {"what": error.what, "where": error.where, "next": error.next, "evidence": error.evidence}
+    return {"what": f"unexpected: {error!r}", "where": "", "next": DEBUG, "evidence": ""}

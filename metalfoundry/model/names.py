@@ -6,6 +6,8 @@ A field of an object, an annotation or a file may hold any text. Only what passe
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _OBJECT = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -21,3 +23,9 @@ def is_object_name(text: str) -> bool:
 def is_address(text: str) -> bool:
     """Whether this may be a host name or an IP address, a zone (`%eth0`) included."""
     return len(text) <= LONGEST and _ADDRESS.fullmatch(text) is not None
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """What to add to "there is no NAME": `; did you mean OTHER?`, or nothing where none is like it."""
+    near = get_close_matches(name, list(known), 1)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -235,14 +234,9 @@ def find(base: Path, wanted: str) -> KeptRun:
     raise UsageError(f"there is no run {wanted} here", next=ours("runs"), where=str(base))
 
 
-def clean(base: Path, older: float, now: datetime) -> list[str]:
-    """Remove runs that began more than `older` seconds ago; return their ids."""
-    gone = []
-    for run in kept(base):
-        if run.began is not None and (now - run.began).total_seconds() > older:
-            shutil.rmtree(run.folder, ignore_errors=True)
-            gone.append(run.run)
-    return gone
+def older(base: Path, seconds: float, now: datetime) -> list[KeptRun]:
+    """The runs that began more than `seconds` ago."""
+    return [run for run in kept(base) if run.began is not None and (now - run.began).total_seconds() > seconds]
 
 
 def _report(folder: Path) -> dict[str, Any]:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from metalfoundry.commands import netboot
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.netboot import BY_HAND, ClaimSeen
-from metalfoundry.model.errors import ClaimedError, PreflightError, WorkflowFailed
+from metalfoundry.model.errors import ClaimedError, WorkflowFailed
 from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice, WindowChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import ClaimState, WindowState
-from metalfoundry.runs.netboot_by_hand import break_claim, look, settle
+from metalfoundry.runs.netboot_by_hand import break_claim, look, settle, unheld
 from metalfoundry.runs.progress import UNRUN, Progress
 from metalfoundry.site.cluster import Cluster, Gone
 from metalfoundry.site.proof import Proof
@@ -58,9 +58,7 @@ def attach(site: Site, server: Server) -> Followed:
                 return end
     finally:
         following.progress.stop()
-    raise WorkflowFailed(
-        f"{server.name} was followed for a day without an end", next=ours("status", "--server", server.name)
-    )
+    raise WorkflowFailed(f"the run on {server.name} did not end within a day", next=ours("status", server.name))
 
 
 @dataclass
@@ -133,11 +131,7 @@ def cancel(site: Site, server: Server, reason: str) -> Proof:
 def _claim(server: Server, hardware: Hardware) -> ClaimSeen:
     seen = netboot.claim_of(hardware)
     if seen is None:
-        raise PreflightError(
-            f"no run holds {server.name}",
-            where=f"Hardware {server.hardware}",
-            next=ours("status", "--server", server.name),
-        )
+        raise unheld(server)
     if seen.note.phase == BY_HAND:
         raise ClaimedError(
             f"netboot of {server.name} was opened by hand by {seen.note.holder}; there is no run",

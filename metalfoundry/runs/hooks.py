@@ -1,7 +1,7 @@
-"""The operator's own commands at the turns of a run; docs/hooks.md.
+"""The operator's own commands at certain points of a run; docs/hooks.md.
 
-`before` answers, and can stop the run. All others only hear: they run one after the other beside the run, and whatever
-becomes of them is a warning.
+`before` runs first and can abort the run. The others run in the background, one after the other; a failure of theirs is
+a warning.
 """
 
 from __future__ import annotations

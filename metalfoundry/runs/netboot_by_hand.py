@@ -77,19 +77,20 @@ def look(site: Site, server: Server) -> Hardware:
 def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     """Close the window of a foreign claim and take the claim away; who and why stays on the Hardware.
 
-    `run` must be the claim's run id: whoever breaks it has looked at it. Raises ClaimedError when it is not.
+    `run` must be the claim's run id: whoever breaks it has looked at it. Raises ClaimedError when it is not,
+    PreflightError when nobody holds the server.
     """
     here = site.on(site.bus.scoped(server=server.name, run=run))
     seen = look(here, server)
     cluster, deadline = Cluster(here), Deadline.after(site.clock, 60.0)
     claim = netboot.claim_of(seen)
-    if claim is None or claim.run != run:
+    if claim is None:
+        raise unheld(server)
+    if claim.run != run:
         raise ClaimedError(
-            f"{server.name} is held by {claim.run}" if claim else f"nobody holds {server.name}",
+            f"{server.name} is held by {claim.run}",
             where=f"Hardware {server.hardware}",
-            next=ours("netboot.break", server.name, "--run", claim.run)
-            if claim
-            else ours("status", "--server", server.name),
+            next=ours("netboot.break", server.name, "--run", claim.run),
         )
     window = Window(here, server, run)
     window.adopt(seen, claim)
@@ -100,10 +101,18 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     after = cluster.patch(server.hardware, operations, deadline, effect=Effect.RESTORE)
     if netboot.claim_of(after.hardware):
         raise ClaimedError(
-            f"the claim on {server.name} could not be broken", where=f"Hardware {server.hardware}", next="look again"
+            f"the claim on {server.name} could not be broken",
+            where=f"Hardware {server.hardware}",
+            next=ours("status", server.name),
         )
     here.bus.emit(ClaimChanged(ClaimState.BROKEN, claim.note.holder))
     return settle(site, server, run) or proof
+
+
+def unheld(server: Server) -> PreflightError:
+    """The error where there is no claim to follow, to cancel or to break."""
+    where = f"Hardware {server.hardware}"
+    return PreflightError(f"no run holds {server.name}", where=where, next=ours("status", server.name))
 
 
 def settle(site: Site, server: Server, run: str) -> Proof | None:

@@ -120,7 +120,7 @@ def _carried_out(run: ProvisionRun, hooks: Hooks) -> Exception | None:
     except Exception as problem:  # noqa: BLE001 - an error of a run is a result, for one server as for a fleet
         return problem
     except BaseException as problem:  # noqa: BLE001 - an exit from within, such as a callback's: it ends the run alone
-        return _caused(MetalfoundryError(f"the run was ended from within: {problem!r}"), problem)
+        return _caused(MetalfoundryError(f"the run was ended by an unexpected {problem!r}"), problem)
     return None
 
 

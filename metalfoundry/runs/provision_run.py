@@ -136,7 +136,7 @@ class ProvisionRun(Run):
         with suppress(TransportError):
             self.window.claim.refuse_lost(self.cluster.hardware(self.server.hardware, deadline).hardware)
         raise WorkflowFailed(
-            f"the Workflow {self.target.document.name} was deleted while it was wanted",
+            f"the Workflow {self.target.document.name} was deleted during the run",
             where=f"namespace {self.site.kubectl.namespace}",
             next="find out who deletes Workflows here (Flux, a colleague), then run again",
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from metalfoundry.model import redact
-from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError
+from metalfoundry.model.errors import Interrupted, UnsafeError, error_fields
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.records.run_state import Story
 from metalfoundry.runs.troubleshoot import Diagnosis
@@ -72,7 +72,7 @@ class Report:
             "server": self.server,
             "verdict": self.verdict,
             "exit_code": self.exit_code,
-            "error": _error(self.error),
+            "error": error_fields(self.error) if self.error else None,
             "netboot": {
                 "closed": self.closed,
                 "closed_at": (self.proof.at or None) if self.proof else None,
@@ -118,16 +118,3 @@ def report_of(story: Story, error: Exception | None, netboot: Netboot, seconds: 
         resumes=story.earlier,
         interrupted=isinstance(error, Interrupted) or not isinstance(error and error.__cause__, Exception | None),
     )
-
-
-def _error(error: Exception | None) -> dict[str, str] | None:
-    if error is None:
-        return None
-    if isinstance(error, MetalfoundryError):
-        return {"what": error.what, "where": error.where, "next": error.next, "evidence": error.evidence}
-    return {
-        "what": f"unexpected: {error!r}",
-        "where": "",
-        "next": "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints",
-        "evidence": "",
-    }

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
 from metalfoundry.model.errors import IdentityError, PreflightError
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.names import nearest
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.provision_run import READ_SECONDS, ProvisionRun
 from metalfoundry.site.cluster import Cluster, Survey
@@ -29,9 +29,8 @@ def choose_hardware(run: ProvisionRun, survey: Survey) -> Hardware:
     """The server's Hardware. Raises PreflightError where it is not there or cannot netboot, IdentityError."""
     name = run.server.hardware
     if name not in survey.hardware:
-        near = difflib.get_close_matches(name, survey.hardware, 1, 0.5)
         raise PreflightError(
-            f"there is no Hardware {name}" + (f"; did you mean {near[0]}?" if near else ""),
+            f"there is no Hardware {name}{nearest(name, survey.hardware)}",
             where=f"server {run.server.name}, namespace {run.site.kubectl.namespace}",
             next=f"there are: {', '.join(survey.hardware) or 'none'}; say which by servers.{run.server.name}.hardware",
         )
@@ -73,7 +72,9 @@ def choose_document(run: ProvisionRun, survey: Survey) -> Document:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
             raise PreflightError(
-                f"the Workflow file cannot be read: {error.strerror}", where=str(path), next="name it by --workflow"
+                f"the Workflow file cannot be read: {error.strerror}",
+                where=str(path),
+                next="give its path with --workflow",
             ) from error
         document = workflow_for(
             text, str(path), server.hardware, options.workflow_name, namespace=run.site.kubectl.namespace
@@ -94,9 +95,8 @@ def choose_document(run: ProvisionRun, survey: Survey) -> Document:
 def _checked(document: Document, run: ProvisionRun, survey: Survey) -> Document:
     wanted, namespace = document.template_ref, run.site.kubectl.namespace
     if wanted not in survey.templates:
-        near = difflib.get_close_matches(wanted, survey.templates, 1, 0.5)
         raise PreflightError(
-            f"there is no Template {wanted}" + (f"; did you mean {near[0]}?" if near else ""),
+            f"there is no Template {wanted}{nearest(wanted, survey.templates)}",
             where=f"Workflow {document.name}, namespace {namespace}",
             next=f"there are: {', '.join(survey.templates) or 'none'}",
         )

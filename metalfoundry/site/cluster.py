@@ -171,7 +171,7 @@ class Cluster:
             raise PreflightError(
                 f"the Workflow {name} could not be applied",
                 where=f"namespace {self._site.kubectl.namespace}",
-                next="mend the document, then run again",
+                next="correct the document, then run again",
                 evidence=applied.stderr if applied else "",
             )
         return Workflow.of(found[0])

@@ -1,4 +1,4 @@
-"""Tells the bus what a transport carries: every command has a start and an end."""
+"""Emits CommandStarted and CommandEnded for every command."""
 
 from __future__ import annotations
 

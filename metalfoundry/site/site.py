@@ -32,13 +32,8 @@ class Executor(Protocol):
         """Start `work`."""
 
 
-class Watching(Protocol):
-    """Shows objects as they change."""
-
-    def __call__(
-        self, site: Site, wanted: Mapping[str, str], deadline: Deadline, /
-    ) -> Iterator[tuple[str, str, dict[str, Any]] | None]:
-        """(kind, event, object) of the `wanted` objects, name by kind, from their present state on; None in silence."""
+Watching = Callable[["Site", Mapping[str, str], Deadline], Iterator[tuple[str, str, dict[str, Any]] | None]]
+"""Shows the wanted objects (name by kind) as (kind, event, object), from their present state on; None in silence."""
 
 
 class Background:

@@ -83,9 +83,9 @@ class Keyring:
 
     def _hung_up(self) -> ConnectError:
         return ConnectError(
-            f"{self.endpoint.host.name}: hung up while we logged in",
+            f"{self.endpoint.host.name}: the connection was closed during log-in",
             where=self.endpoint.where,
-            next="it may be starting or stopping: try again; else read its sshd's log",
+            next="wait and try again, for it may be starting or stopping; else read its sshd's log",
         )
 
     def _keys(self, agent: Agent) -> Iterator[tuple[str, paramiko.PKey]]:

@@ -64,3 +64,30 @@ class Transport(Protocol):
 
     def close(self) -> None:
         """Drop every connection."""
+
+
+class Wrapped:
+    """A Transport around `inner`: what is not overridden is handed on to it."""
+
+    def __init__(self, inner: Transport) -> None:
+        self._inner = inner
+
+    def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
+        """As Transport.run."""
+        return self._inner.run(host, command, deadline)
+
+    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
+        """As Transport.follow."""
+        return self._inner.follow(host, command, deadline, tick)
+
+    def server_key(self, host: Host) -> ServerKey | None:
+        """As Transport.server_key."""
+        return self._inner.server_key(host)
+
+    def disconnect(self, host: Host) -> None:
+        """As Transport.disconnect."""
+        self._inner.disconnect(host)
+
+    def close(self) -> None:
+        """As Transport.close."""
+        self._inner.close()

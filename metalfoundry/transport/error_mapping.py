@@ -30,9 +30,9 @@ def connect_error(exc: Exception, endpoint: Endpoint, attempt: Deadline, deadlin
     if isinstance(exc, paramiko.AuthenticationException):
         return AuthError(f"{name}: log-in failed: {exc}", where=where, next=ssh)
     if isinstance(exc, (paramiko.SSHException, EOFError)):
-        return ConnectError(
-            f"{name}: what answers there does not speak SSH with us: {str(exc) or 'it hung up'}", where=where, next=ssh
-        )
+        how = str(exc) or "the connection was closed"
+        what = f"{name}: the service there does not speak SSH, or shares no algorithm with us: {how}"
+        return ConnectError(what, where=where, next=ssh)
     return ConnectError(f"{name}: cannot be reached: {exc}", where=where, next=ssh)
 
 

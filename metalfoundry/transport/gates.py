@@ -8,8 +8,8 @@ from typing import Protocol
 
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import GateClosed
-from metalfoundry.model.hosts import Host, ServerKey
-from metalfoundry.transport.base import Result, Transport
+from metalfoundry.model.hosts import Host
+from metalfoundry.transport.base import Result, Transport, Wrapped
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
 
 
@@ -61,11 +61,12 @@ class CancelGate:
             raise GateClosed(f"cancelled: {self._cancel.reason}", where=f"{host.name}: {command.shown}")
 
 
-class Gated:
+class Gated(Wrapped):
     """A Transport behind gates: all of them are asked, in order, before a command goes to `inner`."""
 
     def __init__(self, inner: Transport, gates: Sequence[Gate], clock: Clock, observer: Observer | None = None) -> None:
-        self._inner, self._gates, self._clock, self._observer = inner, tuple(gates), clock, observer
+        super().__init__(inner)
+        self._gates, self._clock, self._observer = tuple(gates), clock, observer
 
     def with_gate(self, gate: Gate) -> Gated:
         """The same transport with one gate more."""
@@ -101,18 +102,6 @@ class Gated:
             raise
         finally:
             self._leave(host, command, outcome, begun)
-
-    def server_key(self, host: Host) -> ServerKey | None:
-        """As Transport.presented."""
-        return self._inner.server_key(host)
-
-    def disconnect(self, host: Host) -> None:
-        """As Transport.disconnect."""
-        self._inner.disconnect(host)
-
-    def close(self) -> None:
-        """As Transport.close."""
-        self._inner.close()
 
     def _enter(self, host: Host, command: Command, follows: bool) -> float:
         for gate in self._gates:

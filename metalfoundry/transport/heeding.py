@@ -10,8 +10,8 @@ from typing import TypeVar
 
 from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import Cancelled
-from metalfoundry.model.hosts import Host, ServerKey
-from metalfoundry.transport.base import Result, Transport
+from metalfoundry.model.hosts import Host
+from metalfoundry.transport.base import Result, Transport, Wrapped
 from metalfoundry.transport.clock import Cancel, Deadline
 from metalfoundry.transport.merge import Merge
 from metalfoundry.transport.threads import Threads
@@ -20,15 +20,17 @@ T = TypeVar("T")
 PIECE_SECONDS = 1.0  # a wait without an end does not hear Ctrl-C everywhere
 
 
-class Heeding:
+class Heeding(Wrapped):
     """A Transport over `inner`: a command is run in a thread of its own, and left there on a cancel or an interrupt.
 
     What was left sends nothing any more, for its deadline is over; what it had sent may still take effect. A way that
     is blocked (a name that is looked up, a host that is gone) cannot be cut short otherwise: no library offers that.
+    Whoever follows a command looks at the cancel itself, see HeedingMerge.
     """
 
     def __init__(self, inner: Transport, cancel: Cancel, threads: Threads) -> None:
-        self._inner, self._cancel, self._threads = inner, cancel, threads
+        super().__init__(inner)
+        self._cancel, self._threads = cancel, threads
 
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
         """As Transport.run. Raises Cancelled."""
@@ -48,22 +50,6 @@ class Heeding:
         except BaseException:
             left.set("nobody waits for it any longer")
             raise
-
-    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
-        """As Transport.follow; whoever reads it looks at the cancel, see HeedingMerge."""
-        return self._inner.follow(host, command, deadline, tick)
-
-    def server_key(self, host: Host) -> ServerKey | None:
-        """As Transport.presented."""
-        return self._inner.server_key(host)
-
-    def disconnect(self, host: Host) -> None:
-        """As Transport.disconnect."""
-        self._inner.disconnect(host)
-
-    def close(self) -> None:
-        """As Transport.close."""
-        self._inner.close()
 
 
 class HeedingMerge:

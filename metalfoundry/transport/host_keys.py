@@ -168,8 +168,8 @@ class HostKeys:
     def _changed(self, key: ServerKey) -> HostKeyError:
         old = next((entry for entry in self.known if entry.type == key.type), self.known[0])
         return HostKeyError(
-            f"{self.label}: the host key has changed: known is {old.type} {old.fingerprint}, "
-            f"shown is {key.type} {key.fingerprint}",
+            f"{self.label}: the host key has changed: known_hosts has {old.type} {old.fingerprint}, "
+            f"the host shows {key.type} {key.fingerprint}",
             where=old.where,
             next=f"if the host was re-installed: ssh-keygen -R '{self.name}' -f {old.file}",
             evidence=self._line(key),
@@ -180,7 +180,7 @@ class HostKeys:
         hint = authority + "add the host's own key" if self.authorities else ""
         file = self.files[0] if self.files else Path("known_hosts")
         return HostKeyError(
-            f"{self.label}: the host key is not known: shown is {key.type} {key.fingerprint}{hint}",
+            f"{self.label}: the host key is not known: the host shows {key.type} {key.fingerprint}{hint}",
             where=f"{self.name}, looked in {', '.join(map(str, self.files)) or 'no file'}",
             next=f"compare it: ssh-keyscan -p {self.port} {self.address} 2>/dev/null | ssh-keygen -lf -; "
             f"what is known: ssh-keygen -F '{self.name}' -f {file}",

@@ -186,7 +186,7 @@ class SshTransport:
                 except paramiko.ChannelException as exc:
                     if deadline.remaining() <= pause:
                         raise ConnectError(
-                            f"{host.name}: refuses one more session: {exc.text}",
+                            f"{host.name}: accepts no more sessions: {exc.text}",
                             where=host.address,
                             next="raise MaxSessions in its sshd_config",
                         ) from exc
@@ -201,7 +201,7 @@ class SshTransport:
         """The living connection to `host`, opened by one thread if need be, and that to its jump host before."""
         if _nameless(host) in way:
             raise ConnectError(
-                f"{host.name}: its jump hosts lead back to it",
+                f"{host.name}: its ProxyJump hosts lead back to it",
                 where=host.address,
                 next=f"ssh -G {host.address} | grep -i proxyjump",
             )

@@ -33,7 +33,7 @@ def test_what_no_object_can_be_called_makes_no_command(name: str) -> None:
         lambda: KUBECTL.delete_workflow(name),
         lambda: KUBECTL.watch(HARDWARE, name or "-"),
     ):
-        with pytest.raises(PreflightError, match="is no name that an object can have"):
+        with pytest.raises(PreflightError, match="is not a valid object name"):
             make()
 
 

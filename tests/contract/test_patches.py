@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
-from metalfoundry.lab.kubernetes.errors import Unreachable
 from metalfoundry.lab.kubernetes.store import NotFound, Store, StoreError
 from tests.contract.parties import scrub
 from tests.contract.table import NAMESPACE, hardware
+from tests.real.api import Unreachable
 from tests.real.kube import Kube
 
 pytestmark = pytest.mark.real

@@ -233,9 +233,7 @@ def _job(given: list[Any], now: datetime) -> BmcJob:
 def _machine(given: Mapping[str, Any] | str) -> MachineProbe:
     said = {"system": given} if isinstance(given, str) else dict(given)
     system = said.pop("system")
-    around: dict[str, Any] = {
-        key: said.pop(key) for key in ("memory", "disk_free", "dns", "grpc", "skew") if key in said
-    }
+    around: dict[str, Any] = {key: said.pop(key) for key in ("disk_free", "grpc", "skew") if key in said}
     if "containers" in said:
         around["containers"] = tuple(Container(*item) for item in said.pop("containers"))
     if "addresses" in said:

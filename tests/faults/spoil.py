@@ -15,8 +15,8 @@ from enum import Enum
 
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, LinkLost, TransportError
-from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
-from metalfoundry.transport.base import Result, Transport
+from metalfoundry.model.hosts import Host, HostKeyPolicy
+from metalfoundry.transport.base import Result, Transport, Wrapped
 from metalfoundry.transport.clock import Cancel, Deadline, Instant, SystemClock
 
 
@@ -60,7 +60,7 @@ class Hasty:
             self._skipped += max(seconds, 0.0)
 
 
-class Spoiled:
+class Spoiled(Wrapped):
     """`inner`, with `fault` at the command `at`: what a run says, as in `said`, or the first of those that it says
     beside that: FACTS; LOOK and VERIFY, at a machine that is awaited; WATCH_WORKFLOW and WATCH_HARDWARE, from their
     first event on.
@@ -81,7 +81,8 @@ class Spoiled:
         meddle: Callable[[], None] = lambda: None,
         phase: Callable[[], str] = lambda: "",
     ) -> None:
-        self._inner, self._clock = inner, clock
+        super().__init__(inner)
+        self._clock = clock
         self._meddle, self._phase = meddle, phase
         self._away_until = 0.0
         self._fault, self._at = fault, at
@@ -155,15 +156,6 @@ class Spoiled:
             yield line
             if strikes and line is not None:
                 raise self._after(host)
-
-    def server_key(self, host: Host) -> ServerKey | None:
-        return self._inner.server_key(host)
-
-    def disconnect(self, host: Host) -> None:
-        self._inner.disconnect(host)
-
-    def close(self) -> None:
-        self._inner.close()
 
     def _beside(self, host: Host, command: Command) -> str:
         """The name of a question to a machine; "" for what the run says one after the other."""

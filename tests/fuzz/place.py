@@ -17,10 +17,11 @@ from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import MARK
 from metalfoundry.lab.fixtures import finished_workflow, hardware, metal, template
 from metalfoundry.lab.scenarios import scenario
-from metalfoundry.model.hosts import Host, ServerKey
+from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig, VerifyConfig
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
+from tests.fakes import Unwatched
 
 EXAMPLES = int(os.environ.get("METALFOUNDRY_FUZZ", "150"))
 """How many worlds are tried; `make fuzz` tries more."""
@@ -47,7 +48,7 @@ class World:
     parts: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
 
-class Answers:
+class Answers(Unwatched):
     """A Transport to a World."""
 
     def __init__(self, world: World) -> None:
@@ -71,15 +72,6 @@ class Answers:
 
     def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
         yield from ()
-
-    def server_key(self, host: Host) -> ServerKey | None:
-        return None
-
-    def disconnect(self, host: Host) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
 
 # ---- what may be said -------------------------------------------------------------------------------------------

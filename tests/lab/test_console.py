@@ -85,7 +85,7 @@ def test_another_name_typed_is_12(lab: Lab, typed: str) -> None:
     _, err = process.communicate(timeout=60)
     os.close(ours)
     assert process.returncode == 12, err
-    assert f"Type its name to go on: error: {NAME} was not confirmed" in err
+    assert f"Type its name to go on: error: the answer was not {NAME}" in err
     assert version(lab) == before
 
 
@@ -120,11 +120,11 @@ def test_init_makes_a_closed_block_once(lab: Lab) -> None:
     if netboots(lab, "fourth") != [None]:
         bare()
     first = call(lab, "init", "fourth")
-    assert (first.returncode, first.stdout) == (0, "fourth: made a closed netboot block\n")
+    assert (first.returncode, first.stdout) == (0, "fourth: added a closed netboot block\n")
     assert netboots(lab, "fourth") == [{"allowPXE": False, "allowWorkflow": False}]
     before = version(lab)
     second = call(lab, "init", "fourth")
-    assert (second.returncode, second.stdout) == (0, "fourth: has its netboot block already\n")
+    assert (second.returncode, second.stdout) == (0, "fourth: already has its netboot block\n")
     assert version(lab) == before
 
 
@@ -133,10 +133,11 @@ def test_status_shows_every_server(lab: Lab) -> None:
     rows = {row["server"]: row for row in json.loads(done.stdout)["servers"]}
     assert set(rows) == {NAME, "anvil", "third", "fourth"}
     assert rows[NAME]["netboot"] == "closed"
-    table = call(lab, "status", "--server", f"{NAME},third")
-    assert table.returncode == 0
-    assert NAME in table.stdout
-    assert "fourth" not in table.stdout
+    for words in (["--server", f"{NAME},third"], [f"{NAME},third"]):
+        table = call(lab, "status", *words)
+        assert table.returncode == 0
+        assert NAME in table.stdout
+        assert "fourth" not in table.stdout
 
 
 def test_a_plan_changes_nothing(lab: Lab) -> None:
@@ -155,31 +156,68 @@ def test_an_unknown_server_names_the_nearest(lab: Lab) -> None:
     assert "did you mean colo-server-01?" in done.stderr
 
 
-@pytest.mark.parametrize("word", ["--help", "-h"])
-def test_help_in_the_place_of_a_name(lab: Lab, word: str) -> None:
-    done = call(lab, "provision", word)
-    assert done.returncode == 0
-    assert "NAME[,NAME" in done.stdout
-    assert "--keep-workflow" in done.stdout
+def both(lab: Lab, *words: str) -> list[subprocess.CompletedProcess[str]]:
+    """The same words to `metalfoundry` and to `fab`."""
+    return [call(lab, *words), fab(ROOT, *words)]
 
 
-def test_a_flag_in_the_place_of_a_name_is_a_usage_error_that_shows_the_order(lab: Lab) -> None:
-    for done in (call(lab, "provision", "--bogus"), fab(ROOT, "provision", "--bogus")):
-        assert done.returncode == 2
-        assert "provision NAME[,NAME…] --bogus" in done.stderr
+@pytest.mark.parametrize("words", [["provision", "--help"], ["provision", "-h"], ["--help", "provision"]])
+def test_the_help_of_a_task(lab: Lab, words: list[str]) -> None:
+    for done in both(lab, *words):
+        assert done.returncode == 0, done.stderr
+        assert "provision NAME[,NAME…] [OPTIONS]\n" in done.stdout
+        assert "--keep-workflow   " in done.stdout
 
 
-@pytest.mark.parametrize("words", [["provision"], ["provision", NAME, "--no-such-flag"], ["no-such-task"]])
-def test_words_that_do_not_fit_are_2(lab: Lab, words: list[str]) -> None:
-    done = call(lab, *words)
-    assert done.returncode == 2, (done.stdout, done.stderr)
+@pytest.mark.parametrize(
+    ("words", "now"),
+    [
+        (["provision"], "provision NAME[,NAME…]"),
+        (["provision", NAME, "--no-such-flag"], "--help provision"),
+        (["provision", "--bogus"], "--help provision"),
+        (["no-such-task"], "--list"),
+        (["--help", "no-such-task"], "--list"),
+        (["--list", "no-such-group"], "--list"),
+        (["netboot.open", NAME, "--minutes", "ten"], "netboot.open NAME[,NAME…] --minutes 10"),
+        (["provision", NAME, "--workflow", "a.yaml", "--template", "b"], f"provision {NAME}, with one of the two"),
+        (["-H", "somewhere", "provision", NAME, "--yes"], "name them after the task"),
+        (["-i", "key", "status"], "set `identity` in the inventory"),
+        (["status", "-t", "5"], "set `timeouts` in the inventory"),
+        (["-e", "status"], "use --plan before a run, --events - during one"),
+    ],
+)
+def test_words_that_do_not_fit_are_2_and_show_the_right_line(lab: Lab, words: list[str], now: str) -> None:
+    for program, done in zip(("metalfoundry", "fab"), both(lab, *words), strict=True):
+        assert done.returncode == 2, (done.stdout, done.stderr)
+        step = f"{program} {now}" if now.split()[0] in ("provision", "--help", "--list", "netboot.open") else now
+        assert done.stderr.endswith(f"  now:   {step}\n")
+        assert "Traceback" not in done.stderr
+
+
+def test_a_wrong_number_for_fabric_itself_is_2(lab: Lab) -> None:
+    done = call(lab, "-t", "soon", "status")
+    assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
-def test_fabrics_hosts_are_refused(lab: Lab) -> None:
-    done = call(lab, "-H", "somewhere", "provision", NAME, "--yes")
-    assert done.returncode == 2
-    assert "-H is not for these tasks" in done.stderr
+@pytest.mark.parametrize("words", [["provision"], ["status", "nobody"], ["report", "nothing"], ["attach", "nobody"]])
+def test_an_error_before_a_run_is_json_too(lab: Lab, words: list[str]) -> None:
+    done = call(lab, *words, "--json")
+    told = json.loads(done.stdout)
+    assert done.returncode == told["exit_code"] == 2
+    assert f"error: {told['error']['what']}\n" in done.stderr
+
+
+def test_breaking_a_claim_is_asked_for(lab: Lab) -> None:
+    opened = call(lab, "netboot.open", "fourth", "--yes")
+    assert opened.returncode == 0, opened.stderr
+    run = json.loads(call(lab, "netboot.status", "fourth", "--json").stdout)["servers"][0]["run"]
+    asked = call(lab, "netboot.break", "fourth", "--run", run)
+    assert asked.returncode == 12
+    assert f"metalfoundry netboot.break fourth --run {run} --yes" in asked.stderr
+    assert is_open(lab, "fourth")
+    assert call(lab, "netboot.break", "fourth", "--run", run, "--yes").returncode == 0
+    assert not is_open(lab, "fourth")
 
 
 def test_no_inventory_shows_how_to_write_one(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from metalfoundry.model.events import (
 from metalfoundry.transport.clock import Instant, SystemClock
 from tests.lab.bench import NAME, PROGRAM, Ran, clean, hardware, is_open, provision, start, workflow
 from tests.lab.client import until
+from tests.lab.test_json import check
 
 PHASES = ["Preflight", "Claim", "Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 RUN, BROKEN = "metalfoundry.dev/run", "metalfoundry.dev/broken"
@@ -117,6 +118,7 @@ def test_a_run_that_was_killed_is_taken_up_and_ends_verified(resumed: dict[str, 
 def test_the_report_has_both_parts(resumed: dict[str, TakenUp], phase: str) -> None:
     report = resumed[phase].report
     earlier = report["earlier"]
+    check("report", report)
     assert earlier["run"] == report["resumes"] != report["run"]
     titles = [one["title"] for one in earlier["phases"]]
     assert titles[0] == "Preflight"

@@ -84,7 +84,7 @@ def test_after_the_first_client_was_killed(tmp_path: Path, good: bool, how: str)
         if replaces:
             until(lambda: (workflow(lab) or {})["status"]["state"] == "FAILED")
             faults.clear()
-            broken = call(lab, "netboot.break", NAME, "--run", run)
+            broken = call(lab, "netboot.break", NAME, "--run", run, "--yes")
             assert broken.returncode == 0, broken.stderr
         ended = call(lab, "provision", NAME, how, "--yes", "--json")
         report = json.loads(ended.stdout)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import getpass
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -161,6 +163,11 @@ def test_up_and_down_in_the_background(tmp_path: Path) -> None:
     inventory = up(folder, "action-fails", 20)
     try:
         first = load(inventory).site.jump.port
+        again = [str(Path(sys.executable).with_name("metalfoundry")), "lab.up", "--dir", str(folder)]
+        asked = subprocess.run(again, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60)
+        assert asked.returncode == 12, asked.stdout
+        assert f"metalfoundry lab.up --scenario installs --dir {folder} --yes" in asked.stderr
+        assert load(inventory).site.jump.port == first
         assert load(up(folder, "installs", 20)).site.jump.port != first, "the first one was ended"
     finally:
         assert down(folder)

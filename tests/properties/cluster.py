@@ -5,16 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import MARK
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Invalid, Object
 from metalfoundry.model.errors import LinkLost
-from metalfoundry.model.hosts import Host, ServerKey
+from metalfoundry.model.hosts import Host
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
+from tests.fakes import Unwatched
 
 _PART = re.compile(
     r"^part (?P<name>\w+) (?P<line>.*?) (?:</dev/null|<<'(?P<end>\w+)'\n(?P<stdin>.*?)\n(?P=end))$",
@@ -24,7 +25,7 @@ AWAY = "The connection to the server 10.0.0.1:6443 was refused - did you specify
 Wrote = Callable[[str, list[Object], Object, Object], None]
 
 
-class OnStore:
+class OnStore(Unwatched):
     """A Transport of one actor. `wrote(actor, operations, before, after)` is told each patch that was applied;
     `lose` makes it lose that many replies of commands that took effect, `away` has the API server answer as many not at
     all, and `before` is called before each.
@@ -50,18 +51,6 @@ class OnStore:
             self.lose -= 1
             raise LinkLost("the reply is lost", where=host.name, sent=True)
         return Result(0, "".join(out), "")
-
-    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
-        raise AssertionError("nobody watches here")
-
-    def server_key(self, host: Host) -> ServerKey | None:
-        return None
-
-    def disconnect(self, host: Host) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
     def _kubectl(self, words: list[str], stdin: str) -> tuple[int, str, str]:
         if words == ["sh", "-s"]:  # to a guard, of which there is none here

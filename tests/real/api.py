@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 
-from metalfoundry.lab.kubernetes.errors import BadRequest, Forbidden, Unreachable
+from metalfoundry.lab.kubernetes.errors import BadRequest, Forbidden
 from metalfoundry.lab.kubernetes.jsonpatch import apply_patch
 from metalfoundry.lab.kubernetes.resources import Kind, need
 from metalfoundry.lab.kubernetes.store import AlreadyExists, Conflict, Invalid, NotFound, Object, Objects, StoreError
@@ -24,6 +24,12 @@ _REASONS: dict[str, type[StoreError]] = {
 }
 _TICK = 0.2
 _TIMEOUT = 30.0
+
+
+class Unreachable(StoreError):
+    """The API server does not answer."""
+
+    reason, code = "ServiceUnavailable", 503
 
 
 class ApiClient:

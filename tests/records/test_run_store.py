@@ -15,7 +15,7 @@ import pytest
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import ActionEnded, ActionStarted, Notice, PhaseEnded, PhaseSkipped, Record
-from metalfoundry.records.run_store import EVENTS, Journal, clean, find, kept, latest
+from metalfoundry.records.run_store import EVENTS, Journal, find, kept, latest, older
 from tests.lab.bench import NAME, PROGRAM, SPEED, call, hardware
 from tests.lab.bench import clean as safe
 
@@ -120,12 +120,11 @@ def test_runs_are_found_by_id_and_by_server_the_newest_first(base: Path) -> None
     assert caught.value.next == "fab runs"
 
 
-def test_clean_removes_what_is_old_and_nothing_else(base: Path) -> None:
+def test_only_runs_of_a_known_age_are_old(base: Path) -> None:
     old = "20251130T000000Z-anvil-00000001"
     begun(base, old, RUN, "something else")
-    assert clean(base, 30 * 86400, NOW) == [old]
-    assert sorted(path.name for path in base.iterdir()) == [RUN, "something else"]
-    assert clean(base.parent / "away", 0, NOW) == []
+    assert [run.folder for run in older(base, 30 * 86400, NOW)] == [base / old]
+    assert older(base.parent / "away", 0, NOW) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -192,5 +191,12 @@ def test_runs_lists_and_cleans(lab: Lab) -> None:
     assert run in call(lab, "runs").stdout
     assert call(lab, "runs.clean", "--older", "1h").stdout == "removed 0 runs\n"
     assert call(lab, "runs.clean", "--older", "soon").returncode == 2
-    assert call(lab, "runs.clean", "--older", "0.001s").stdout == "removed 1 runs\n"
+    asked = call(lab, "runs.clean", "--older", "0.001s")
+    assert (asked.returncode, asked.stdout) == (12, "")
+    assert "metalfoundry runs.clean --older 0.001s --yes" in asked.stderr
+    unknown = lab.folder / "state" / "runs" / "of unknown age"
+    unknown.mkdir()
+    assert call(lab, "runs.clean", "--older", "0.001s", "--yes").stdout == "removed 1 runs\n"
+    assert list(unknown.parent.iterdir()) == [unknown]
+    unknown.rmdir()
     assert "no runs are recorded" in call(lab, "runs").stdout

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -14,19 +14,20 @@ from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.events import Event, Record
-from metalfoundry.model.hosts import Host, ServerKey
+from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
 from metalfoundry.site.site import Site, inline
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock
 from metalfoundry.transport.gates import Gated
+from tests.fakes import Unwatched
 
 Hook = Callable[[Command], None]
 MAC = "00:00:5e:00:53:c0"
 SERVER = Server(name="anvil", hardware="anvil", mac=MAC)
 
 
-class Shell:
+class Shell(Unwatched):
     """A Transport to one host that is this computer. `before` and `after` see each command, and may raise for it."""
 
     def __init__(self, folder: Path, clock: FakeClock) -> None:
@@ -49,18 +50,6 @@ class Shell:
         self._clock.advance(0.1)
         self.after(command)
         return Result(done.returncode, done.stdout, done.stderr)
-
-    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
-        raise AssertionError("nobody watches here")
-
-    def server_key(self, host: Host) -> ServerKey | None:
-        return None
-
-    def disconnect(self, host: Host) -> None:
-        return
-
-    def close(self) -> None:
-        return
 
 
 class Bench:

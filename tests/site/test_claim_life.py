@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.netboot import BROKEN, BY_HAND, RUN, WINDOW
-from metalfoundry.model.errors import ClaimedError, ConnectError, LinkLost, MetalfoundryError, UnsafeError
+from metalfoundry.model.errors import (
+    ClaimedError,
+    ConnectError,
+    LinkLost,
+    MetalfoundryError,
+    PreflightError,
+    UnsafeError,
+)
 from metalfoundry.model.events import ClaimChanged, Notice
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.runs import attach, netboot_by_hand
@@ -22,12 +28,6 @@ from tests.site.place import SERVER, Bench
 
 LEASE = 600.0
 WRITE = Command(("touch", "/dev/null"), effect=Effect.WRITE)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.fixture
@@ -151,6 +151,20 @@ def test_breaking_needs_the_run_id(bench: Bench, window: Window) -> None:
         netboot_by_hand.break_claim(bench.site("ann@desk"), SERVER, "run-0", "a guess")
     assert caught.value.next == "fab netboot.break anvil --run run-1"
     assert bench.annotations[RUN] == "run-1"
+
+
+def test_breaking_what_nobody_holds_has_the_code_of_cancelling_it(bench: Bench, window: Window) -> None:
+    site = bench.site("ann@desk")
+    netboot_by_hand.break_claim(site, SERVER, "run-1", "")
+    tries: list[Callable[[], object]] = [
+        lambda: netboot_by_hand.break_claim(site, SERVER, "run-1", ""),
+        lambda: attach.cancel(site, SERVER, ""),
+        lambda: attach.attach(site, SERVER),
+    ]
+    for attempt in tries:
+        with pytest.raises(PreflightError, match="no run holds anvil") as caught:
+            attempt()
+        assert (caught.value.exit_code, caught.value.next) == (10, "fab status anvil")
 
 
 def test_a_refusal_shows_holder_since_reason_and_expiry(bench: Bench, window: Window) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from shlex import split
 
@@ -20,12 +20,6 @@ from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 from tests.site.place import MAC, SERVER, Bench
 from tests.site.test_claim_life import expires_in
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 @pytest.fixture

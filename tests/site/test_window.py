@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from shlex import split
 
 import pytest
@@ -17,12 +16,6 @@ from metalfoundry.model.resources import Hardware
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 from tests.site.place import SERVER, Bench
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        yield bench
 
 
 def window(bench: Bench, run: str = "run-1", holder: str = "kevin@laptop") -> Window:

@@ -12,8 +12,6 @@ from pathlib import Path
 
 UNKNOWN_FORM = 64
 """Exit status for a form of kubectl that the stand-in does not know."""
-REFUSED_EXIT = 1
-"""Exit status when nobody answers at the door, as when the API server is away."""
 
 _PROGRAM = r"""#!/bin/sh
 ''':'

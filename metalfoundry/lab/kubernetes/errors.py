@@ -35,9 +35,3 @@ class BarePatch(Invalid):
 
 def _joined(causes: list[str]) -> str:
     return causes[0] if len(causes) == 1 else "\n" + "\n".join(f"* {cause}" for cause in causes)
-
-
-class Unreachable(StoreError):
-    """The API server does not answer."""
-
-    reason, code = "ServiceUnavailable", 503

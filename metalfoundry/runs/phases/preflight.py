@@ -123,7 +123,7 @@ def _take_facts(run: ProvisionRun, looking: Future[MachineFacts]) -> None:
     if identity.same is False:
         raise another_machine(run, f"it has {identity.told}, this server has {identity.known}")
     if identity.same is None:
-        text = "the machine tells no MAC of the Hardware, and nothing else that is known: its identity is not proven"
+        text = "the machine shows no MAC of the Hardware, and nothing else that is known: its identity is not proven"
         run.bus.emit(Notice(text, "warning"))
     target = replace(target, facts_now=look)
     if target.resumes is None and not (look.in_hook and old):

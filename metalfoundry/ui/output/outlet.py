@@ -75,7 +75,7 @@ class Outlet(io.TextIOBase):
     """Stands in for a standard stream; once it is lost, what is written to it is dropped.
 
     `ends`: instead, Unread is raised. `waits`: a reader who stops reading stops the writer, as usual; else see Pump.
-    A `stream` of None was closed from the start.
+    A `stream` of None was closed from the start. `used`: something was written.
     """
 
     def __init__(self, name: str, stream: TextIO | None, ends: bool = False, waits: bool = True) -> None:
@@ -84,9 +84,11 @@ class Outlet(io.TextIOBase):
         self._pump = None if waits else Pump(self._put)
         self.ends = ends
         self.lost = stream is None
+        self.used = False
 
     def write(self, text: str) -> int:
         """As a stream's, without an error of the stream's."""
+        self.used = True
         if not self.lost and self._pump is not None:
             self._pump.put(text)
         elif not self.lost:

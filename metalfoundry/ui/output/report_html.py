@@ -55,7 +55,7 @@ def _head(part: RecordedRun) -> str:
     rows = [
         ("run", story.run),
         ("began", f"{story.started.astimezone():%Y-%m-%d %H:%M:%S}" if story.started else ""),
-        ("took up", story.earlier),
+        ("continues", story.earlier),
         ("reason", story.reason),
         ("Workflow", f"{story.workflow} ({story.state})" if story.workflow else ""),
         ("Template", story.template),

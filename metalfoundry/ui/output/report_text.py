@@ -32,7 +32,7 @@ def lines_of(part: RecordedRun, width: int, commands: bool = True) -> list[Text]
     why = f"; {story.reason}" if story.reason else ""
     lines.append(Text(f"  run {story.run}, began {began}{why}", style="dim"))
     if story.earlier:
-        lines.append(Text(f"  took up {story.earlier}", style="dim"))
+        lines.append(Text(f"  continues {story.earlier}", style="dim"))
     lines += [Text(f"  {line}") for line in _netboot(part)]
     lines += _error(part)
     for finding in part.findings:
@@ -95,7 +95,7 @@ def _commands(part: RecordedRun, width: int) -> list[Text]:
     sent = list(part.commands())
     if not sent:
         return []
-    lines = [Text(f"{len(sent)} commands (whole, with what they were fed, in --html)", style="bold")]
+    lines = [Text(f"{len(sent)} commands (in full, with their stdin, in --html)", style="bold")]
     for record, event in sent:
         head = f"  {record.time.astimezone():%H:%M:%S} {event.effect:<7} {event.host}: "
         line = Text(head, style="dim")

@@ -7,14 +7,15 @@ import shlex
 import sys
 from pathlib import Path
 
-from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.tasks.command_line import NAMED
 from metalfoundry.ui.tasks.complete_words import FILES, KINDS, NAMES
 from metalfoundry.ui.tasks.errors import boundary
+from metalfoundry.ui.tasks.options import task
 
 PROGRAMS = "fab metalfoundry"
 FILE_FLAGS = ("inventory", "workflow", "html", "bundle", "events", "dir")
@@ -67,7 +68,7 @@ end
 SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
 
 
-@task(auto_shortflags=False, help={"shell": "bash, zsh or fish (default: as $SHELL says)"})
+@task(help={"shell": "bash, zsh or fish (default: as $SHELL says)"})
 def completion(c: Context, shell: str = "") -> None:
     """Print a script that completes tasks and server names.
 
@@ -93,12 +94,13 @@ def table_of(tasks: Collection) -> str:
     lines = []
     for context in sorted(tasks.to_contexts(), key=lambda one: str(one.name)):
         first = context.positional_args[0].name if context.positional_args else ""
+        named = first in ("name", "run") or context.name in NAMED
         flags = [
             f"{flag}={_kind(argument.name)}" if argument.takes_value else flag
             for flag, argument in sorted(context.flags.items())
             if argument.name != first
         ]
-        kind = NAMES if first in ("name", "run") else "-"
+        kind = NAMES if named else "-"
         lines += [" ".join((str(name), kind, *flags)) for name in (context.name, *context.aliases)]
     return "\n".join(lines)
 

@@ -1,16 +1,18 @@
-"""Asking a person before a server is wiped: the facts first, then its name typed out."""
+"""Asking a person: before a server is wiped its name has to be typed out, under the facts."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from metalfoundry.model.errors import Declined
 from metalfoundry.model.program import ours
-from metalfoundry.runs.options import Identity
-from metalfoundry.runs.status import Row
 from metalfoundry.ui.output.plain import say
-from metalfoundry.ui.output.tables import Paper, table_of
+
+if TYPE_CHECKING:
+    from metalfoundry.runs.options import Identity
+    from metalfoundry.runs.status import Row
 
 
 def confirm(identity: Identity) -> None:
@@ -22,6 +24,8 @@ def confirm(identity: Identity) -> None:
 
 def confirm_many(rows: Sequence[Row]) -> None:
     """Show what stands where, and have the number of servers typed. Raises as `confirm`."""
+    from metalfoundry.ui.output.tables import Paper, table_of
+
     table = table_of("server", "Hardware", "now", "netboot", "Workflow", "held by")
     for row in rows:
         workflow = f"{row.workflow} {row.state}".strip()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
 
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.tasks.errors import boundary
+from metalfoundry.ui.tasks.options import task
 
 
-@task(name="schema", auto_shortflags=False)
+@task(name="schema")
 def schema(c: Context) -> None:
     """Print the JSON Schema of inventory.yaml.
 

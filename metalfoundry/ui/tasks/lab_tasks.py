@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
+
+from metalfoundry.ui.tasks.options import task
 
 
 @task(
     name="up",
-    auto_shortflags=False,
     help={
-        "scenario": "how the machines behave (default: installs; `list` names all)",
-        "speed": "how many times quicker than life (default: 1)",
+        "scenario": "how the machines behave (default: installs; `list` shows all)",
+        "speed": "how many times faster than life (default: 1)",
         "dir": "where the lab keeps its files (default: .lab)",
+        "yes": "do not ask before a lab that runs there is replaced",
     },
 )
-def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab") -> None:
+def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab", yes: bool = False) -> None:
     """Start the embedded lab in the background.
 
     Example: fab lab.up --scenario reboot-last
     """
     from metalfoundry.ui.tasks import lab as body
 
-    body.up(scenario, speed, dir)
+    body.up(scenario, speed, dir, ask=not yes)
 
 
-@task(name="down", auto_shortflags=False, help={"dir": "where the lab keeps its files (default: .lab)"})
+@task(name="down", help={"dir": "where the lab keeps its files (default: .lab)"})
 def down(c: Context, dir: str = ".lab") -> None:
     """Stop the embedded lab.
 

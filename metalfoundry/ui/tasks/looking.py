@@ -32,7 +32,7 @@ def init(foundry: Foundry, servers: Sequence[Server]) -> None:
     """The one-time step."""
     for server in servers:
         made = foundry.init(server.name)
-        say(f"{server.name}: {'made a closed netboot block' if made else 'has its netboot block already'}")
+        say(f"{server.name}: {'added a closed netboot block' if made else 'already has its netboot block'}")
 
 
 def _netboot(row: Row) -> Text:

@@ -10,26 +10,26 @@ from rich.text import Text
 
 from metalfoundry.commands.netboot import stamp
 from metalfoundry.foundry import Foundry
-from metalfoundry.model.errors import Declined, UsageError
+from metalfoundry.model.errors import UnsafeError, UsageError
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.output.tables import Paper, table_of
-
-UNSAFE = 40
+from metalfoundry.ui.tasks.confirm import typed
 
 
 def open_netboot(foundry: Foundry, servers: Sequence[Server], reason: str, seconds: float, ask: bool) -> None:
     """Open windows by hand."""
     if seconds <= 0:
-        raise UsageError(f"{seconds / 60:.0f} minutes is no time", next="--minutes 10")
+        raise UsageError("--minutes must be above 0", next="--minutes 10")
     for server in servers:
         if ask:
-            _typed(server.name)
+            question = f"The next boot of {server.name} will wipe it. Type its name to go on: "
+            typed(server.name, question, ours("netboot.open", server.name, "--yes"))
         run = foundry.open_netboot(server.name, reason, seconds)
-        say(f"{server.name}: netboot is open, run {run}; its next boot installs it again")
+        say(f"{server.name}: netboot is open, run {run}; its next boot wipes and re-installs it")
         say(f"close it with: {ours('netboot.close', server.name)}", file=sys.stderr)
 
 
@@ -46,7 +46,7 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
     trapped = any(window.trap for window in windows)
     if json:
         say(json_text({"windows": [window.to_json() for window in windows], "trap": trapped}, indent=2))
-        return UNSAFE if trapped else 0
+        return UnsafeError.exit_code if trapped else 0
     if not windows:
         say("no window is open")
         return 0
@@ -58,19 +58,26 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
         table.add_row(window.hardware, kind, window.holder, age, until, window.guard, run, window.reason)
     Paper().print(table)
     if trapped:
-        say(f"the next boot of these wipes them; close them with: {ours('netboot.audit', '--close')}", file=sys.stderr)
-    return UNSAFE if trapped else 0
+        say(
+            f"the next boot wipes these servers; close their windows with: {ours('netboot.audit', '--close')}",
+            file=sys.stderr,
+        )
+    return UnsafeError.exit_code if trapped else 0
 
 
-def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: str) -> None:
+def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: str, *, ask: bool) -> None:
     """Break one claim."""
     if len(servers) != 1 or not run:
         raise UsageError(
-            "one server and its run id are wanted",
-            next=f"{ours('netboot.break', 'NAME', '--run', 'ID')}; see: {ours('status')}",
+            "netboot.break needs one server and its run id",
+            next=f"{ours('netboot.break', 'NAME', '--run', 'ID')}; see: {ours('netboot.status')}",
         )
-    proof = foundry.break_claim(servers[0].name, run, reason)
-    say(f"{servers[0].name}: the claim of {run} is broken, netboot is closed ({proof.hardware})")
+    name = servers[0].name
+    if ask:
+        question = f"This takes {name} away from the run {run}. Type its name to go on: "
+        typed(name, question, ours("netboot.break", name, "--run", run, "--yes"))
+    proof = foundry.break_claim(name, run, reason)
+    say(f"{name}: the claim of {run} is broken, netboot is closed ({proof.hardware})")
 
 
 def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
@@ -96,7 +103,7 @@ def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
 def sweeper(foundry: Foundry, chosen: Sequence[str], json: bool) -> int:
     """Do what was chosen, else show the sweeper."""
     if len(chosen) > 1:
-        raise UsageError(f"--{' and --'.join(chosen)} do not go together", next="choose one of them")
+        raise UsageError(f"--{' and --'.join(chosen)} exclude each other", next="choose one of them")
     match chosen:
         case ["print"]:
             say(foundry.sweeper_manifests(), end="")
@@ -122,14 +129,3 @@ def _sweeper_status(foundry: Foundry, json: bool) -> None:
         say(f"the sweeper {state}, image {seen.image}; last run {seen.last_started or 'never'}")
         if not seen.current:
             say(f"it carries another version of the script: {ours('netboot.sweeper', '--install')}", file=sys.stderr)
-
-
-def _typed(name: str) -> None:
-    if not sys.stdin.isatty():
-        raise Declined(
-            f"the next boot would wipe {name}, and nobody is here to confirm it",
-            next=ours("netboot.open", name, "--yes"),
-        )
-    say(f"The next boot of {name} will wipe it. Type its name to go on: ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip() != name:
-        raise Declined(f"{name} was not confirmed", next="nothing was changed")

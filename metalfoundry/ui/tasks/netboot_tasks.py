@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from fabric import task
 from invoke.collection import Collection
 from invoke.context import Context
 
-from metalfoundry.ui.tasks.options import INVENTORY, check_names, finish, opened, words
+from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, words
 
 
 @task(
     name="open",
     positional=["name"],
-    auto_shortflags=False,
-    help=words("name", "inventory", "reason", "yes", minutes="how long it stays open (default: 10)"),
+    help=words("name", "inventory", "reason", "yes", minutes="how long netboot may stay open (default: 10)"),
 )
 def open_(
     c: Context, name: str, inventory: str = INVENTORY, reason: str = "", minutes: int = 10, yes: bool = False
@@ -24,12 +22,11 @@ def open_(
     """
     from metalfoundry.ui.tasks import netboot as body
 
-    check_names(c, "netboot.open", name, open_)
-    with opened(c, inventory) as foundry:
+    with opened(inventory) as foundry:
         body.open_netboot(foundry, foundry.servers(name), reason, minutes * 60.0, ask=not yes)
 
 
-@task(positional=["name"], auto_shortflags=False, help=words("name", "inventory"))
+@task(positional=["name"], help=words("name", "inventory"))
 def close(c: Context, name: str, inventory: str = INVENTORY) -> None:
     """Close netboot and prove it.
 
@@ -37,55 +34,53 @@ def close(c: Context, name: str, inventory: str = INVENTORY) -> None:
     """
     from metalfoundry.ui.tasks import netboot as body
 
-    check_names(c, "netboot.close", name, close)
-    with opened(c, inventory) as foundry:
+    with opened(inventory) as foundry:
         body.close_netboot(foundry, foundry.servers(name))
 
 
-@task(auto_shortflags=False, help=words("server", "inventory", "json"))
+@task(help=words("server", "inventory", "json"))
 def status(c: Context, server: str = "", inventory: str = INVENTORY, json: bool = False) -> None:
-    """Whose netboot is open, and until when.
+    """Show whose netboot is open, and until when.
 
     Example: fab netboot.status
     """
     from metalfoundry.ui.tasks import looking as body
 
-    with opened(c, inventory, json) as foundry:
+    with opened(inventory, json) as foundry:
         body.netboot_status(foundry, foundry.servers(server or None), json)
 
 
-@task(auto_shortflags=False, help=words("inventory", "json", close="close what nobody holds"))
+@task(help=words("inventory", "json", close="close the windows that have no owner"))
 def audit(c: Context, inventory: str = INVENTORY, close: bool = False, json: bool = False) -> None:
-    """Every open window; 40 while nobody holds one.
+    """List open netboot windows; exits 40 if one has no owner.
 
     Example: fab netboot.audit --close
     """
     from metalfoundry.ui.tasks import netboot as body
 
-    with opened(c, inventory, json) as foundry:
+    with opened(inventory, json) as foundry:
         finish(body.audit(foundry, close, json))
 
 
 @task(
     name="break",
     positional=["name"],
-    auto_shortflags=False,
-    help=words("name", "inventory", "reason", run="the run id of the claim, as fab status shows it"),
+    help=words("inventory", "reason", "yes", name="a server", run="the run id of the claim, from `fab netboot.status`"),
 )
-def break_(c: Context, name: str, run: str = "", inventory: str = INVENTORY, reason: str = "") -> None:
-    """Take a server from a dead run, its window closed.
+def break_(
+    c: Context, name: str, run: str = "", inventory: str = INVENTORY, reason: str = "", yes: bool = False
+) -> None:
+    """Take a server from a dead run, and close its window.
 
     Example: fab netboot.break anvil --run ID --reason WHY
     """
     from metalfoundry.ui.tasks import netboot as body
 
-    check_names(c, "netboot.break", name, break_)
-    with opened(c, inventory) as foundry:
-        body.break_claim(foundry, foundry.servers(name), run, reason)
+    with opened(inventory) as foundry:
+        body.break_claim(foundry, foundry.servers(name), run, reason, ask=not yes)
 
 
 @task(
-    auto_shortflags=False,
     help=words("inventory", "json", reap="remove what guards that are over have left", log="print one run's guard log"),
 )
 def guards(c: Context, inventory: str = INVENTORY, reap: bool = False, log: str = "", json: bool = False) -> None:
@@ -95,12 +90,11 @@ def guards(c: Context, inventory: str = INVENTORY, reap: bool = False, log: str 
     """
     from metalfoundry.ui.tasks import netboot as body
 
-    with opened(c, inventory, json) as foundry:
+    with opened(inventory, json) as foundry:
         body.guards(foundry, reap, log, json)
 
 
 @task(
-    auto_shortflags=False,
     help=words(
         "inventory",
         "json",
@@ -125,7 +119,7 @@ def sweeper(
     """
     from metalfoundry.ui.tasks import netboot as body
 
-    with opened(c, inventory, json or print) as foundry:
+    with opened(inventory, json, quiet=print) as foundry:
         chosen = [word for word, on in (("install", install), ("remove", remove), ("print", print)) if on]
         finish(body.sweeper(foundry, chosen, json))
 

@@ -1,20 +1,18 @@
-"""The words of a task: names, refusals, help, the inventory to open, and the exit code at the end."""
+"""What tasks share: the help of their options, the inventory to open, and the exit code at the end."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from inspect import cleandoc
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from invoke.context import Context
+from fabric import task as fabric_task
+from fabric.tasks import Task as FabricTask
 from invoke.exceptions import Exit
-from invoke.parser.context import ParserContext
-from invoke.tasks import Task
+from invoke.parser.argument import Argument
 
 from metalfoundry.model.errors import UsageError
-from metalfoundry.model.program import ours
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.tasks.errors import boundary
 
@@ -26,14 +24,33 @@ if TYPE_CHECKING:
 
 INVENTORY = ""
 HELP = {
-    "name": "server, or NAME,NAME…, or a pattern such as colo-*, or all",
-    "server": "only these: NAME,NAME… (default: all)",
-    "inventory": "inventory file (default: $METALFOUNDRY_INVENTORY, else ./inventory.yaml)",
-    "json": "one JSON document on stdout, everything else on stderr",
-    "yes": "do not ask for the server's name",
-    "reason": "why, for whoever finds the claim",
-    "events": "write every event as a JSON line to this file, or - for stdout",
+    "name": "a server, several (NAME,NAME…), a pattern such as colo-*, or all",
+    "server": "only these servers: NAME,NAME… (default: all)",
+    "inventory": "the inventory file (default: $METALFOUNDRY_INVENTORY, else ./inventory.yaml)",
+    "json": "print one JSON document on stdout, and everything else on stderr",
+    "yes": "do not ask for confirmation",
+    "reason": "why; shown to whoever finds the claim",
+    "events": "append every event to this file as a JSON line; - for stdout",
 }
+
+
+class Task(FabricTask):  # type: ignore[misc]  # Fabric has no type information
+    """Fabric's, whose help can be read more than once."""
+
+    help: dict[str, str]
+
+    def get_arguments(self, ignore_unknown_help: bool | None = None) -> list[Argument]:
+        """As Invoke's, which takes the texts out of `help`."""
+        kept = dict(self.help)
+        try:
+            return list(super().get_arguments(ignore_unknown_help))
+        finally:
+            self.help = kept
+
+
+def task(**settings: Any) -> Any:
+    """Fabric's decorator, for a task without one-letter options."""
+    return fabric_task(auto_shortflags=False, klass=Task, **settings)
 
 
 def words(*names: str, **more: str) -> dict[str, str]:
@@ -43,34 +60,33 @@ def words(*names: str, **more: str) -> dict[str, str]:
 
 @contextmanager
 def opened(
-    c: Context,
     inventory: str,
     json: bool = False,
     events: str = "",
     journal: Journal | None = None,
     view: View | None = None,
     unread_ends: bool = False,
+    quiet: bool = False,
 ) -> Iterator[Foundry]:
-    """The Foundry of `inventory` inside the boundary, with its events on the terminal (stderr under `json`).
+    """The Foundry of `inventory` inside the boundary, with its events on the terminal: on stderr under `json`, and with
+    `quiet`, for a task whose stdout is not the place for them.
 
     `events` names a file for JSON lines, or - for stdout; `journal` keeps each run; `view` shows them instead of lines.
-    `unread_ends`: as boundary's.
+    `unread_ends` and `json`: as boundary's.
     """
-    with boundary(unread_ends):
-        _refuse_fabric_flags(c)
-        with ExitStack() as stack:
-            if view is not None:
-                stack.enter_context(view)  # before the imports: the operator sees something at once
-            from metalfoundry.foundry import Foundry
-            from metalfoundry.ui.output.event_lines import PlainLines
+    with boundary(unread_ends, json=json), ExitStack() as stack:
+        if view is not None:
+            stack.enter_context(view)  # before the imports: the operator sees something at once
+        from metalfoundry.foundry import Foundry
+        from metalfoundry.ui.output.event_lines import PlainLines
 
-            sinks: list[Sink] = [view or PlainLines(sys.stderr if json or events == "-" else sys.stdout)]
-            if events:
-                sinks.append(stack.enter_context(_writing(events)))
-            if journal is not None:
-                stack.callback(journal.close)
-                sinks.append(journal)
-            yield stack.enter_context(Foundry.load(inventory or None, sinks=sinks))
+        sinks: list[Sink] = [view or PlainLines(sys.stderr if json or quiet or events == "-" else sys.stdout)]
+        if events:
+            sinks.append(stack.enter_context(_writing(events)))
+        if journal is not None:
+            stack.callback(journal.close)
+            sinks.append(journal)
+        yield stack.enter_context(Foundry.load(inventory or None, sinks=sinks))
 
 
 def watching(json: bool, events: str) -> View:
@@ -120,36 +136,6 @@ def warn(text: str) -> None:
     say(f"warning: {text}", file=sys.stderr)
 
 
-def check_names(c: Context, command: str, name: str, task: Any) -> None:
-    """Print the task's help for --help in the name's place; refuse a flag there. (Invoke takes either for a name.)"""
-    with boundary():
-        if name in ("--help", "-h", "help"):
-            print_help(command, task)
-            raise Exit(code=0)
-        if name.startswith("-") or not name.strip(", "):
-            raise UsageError(
-                f"{name!r} stands where a server's name belongs",
-                next=f"fab {command} NAME[,NAME…] {name if name.startswith('-') else ''}".rstrip(),
-            )
-
-
-def print_help(command: str, task: Task[Any], takes: str = "NAME[,NAME…]") -> None:
-    """Usage, what it does, and its flags; `takes` is what stands after the command."""
-    say(f"Usage: fab {command} {takes} [--options]\n\n{cleandoc(task.__doc__ or '')}\n\nOptions:")
-    for flags, text in ParserContext(command, args=task.get_arguments()).help_tuples():
-        say(f"  {flags:<28} {text or ''}")
-
-
 def finish(exit_code: int) -> NoReturn:
     """End the task with this exit code."""
     raise Exit(code=exit_code)
-
-
-def _refuse_fabric_flags(c: Context) -> None:
-    """Fabric would run the whole task once for each -H host, and --dry would answer every command with nothing."""
-    if type(c).__name__ == "Connection":
-        raise UsageError(
-            "-H is not for these tasks: servers come from the inventory", next=ours("provision") + " NAME[,NAME…]"
-        )
-    if c.config.run.dry:
-        raise UsageError("--dry would blind the run, for it answers every command with nothing", next="use --plan")

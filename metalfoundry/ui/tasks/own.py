@@ -21,7 +21,7 @@ def open_foundry(inventory: str = "", *, json: bool = False, sinks: Iterable[Sin
     What happens is shown in lines on stdout, with `json` on stderr, and given to `sinks`. What the block raises is told
     on stderr and ends the program with the error's exit code. SIGTERM and SIGHUP interrupt it as Ctrl-C does.
     """
-    with boundary():
+    with boundary(json=json):
         from metalfoundry.foundry import Foundry
         from metalfoundry.ui.output.event_lines import PlainLines
 

@@ -1,49 +1,122 @@
-"""The `metalfoundry` program: Fabric's Program over fab.py's tasks.
+"""The command line around fab.py's tasks: `metalfoundry`, and plain `fab` once it has loaded them.
 
-It differs from plain `fab` in one thing that `fab` cannot do: a fault in the command's own words ends with 2.
+A fault in the command line ends with 2 and shows the right line, where Fabric's own program ends with 1 or a traceback.
 """
 
 from __future__ import annotations
 
 from importlib.metadata import version
+from inspect import cleandoc
 from typing import Any
 
 from fabric import Config, Executor
 from fabric.main import Fab
 from invoke.exceptions import Exit, ParseError
+from invoke.parser.context import ParserContext
 
-from metalfoundry.fab import ns
-from metalfoundry.model.program import called
+from metalfoundry.model.errors import UsageError
+from metalfoundry.model.plain_text import json_text
+from metalfoundry.model.program import called, ours
 from metalfoundry.ui.output.outlet import outlets
 from metalfoundry.ui.output.plain import say
+from metalfoundry.ui.tasks.command_line import HelpWanted, checked, help_text, unknown_task
+from metalfoundry.ui.tasks.errors import described, error_json
+
+REFUSED = {
+    "hosts": ("-H", "servers come from the inventory", "name them after the task"),
+    "identity": (
+        "-i",
+        "keys come from the inventory, your SSH agent and ~/.ssh/config",
+        "set `identity` in the inventory",
+    ),
+    "ssh-config": ("-S", "~/.ssh/config is read", "leave it out"),
+    "prompt-for-login-password": ("--prompt-for-login-password", "only keys are used", "leave it out"),
+    "prompt-for-passphrase": (
+        "--prompt-for-passphrase",
+        "it would not reach your keys",
+        "load the key into an SSH agent",
+    ),
+    "connect-timeout": ("-t", "time limits come from the inventory", "set `timeouts` in the inventory"),
+    "command-timeout": ("-T", "time limits come from the inventory", "set `timeouts` in the inventory"),
+    "echo": ("-e", "it would show nothing", "use --plan before a run, --events - during one"),
+    "dry": ("--dry", "it would not stop anything", "use --plan"),
+    "hide": ("--hide", "it would hide nothing", "leave it out"),
+    "pty": ("-p", "no command runs on a terminal", "leave it out"),
+    "warn-only": ("-w", "a failed command is never passed over", "leave it out"),
+    "prompt-for-sudo-password": ("--prompt-for-sudo-password", "no password is passed on", "leave it out"),
+}
+"""Fabric's own options that our tasks would ignore: how each is spelt, why it is refused, and what to do instead."""
 
 
 class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
-    """Maps what Invoke calls 1 to the documented 2."""
+    """Fabric's program, with the command line checked first."""
 
     def print_version(self) -> None:
         """Only ours."""
         say(f"metalfoundry {self.version}")
 
     def parse_core(self, argv: Any) -> None:
-        """As Invoke's; a parse error is a usage error."""
-        self._as_usage(lambda: super(Program, self).parse_core(argv))
+        """As Invoke's; what does not parse is a usage error."""
+        try:
+            super().parse_core(argv)
+        except (ParseError, ValueError) as error:
+            raise _refused(_other(error), False) from None
 
     def parse_tasks(self) -> None:
-        """As Invoke's; a parse error is a usage error."""
-        self._as_usage(super().parse_tasks)
-
-    @staticmethod
-    def _as_usage(parse: Any) -> None:
+        """As Invoke's; what does not fit is a usage error, and a task's help may stand behind its name."""
+        words = self.core.unparsed
         try:
-            parse()
+            words[:] = list(checked(words, self._tasks(), self.initial_context))
+            super().parse_tasks()
+            self._refuse_ignored()
+        except HelpWanted as wanted:
+            self.print_task_help(wanted.task)
+            raise Exit(code=0) from None
         except ParseError as error:
-            raise Exit(f"error: {error}\n  now:   metalfoundry --list, or metalfoundry --help TASK", code=2) from None
+            raise _refused(_other(error), "--json" in words) from None
+        except UsageError as error:
+            raise _refused(error, "--json" in words) from None
+
+    def parse_cleanup(self) -> None:
+        """As Invoke's; the help of a task, or a list of a group, that does not exist is a usage error."""
+        groups = self.collection.collections
+        for name, known in ((self.args.help.value, self._tasks()), (self.args.list.value, groups)):
+            if isinstance(name, str) and name not in known:
+                raise _refused(unknown_task(name, known), False)
+        super().parse_cleanup()
+
+    def print_task_help(self, name: str) -> None:
+        """Usage, what the task does, and its options."""
+        say(help_text(self._tasks()[name], cleandoc(self.collection[name].__doc__ or "")), end="")
+
+    def _tasks(self) -> dict[str, ParserContext]:
+        contexts = self.collection.to_contexts()
+        return {str(name): context for context in contexts for name in (context.name, *context.aliases)}
+
+    def _refuse_ignored(self) -> None:
+        """Refuse what none of our tasks heeds; a task of the user's own may."""
+        if any(self.collection[task.name].body.__module__.startswith("metalfoundry.") for task in self.tasks):
+            for name, (spelt, why, step) in REFUSED.items():
+                if self.args[name].value:
+                    raise UsageError(f"{spelt} is not for these tasks: {why}", next=step)
+
+
+def _other(error: Exception) -> UsageError:
+    """What Invoke alone finds wrong."""
+    return UsageError(str(error), next=f"{ours('--list')}, or {ours('--help', 'TASK')}")
+
+
+def _refused(error: UsageError, json: bool) -> Exit:
+    if json:
+        say(json_text(error_json(error), indent=2))
+    return Exit(described(error), code=error.exit_code)
 
 
 def main() -> None:
     """The console script."""
     called("metalfoundry")
+    from metalfoundry.fab import ns
+
     program = Program(
         name="metalfoundry",
         binary="metalfoundry",

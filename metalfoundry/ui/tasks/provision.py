@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.foundry import Foundry
+from metalfoundry.model.errors import FleetFailed, UnsafeError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.records.run_store import Journal, home, kept
@@ -24,7 +25,7 @@ from metalfoundry.ui.tasks.confirm import confirm, confirm_many, described
 from metalfoundry.ui.tasks.errors import tell
 from metalfoundry.ui.tasks.troubleshoot import kept_logs, tell_diagnosis
 
-UNSAFE, PART_FAILED = 40, 50
+UNSAFE, PART_FAILED = UnsafeError.exit_code, FleetFailed.exit_code
 
 
 def provision(

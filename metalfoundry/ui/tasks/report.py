@@ -7,14 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fabric import task
 from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.tasks.errors import boundary
-from metalfoundry.ui.tasks.options import print_help, words
+from metalfoundry.ui.tasks.options import task, words
 
 if TYPE_CHECKING:
     from metalfoundry.records.recorded_run import RecordedRun
@@ -22,22 +21,18 @@ if TYPE_CHECKING:
 
 @task(
     positional=["run"],
-    auto_shortflags=False,
     help=words(
-        run="a run's id as `fab runs` lists it, or a server's name for its newest run",
-        html="write it to this file instead: one page that needs no network",
-        json="the report as it was recorded",
+        run="a run id from `fab runs`, or a server's name for its newest run",
+        html="write one page of HTML, which needs no network, to this file; - for stdout",
+        json="print the report as it was recorded",
     ),
 )
 def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
-    """What came of a run, as a picture or a page.
+    """Show a recorded run, in the terminal or as HTML.
 
     Example: fab report colo-server-01 --html report.html
     """
-    if run in ("--help", "-h", "help"):
-        print_help("report", report, "RUN")
-        return
-    with boundary():
+    with boundary(json=json):
         from metalfoundry.records.recorded_run import recorded
         from metalfoundry.records.run_store import home
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 
 from metalfoundry.foundry import Foundry
 from metalfoundry.model import durations
-from metalfoundry.model.errors import Declined, UsageError
+from metalfoundry.model.errors import ClaimedError, UsageError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
@@ -18,14 +18,15 @@ from metalfoundry.transport.clock import SystemClock
 from metalfoundry.ui.output.live import View
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.output.tables import Paper, table_of
+from metalfoundry.ui.tasks.confirm import typed
 
-TAKEN, FAILED, TIMED_OUT = 20, 31, 32
+TAKEN, FAILED, TIMED_OUT = ClaimedError.exit_code, WorkflowFailed.exit_code, WorkflowTimedOut.exit_code
 
 
 def attach(foundry: Foundry, servers: Sequence[Server], view: View, json: bool) -> int:
     """Follow one server's run; the exit code says how its Workflow ended, TAKEN that somebody ended the run."""
     if len(servers) != 1:
-        raise UsageError("one server at a time can be followed", next=ours("attach", servers[0].name))
+        raise UsageError("attach follows one server at a time", next=ours("attach", servers[0].name))
     seen = foundry.attach(servers[0].name)
     view.after(lambda: say(json_text(asdict(seen), indent=2) if json else _ended(seen)))
     return {"FAILED": FAILED, "TIMEOUT": TIMED_OUT}.get(seen.state, 0 if seen.ended else TAKEN)
@@ -41,13 +42,14 @@ def _ended(seen: Followed) -> str:
 def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: bool, ask: bool) -> None:
     """End the runs of these servers."""
     for server in servers:
-        if ask and not _agreed(f"This ends the run on {server.name}. Type its name to go on: ", server.name):
-            raise Declined(f"{server.name} was not confirmed", next=ours("cancel", "NAME", "--yes"))
+        if ask:
+            question = f"This ends the run on {server.name}. Type its name to go on: "
+            typed(server.name, question, ours("cancel", server.name, "--yes"))
         proof = foundry.cancel(server.name, reason)
         say(f"{server.name}: the run is cancelled, netboot is closed ({proof.hardware})")
         if reboot:
             foundry.reboot(server.name)
-            say(f"{server.name}: reboots into whatever its disk holds")
+            say(f"{server.name}: reboots into its disk")
 
 
 def runs(json: bool) -> None:
@@ -77,19 +79,18 @@ def runs(json: bool) -> None:
     Paper().print(table)
 
 
-def clean(older: str) -> None:
+def clean(older: str, *, ask: bool) -> None:
     """Remove old records."""
     try:
         days = older.removesuffix("d")
         seconds = float(days) * 86400 if days != older else durations.seconds(older)
     except ValueError:
-        raise UsageError(f"{older!r} is no span of time", next=ours("runs.clean", "--older", "30d")) from None
-    gone = run_store.clean(run_store.home(), seconds, SystemClock().now().wall)
-    say(f"removed {len(gone)} runs")
-
-
-def _agreed(question: str, name: str) -> bool:
-    if not sys.stdin.isatty():
-        return False
-    say(question, end="", file=sys.stderr, flush=True)
-    return sys.stdin.readline().strip() == name
+        raise UsageError(f"{older!r} is not a span of time", next=ours("runs.clean", "--older", "30d")) from None
+    base, now = run_store.home(), SystemClock().now().wall
+    old = run_store.older(base, seconds, now)
+    if old and ask:
+        question = f"This removes {len(old)} runs under {base}. Type yes to go on: "
+        typed("yes", question, ours("runs.clean", "--older", older, "--yes"))
+    for run in old:
+        shutil.rmtree(run.folder, ignore_errors=True)
+    say(f"removed {len(old)} runs")
