@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +16,9 @@ from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.ssh.server import JumpHost
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.runs.fleet import Policy
-from tests.lab.bench import SPEED, Ran, clean, hardware, is_open
+from metalfoundry.ui.tasks.errors import SAME_WISH
+from tests.lab.bench import SPEED, Ran, clean, hardware, is_open, start
+from tests.waiting import until
 
 NAMES = [f"colo-{number:02d}" for number in range(12)]
 
@@ -53,3 +58,34 @@ def test_where_the_canary_fails_no_other_server_is_touched(tmp_path: Path) -> No
         assert {name: hardware(lab, name) for name in NAMES[1:4]} == before
         assert [one["metadata"]["name"] for one in lab.store.list("workflows")] == [f"{NAMES[0]}-ubuntu"]
         assert not is_open(lab, NAMES[0])
+
+
+def test_ctrl_c_ends_all_that_run_and_begins_no_other(tmp_path: Path) -> None:
+    with Lab(tmp_path, speed=SPEED, servers=NAMES[:4], scenario="agent-silent") as lab:
+        before = {name: hardware(lab, name) for name in NAMES[:4]}
+        program = start(lab, "provision", "colo-*", "--yes", "--no-canary", "--parallel", "2", "--json")
+        until(lambda: all(is_open(lab, name) for name in NAMES[:2]))
+        program.send_signal(signal.SIGINT)
+        out, err = program.communicate(timeout=60)
+        assert program.returncode == 130, err
+        shown = json.loads(out)
+        assert [(row["server"], row["verdict"], row["netboot"]["closed"]) for row in shown["servers"]] == [
+            (name, "interrupted", True) for name in NAMES[:2]
+        ]
+        assert shown["not_begun"] == NAMES[2:4]
+        assert "left alone: colo-02, colo-03 (you interrupted)" in err
+        assert all(clean(lab, before[name], name) for name in NAMES[:4])
+
+
+def test_a_second_ctrl_c_leaves_at_once_and_says_what_may_be_open(tmp_path: Path) -> None:
+    with Lab(tmp_path, speed=SPEED, servers=NAMES[:2], scenario="agent-silent") as lab:
+        program = start(lab, "provision", "all", "--yes", "--no-canary")
+        until(lambda: all(is_open(lab, name) for name in NAMES[:2]))
+        lab.jump.freeze()
+        program.send_signal(signal.SIGINT)
+        time.sleep(2 * SAME_WISH[signal.SIGINT])  # a person's second is no echo of the first
+        program.send_signal(signal.SIGINT)
+        _, err = program.communicate(timeout=30)
+        lab.jump.thaw()
+        assert program.returncode == 40, err
+        assert all(f"netboot of {name} is not confirmed closed" in err for name in NAMES[:2])
