@@ -114,7 +114,19 @@ def test_many_servers_on_few_lines_show_those_that_run_and_count_the_rest() -> N
     shown = joined(board.lines(last(provisioned().records), 99, 10)).splitlines()
     assert len(shown) <= 10
     assert any("rack-39" in line and "Install" in line for line in shown)
-    assert shown[-1].strip() == f"and {40 - (len(shown) - 2)} more"
+    assert shown[-1].strip() == f"and {40 - (len(shown) - 2)} more: 32 not begun"
+
+
+def test_what_failed_stays_in_sight_beside_what_runs_and_the_rest_is_counted_by_phase() -> None:
+    board = Board()
+    names = [f"rack-{number}" for number in range(12)]
+    for record in [record for name in names[:8] for record in to_install(name).records]:
+        board.take(record)
+    for record in [record for name in names[8:] for record in failed(name).records]:
+        board.take(record)
+    shown = joined(board.lines(last(failed().records), 99, 7)).splitlines()
+    assert [line.split()[1] for line in shown[1:-1]] == ["rack-0", "rack-1", "rack-2", "rack-10", "rack-11"]
+    assert shown[-1].strip() == "and 7 more: 5 Install, 2 failed"
 
 
 def test_no_row_is_wider_than_the_terminal() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -76,7 +77,9 @@ class Board:
             if double and lane.last and lane.story.end is None:
                 rows.append(Text(cut(f"  {lane.last}", width), style="dim"))
         if len(shown) < len(lanes):
-            rows.append(Text(f"  and {len(lanes) - len(shown)} more", style="dim"))
+            phases = Counter(_phase(lane.story) for lane in lanes if lane not in shown)
+            counts = ", ".join(f"{count} {phase}" for phase, count in phases.most_common())
+            rows.append(Text(cut(f"  and {len(lanes) - len(shown)} more: {counts}", width), style="dim"))
         return rows
 
     def summary(self, now: datetime, width: int) -> list[Text]:
@@ -87,11 +90,17 @@ class Board:
         return [*rows, Text(""), *picture, Text("")] if picture else rows
 
     def _urgent(self, count: int) -> list[Lane]:
-        """What runs before what has ended before what waits, in the usual order."""
+        """What failed last, on up to half of the rows; then what runs before what has ended before what waits. In the
+        usual order.
+        """
+        failed = [lane for lane in self.lanes.values() if lane.story.failed][-max(1, count // 2) :]
         rank = {
             lane.server: (lane.story.end is not None) + 2 * (lane.story.started is None) for lane in self.lanes.values()
         }
-        chosen = sorted(self.lanes.values(), key=lambda lane: rank[lane.server])[:count]
+        others = [
+            lane for lane in sorted(self.lanes.values(), key=lambda lane: rank[lane.server]) if lane not in failed
+        ]
+        chosen = [*failed, *others][:count]
         return [lane for lane in self.lanes.values() if lane in chosen]
 
 
