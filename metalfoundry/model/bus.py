@@ -75,6 +75,11 @@ class Bus:
         if interrupt is not None:
             raise interrupt
 
+    def add(self, *sinks: Sink) -> None:
+        """From now on these hear everything, too."""
+        with self.turn:  # else `drop`, called by another run, might lose them
+            self.sinks.extend(sinks)
+
     def drop(self, *sinks: Sink) -> None:
         """From now on these hear nothing; one that was dropped already is fine."""
         with self.turn:

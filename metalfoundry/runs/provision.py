@@ -69,7 +69,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     hooks = Hooks(run.site, run.id, server.name, server.hardware)
     run.options = replace(options, confirm=hooks.before(options.confirm))
     sinks: tuple[Sink, ...] = (story, last, hooks)
-    run.bus.sinks.extend(sinks)
+    run.bus.add(*sinks)
     begun = run.clock.now().mono
     error = _carried_out(run, hooks)
     late = _Late()

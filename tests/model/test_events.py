@@ -8,13 +8,14 @@ import logging
 import re
 import runpy
 import typing
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from metalfoundry.model import events
-from metalfoundry.model.bus import Bus
+from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import Terminated
 from metalfoundry.model.events import SCHEMA, Event, Notice, PhaseStarted, Record, Retried
 
@@ -111,6 +112,33 @@ def test_an_interrupt_in_a_sink_comes_out_when_all_have_heard(interrupt: Keyboar
     assert caught.value is interrupt
     assert [record.event for record in heard] == [Notice("x")]
     assert len(bus.sinks) == 2
+
+
+def test_sinks_come_and_go_in_turn_so_that_no_run_loses_anothers() -> None:
+    class Turn:
+        held = False
+
+        def __enter__(self) -> None:
+            self.held = True
+
+        def __exit__(self, *error: object) -> None:
+            self.held = False
+
+    class Sinks(list[Sink]):
+        def extend(self, more: Iterable[Sink]) -> None:
+            assert turn.held
+            super().extend(more)
+
+    heard: list[Record] = []
+
+    def hear(record: Record) -> None:
+        heard.append(record)
+
+    turn = Turn()
+    bus = Bus(lambda: NOW, Sinks(), turn=turn)
+    bus.add(hear)
+    bus.emit(Notice("hello"))
+    assert len(heard) == 1
 
 
 def test_a_record_is_of_the_phase_that_its_run_has_entered_whichever_bus_it_comes_by() -> None:

@@ -87,7 +87,7 @@ def _confirm(view: View, identity: Identity) -> None:
 def _kept(report: Report, journal: Journal, view: View, json: bool, *, alone: bool) -> dict[str, Any]:
     """Keep one report and tell of it; what failed among several is told at their end, but what may be open at once."""
     shown = report.to_json() | _earlier(report)
-    folder = journal.save(report.run, shown)
+    folder = journal.save(report.run, shown) if report.run else None
     for source, text in kept_logs(report.diagnosis).items():
         journal.keep_log(report.run, source, text)
     if alone or report.error is None or report.exit_code == UNSAFE:
