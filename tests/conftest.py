@@ -9,12 +9,17 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from tests.realtier import kube, required
 
 __all__ = ["kube"]
 
 LONGEST = ("faults", "fuzz", "lab", "real", "contract", "properties", "guard")  # folders, the longest first
+
+
+settings.register_profile("same-every-time", derandomize=True, database=None)
+settings.load_profile("same-every-time")
 
 
 def pytest_configure() -> None:
