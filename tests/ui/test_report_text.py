@@ -22,7 +22,7 @@ from metalfoundry.ui.output.report_text import lines_of
 from metalfoundry.ui.output.timeline import clock, joined, span, strips, timeline
 from tests.ui.tale import Tale, failed, last, provisioned
 
-TIMES = st.datetimes(datetime(FIRST_YEAR, 1, 1), datetime(LAST_YEAR - 1, 12, 31), timezones=st.just(UTC))
+TIMES = st.datetimes(timezones=st.just(UTC)).filter(lambda time: FIRST_YEAR <= time.year < LAST_YEAR)
 
 
 def keep(base: Path, tale: Tale, **report: object) -> None:
