@@ -11,6 +11,7 @@ from metalfoundry.model.events import (
     ActionStarted,
     CommandEnded,
     CommandStarted,
+    Notice,
     PhaseEnded,
     PhaseStarted,
     RunEnded,
@@ -68,6 +69,9 @@ def test_who_ends_well_or_by_an_interrupt_leaves_nothing(rows: list[Row]) -> Non
         assert row.after is not None
         left = (row.after.opened, row.after.claim, row.after.guards, row.after.processes)
         earlier = row.case.story is Story.RESUME and row.code == 130  # before it had taken the claim over
+        if row.code == 0 and row.case.fault is Fault.CUT and row.after.claim:  # verified; nothing is reached
+            told = [event.text for event in row.events if isinstance(event, Notice)]
+            return not row.after.opened and any("give it back with" in text for text in told)
         return row.code not in (0, 130) or left == (False, "", [], []) or row.case.fault is Fault.CLAIM or earlier
 
     assert not broken(rows, holds)
