@@ -11,7 +11,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.smee import says_open
 from metalfoundry.diagnosis.facts import Facts, seen
 from metalfoundry.diagnosis.findings import Evidence
-from metalfoundry.model.actions import Action, items, mapping
+from metalfoundry.model.actions import Action, items, listed, mapping
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.resources import Workflow
 
@@ -210,7 +210,7 @@ def raw_action(workflow: Workflow, name: str) -> dict[str, object]:
     for task in items(mapping(workflow.raw.get("status")).get("tasks")):
         for action in items(task.get("actions")):
             if action.get("name") == name:
-                volumes = [*(task.get("volumes") or []), *(action.get("volumes") or [])]
+                volumes = [*listed(task.get("volumes")), *listed(action.get("volumes"))]
                 return {**action, "volumes": volumes}
     return {}
 

@@ -26,9 +26,14 @@ def mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
+def listed(value: Any) -> tuple[Any, ...]:
+    """What is in a list, in order; empty where it is no list."""
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+
+
 def items(value: Any) -> tuple[Mapping[str, Any], ...]:
     """The mappings of a list, in order; empty where it is no list."""
-    return tuple(mapping(item) for item in value) if isinstance(value, Sequence) and not isinstance(value, str) else ()
+    return tuple(mapping(item) for item in listed(value))
 
 
 def text(value: Any) -> str:

@@ -21,7 +21,7 @@ from tests.faults.spoil import Fault
 from tests.faults.table import Row, Story, closed_by, everything
 
 pytestmark = pytest.mark.timeout(1200)
-EACH = 7  # one fault in so many, prime to their number: `make faults` has all
+EACH = 11  # one fault in so many, prime to their number: `make faults` has all
 ALIVE = (Fault.BEFORE, Fault.AFTER, Fault.HANG, Fault.INTERRUPT, Fault.API, None)
 """The client and its link are there to the end, so it closes by itself."""
 PAIRS = (

@@ -23,7 +23,7 @@ from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
 from tests.fakes import Unwatched
 
-EXAMPLES = int(os.environ.get("METALFOUNDRY_FUZZ", "150"))
+EXAMPLES = int(os.environ.get("METALFOUNDRY_FUZZ", "50"))
 """How many worlds are tried; `make fuzz` tries more."""
 
 NAME = "anvil"

@@ -73,7 +73,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Ran]]:
         for document in documents:
             document["spec"]["hardwareMap"]["root_password"] = SECRET
         path.write_text(yaml.safe_dump_all(documents))
-        with ThreadPoolExecutor(4) as pool:
+        with ThreadPoolExecutor(8) as pool:
             yield dict(zip(names, pool.map(lambda name: run(lab, name), names), strict=True))
 
 

@@ -48,7 +48,7 @@ def ran(kube: Kube, folder: Path, names: tuple[str, ...], version: str) -> dict[
     parts = real_parts(kube, folder, "tink-system", version)
     with Lab(folder / "lab", speed=SPEED, servers=names, each={name: name for name in names}, **parts) as lab:
         before = {name: hardware(lab, name) for name in names}
-        with ThreadPoolExecutor(3) as pool:
+        with ThreadPoolExecutor(5) as pool:
             done = dict(zip(names, pool.map(lambda name: provision(lab, name), names), strict=True))
         return {name: (done[name], clean(lab, before[name], name), workflow(lab, f"{name}-ubuntu")) for name in names}
 
