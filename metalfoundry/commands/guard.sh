@@ -214,7 +214,7 @@ judge() {
   case $CLAIM in
     unknown) return 0 ;;
     ours) ;;
-    foreign) finish "claim-foreign by=$(printf '%.100s' "$BY" | tr -cd '[:graph:]')" ;;
+    foreign) finish "claim-foreign by=$(printf '%.100s' "$BY" | tr -cd '!-~')" ;;
     gone) finish claim-gone ;;
     *) finish "$CLAIM" ;;
   esac
@@ -448,7 +448,7 @@ adopt() { # WHOSE PID
 }
 
 reason() { # NAME: the last line that kubectl left on stderr
-  tail -n 1 "$DIR/err.$1" | tr -cd '[:print:]' | cut -c 1-200
+  tail -n 1 "$DIR/err.$1" | tr -cd ' -~' | cut -c 1-200
 }
 
 # ---- life and death --------------------------------------------------------------------------------------------
