@@ -39,7 +39,8 @@ _NL = r"(?:\n|\\{1,15}n)"
 _KEY = rf"{_Q}[\w.-]{{0,60}}?{_ANY}{_Q}"
 
 # A string in quotes of any depth (to the end of the text, where it was cut short), else a word.
-_QUOTED = r"""(?P<quote>\\{0,15}["'])(?:''|(?!(?<!\\)(?P=quote)).)*+(?:(?P=quote)|\Z)"""
+# An atomic group, not a possessive repeat: Python 3.11.2, Debian 12's, loses what such a repeat refers back to.
+_QUOTED = r"""(?P<quote>\\{0,15}["'])(?>(?:''|(?!(?<!\\)(?P=quote)).)*)(?:(?P=quote)|\Z)"""
 _BARE = r"""(?:[^\s"'\\]|\\++(?![nrt"']))"""
 _WORD = rf"""{OPEN}(?:{_QUOTED}|(?!-){_BARE}++)"""
 _TO = rf"""(?:{_Q}(?:,?\s{{1,9}}|,)(?=["'\\])|\s{{1,9}}|{_Q}{_NL}[ \t]{{0,60}}-[ \t]{{1,9}})"""  # the next word
@@ -74,7 +75,7 @@ def _scalar(start: str, newline: str, rest: str) -> Form:
     """A YAML block scalar under a secret's name, with the lines that are indented more."""
     name = rf"{start}(?=[^\n:]{{0,120}}:[ \t]{{0,9}}[|>])(?P<indent>[ \t]{{0,200}})(?:-[ \t]{{1,9}})?{_KEY}"
     head = rf"(?P<lead>{name}:[ \t]{{0,9}}[|>][-+0-9]{{0,2}}[ \t]{{0,9}}"
-    more = rf"(?:{newline}(?:(?P=indent)[ \t]{rest}|[ \t]{{0,200}}(?={newline}|\Z)))*+"
+    more = rf"(?>(?:{newline}(?:(?P=indent)[ \t]{rest}|[ \t]{{0,200}}(?={newline}|\Z)))*)"
     return _form(_WORDS, rf"{head}{newline}(?P=indent)[ \t]{{1,200}}+){OPEN}{rest}{more}")
 
 

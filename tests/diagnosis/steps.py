@@ -56,6 +56,7 @@ class Matcher:
             "MAX_REPEAT": self._greedy,
             "MIN_REPEAT": self._lazy,
             "POSSESSIVE_REPEAT": self._possessive,
+            "ATOMIC_GROUP": self._atomic,
             "ASSERT": self._ahead,
             "ASSERT_NOT": self._not_ahead,
             "AT": self._place,
@@ -154,6 +155,12 @@ class Matcher:
                     yield at, groups
                 return
             at, groups = state
+
+    def _atomic(self, given: Any, at: int, groups: Groups) -> Iterator[State]:
+        """Its first way alone."""
+        state = next(self._sequence(list(given), at, groups), None)
+        if state is not None:
+            yield state
 
     def _ahead(self, given: Any, at: int, groups: Groups) -> Iterator[State]:
         if self._holds(given, at, groups):
