@@ -5,7 +5,6 @@ Adding a key here is all it takes to have it checked, in the JSON Schema and in 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -38,6 +37,7 @@ from metalfoundry.model.inventory_fields import (
     Word,
     key,
 )
+from metalfoundry.model.names import nearest
 
 
 class Section(BaseModel):
@@ -305,9 +305,8 @@ class Inventory(Section):
         """The server of this name; raises InventoryError that names the nearest one and lists all."""
         if name in self.servers:
             return self.servers[name]
-        near = difflib.get_close_matches(name, self.servers, 1, 0.5)
         raise InventoryError(
-            f"there is no server {name!r}" + (f"; did you mean {near[0]}?" if near else ""),
+            f"there is no server {name!r}{nearest(name, self.servers)}",
             where=self.source,
             next=f"known servers: {', '.join(self.servers)}",
         )
