@@ -50,8 +50,11 @@ fi
 check() {
   number=$1
   shift
-  output=$(${CHECK_SECONDS:+timeout "$CHECK_SECONDS"} sh -c "$1" </dev/null 2>&1)
+  output=$({ ${CHECK_SECONDS:+timeout "$CHECK_SECONDS"} sh -c "$1" </dev/null; } 2>&1)
   status=$?
-  [ -z "${CHECK_SECONDS:-}" ] || [ "$status" -ne 124 ] || status=-
+  case ${CHECK_SECONDS:+$status} in
+  124) status=- ;;
+  143) status=- output= ;; # an older busybox's timeout, whose shell adds "Terminated"
+  esac
   printf 'check=%s %s %s\n' "$number" "$status" "$(printf '%s' "$output" | tail -n 1)"
 }
