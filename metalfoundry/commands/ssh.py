@@ -29,11 +29,14 @@ def words(host: Host, *, any_key: bool = False) -> tuple[str, ...]:
 
 
 def knock(address: str, port: int | None) -> Command:
-    """Have the jump host knock at a machine's sshd, without logging in: `refuses` reads what its ssh says."""
+    """Have the jump host knock at a machine's sshd, without logging in: `refuses` reads what its ssh says, or its bash
+    where it has no ssh."""
     options = ("BatchMode=yes", "ConnectTimeout=5", "PreferredAuthentications=none", "StrictHostKeyChecking=no",
                "UserKnownHostsFile=/dev/null")  # fmt: skip
     words = [word for option in options for word in ("-o", option)]
-    return Command(("env", "LC_ALL=C", "ssh", *words, "-p", str(port or 22), "--", address, "true"))
+    ssh = shlex.join(("ssh", "-n", *words, "-p", str(port or 22), "--", address, "true"))
+    bash = shlex.join(("bash", "-c", ': <>"/dev/tcp/$0/$1"', address, str(port or 22)))
+    return Command(("sh", "-s"), stdin=f"export LC_ALL=C\ncommand -v ssh >/dev/null && exec {ssh}\nexec {bash}\n")
 
 
 def refuses(stderr: str) -> bool:

@@ -48,8 +48,8 @@ def forward_error(exc: Exception, endpoint: Endpoint, jump: Endpoint, deadline: 
             where=where,
             next=f"AllowTcpForwarding in sshd_config of {jump.host.name}",
         )
-    kind = PortClosed if "refused" in exc.text.lower() else ConnectError  # sshd passes its system's words on
-    return kind(f"{name}: {jump.host.name} cannot reach it: {exc.text}", where=where, next=look)
+    # Why, sshd tells; but paramiko puts words of its own in their place.
+    return ConnectError(f"{name}: {jump.host.name} cannot reach it: {exc.text}", where=where, next=look)
 
 
 def timed_out(endpoint: Endpoint, deadline: Deadline) -> TransportError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from metalfoundry import Foundry, Options, Report
@@ -26,6 +28,12 @@ NAME = "colo-server-01"
 WORKFLOW = f"{NAME}-ubuntu"
 SPEED = 40.0
 PROGRAM = Path(sys.executable).with_name("metalfoundry")
+
+
+def need_ssh() -> None:
+    """For a test that does what an operator does with a line that was printed."""
+    if shutil.which("ssh") is None:
+        pytest.skip("ssh(1) is not here: apt-get install openssh-client")
 
 
 @dataclass

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.lab.lab import Lab
-from tests.lab.bench import NAME, PROGRAM, hardware, is_open, kept, start, workflow
+from tests.lab.bench import NAME, PROGRAM, hardware, is_open, kept, need_ssh, start, workflow
 from tests.waiting import PATIENCE
 
 
@@ -89,6 +89,7 @@ def test_before_anything_was_written_it_just_ends(lab: Lab) -> None:
 
 @pytest.mark.parametrize("more", [1, 4])
 def test_the_second_leaves_at_once_with_the_command_that_closes(lab: Lab, more: int) -> None:
+    need_ssh()
     run = Watched(lab)
     run.until("Boot")
     run.until("netboot is open")

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import socket
+import warnings
 
 import asyncssh
 import pytest
 
+from metalfoundry.lab.ssh.event_loop import LoopThread
 from metalfoundry.lab.ssh.server import SshHost
 from metalfoundry.lab.ssh.shell import Children, Workspace
 
@@ -53,3 +57,30 @@ def test_a_way_that_was_opened_for_a_client_who_has_gone_is_closed_again() -> No
             await closed
 
     asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_a_connection_that_belongs_to_nobody_ends_with_the_loop() -> None:
+    async def opened(address: tuple[str, int]) -> None:
+        await asyncio.get_running_loop().create_connection(asyncio.Protocol, *address)
+
+    with warnings.catch_warnings(record=True) as said, socket.create_server(("127.0.0.1", 0)) as server:
+        warnings.simplefilter("always")
+        loop = LoopThread()
+        loop.start()
+        loop.call(opened(server.getsockname()))
+        far, _ = server.accept()
+        with far:
+            loop.stop()
+            far.settimeout(30)
+            assert not received(far)
+        del loop
+        gc.collect()
+    assert [str(item.message) for item in said if item.category is ResourceWarning] == []
+
+
+def received(far: socket.socket) -> bytes:
+    """What the other end has said; nothing where it has hung up, in either way."""
+    try:
+        return far.recv(1)
+    except ConnectionResetError:
+        return b""

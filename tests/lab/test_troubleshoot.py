@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -19,7 +18,7 @@ from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import BEGUN, scenario
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.runs.troubleshoot import Diagnosis
-from tests.lab.bench import NAME, Ran, call, is_open, tune, workflow
+from tests.lab.bench import NAME, Ran, call, is_open, need_ssh, tune, workflow
 
 PATIENCE = 90.0
 AGENT_LOG = "nerdctl -n services.linuxkit exec hook-docker docker logs tink-worker --tail=50"
@@ -138,6 +137,8 @@ def run(lab: Lab, line: str) -> subprocess.CompletedProcess[str]:
     if line.startswith("fab "):
         words = line.split()[1:]
         return call(lab, *words)
+    if line.startswith("ssh "):
+        need_ssh()
     path = f"{lab.folder}/bin{os.pathsep}{os.environ['PATH']}"
     environment = {**os.environ, "PATH": path, "HOME": str(lab.folder / "home")}
     return subprocess.run(
@@ -145,7 +146,6 @@ def run(lab: Lab, line: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.skipif(shutil.which("ssh") is None, reason="no ssh here")
 def test_an_ssh_remedy_leads_to_the_machine(place: Place) -> None:
     remedy = place.of("no-space").findings[0].remedy
     done = run(place.lab, remedy)

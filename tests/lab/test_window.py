@@ -24,7 +24,19 @@ from metalfoundry.model.bus import Sink
 from metalfoundry.model.events import CommandStarted, Notice, PhaseStarted, Record, WindowChanged, WorkflowChanged
 from metalfoundry.model.inventory_reader import load
 from metalfoundry.runs.provision_run import ProvisionRun
-from tests.lab.bench import NAME, SPEED, WORKFLOW, clean, hardware, is_open, provision, tune, version, workflow
+from tests.lab.bench import (
+    NAME,
+    SPEED,
+    WORKFLOW,
+    clean,
+    hardware,
+    is_open,
+    need_ssh,
+    provision,
+    tune,
+    version,
+    workflow,
+)
 
 AFTER_THE_CLAIM = ["Apply", "Open", "Boot", "Close", "Install", "Verify", "Release"]
 
@@ -129,6 +141,7 @@ def test_who_is_to_reboot_it_is_told_while_netboot_is_open(tmp_path: Path) -> No
 
 
 def test_the_command_by_hand_works_through_the_jump_host_with_our_own_key(tmp_path: Path) -> None:
+    need_ssh()
     with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
         inventory = load(lab.inventory)
         with Foundry(inventory) as foundry:

@@ -4,21 +4,42 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
+class Loop(asyncio.SelectorEventLoop):
+    """A loop that can abort every connection it still has: one that was opened for a task which is cancelled at that
+    moment, or for a client who has gone, belongs to nobody.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._connections: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
+
+    def _make_socket_transport(self, *words: Any, **named: Any) -> asyncio.Transport:
+        transport: asyncio.Transport = super()._make_socket_transport(*words, **named)  # type: ignore[misc]
+        self._connections.add(transport)
+        return transport
+
+    def abort_all(self) -> None:
+        """Abort them; they are closed one turn later."""
+        for transport in list(self._connections):
+            transport.abort()
+
+
 class LoopThread:
     """Runs coroutines for callers in other threads, from `start` to `stop`."""
 
     def __init__(self) -> None:
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._loop: Loop | None = None
         self._thread = threading.Thread(target=self._run, name="lab-ssh", daemon=True)
 
     @property
-    def loop(self) -> asyncio.AbstractEventLoop:
+    def loop(self) -> Loop:
         """The loop, once started."""
         if self._loop is None:
             raise RuntimeError("the loop has not been started")
@@ -26,7 +47,7 @@ class LoopThread:
 
     def start(self) -> None:
         """Begin."""
-        self._loop = asyncio.new_event_loop()
+        self._loop = Loop()
         self._thread.start()
 
     def call(self, work: Coroutine[Any, Any, T], seconds: float = 10.0) -> T:
@@ -55,4 +76,6 @@ class LoopThread:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.sleep(0)  # what ends may have begun another
-        await asyncio.sleep(0)  # lets transports that were closed say goodbye
+        self.loop.abort_all()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # their goodbye is said in the turn after
