@@ -18,6 +18,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from metalfoundry.commands import rights
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.sweeper import SweeperSeen
@@ -27,6 +28,7 @@ from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server
 from metalfoundry.model.inventory_reader import load, of
+from metalfoundry.model.program import ours
 from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
@@ -254,6 +256,18 @@ class Foundry:
     def sweeper_status(self) -> SweeperSeen | None:
         """The sweeper as it stands; None when it is not installed."""
         return sweeper.status(self._site())
+
+    def operator_role(self, *, user: str = "", group: str = "", service_account: str = "") -> str:
+        """Role and RoleBinding of an operator as YAML, for whoever is named; `service_account` may be NAMESPACE:NAME.
+        Raises UsageError where nobody is.
+        """
+        named = [make(name) for name, make in ((user, rights.user), (group, rights.group)) if name]
+        namespace = self.inventory.site.namespace
+        if service_account:
+            named.append(rights.service_account(service_account, namespace))
+        if not named:
+            raise UsageError("nobody is named who is to have the rights", next=ours("rbac.print", "--user", "NAME"))
+        return rights.manifests(namespace, named)
 
     def init(self, server: str | Server) -> bool:
         """Make a closed `netboot` block where the Hardware has none; say whether something was to do."""

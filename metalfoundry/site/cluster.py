@@ -6,7 +6,7 @@ not answer is a lost link: one object is waited for until the deadline.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,31 +16,19 @@ from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import (
     HARDWARE,
     WORKFLOWS,
-    missing_rights,
     read_list,
     read_only,
 )
+from metalfoundry.commands.rights import Right, missing_rights
 from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
-from metalfoundry.site.refused import api_away, refused
+from metalfoundry.site.refused import api_away, may_not, refused
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import by_name
 from metalfoundry.transport.clock import Cancel, Deadline
 
-WANTED_RIGHTS = (
-    ("get", "hardware"),
-    ("list", "hardware"),
-    ("patch", "hardware"),
-    ("list", "templates"),
-    ("list", "workflows"),
-    ("get", "workflows"),
-    ("watch", "workflows"),
-    ("watch", "hardware"),
-    ("create", "workflows"),
-    ("delete", "workflows"),
-)
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 
@@ -55,7 +43,7 @@ class Survey:
     hardware: Mapping[str, Hardware]
     templates: Mapping[str, Template]
     workflows: Mapping[str, Workflow]
-    missing: tuple[str, ...] = ()
+    missing: tuple[Right, ...] = ()
     smee: Mapping[str, int] | None = None
 
     def of_agent(self, agents: Sequence[str], hardware: str) -> list[Workflow]:
@@ -93,13 +81,19 @@ class Cluster:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def survey(self, deadline: Deadline, ask_smee_for: str | None = None, rights: bool = False) -> Survey:
-        """Read the whole namespace in one exec. Raises PreflightError where kubectl cannot do it."""
+    def survey(self, deadline: Deadline, ask_smee_for: str | None = None, rights: Iterable[Right] = ()) -> Survey:
+        """Read the whole namespace in one exec, and which of `rights` are missing. Raises PreflightError where kubectl
+        cannot do it.
+        """
+        wanted = tuple(rights)
         parts = [self._site.kubectl.survey()]
-        if rights:
+        if wanted:
             parts.append(self._site.kubectl.rights())
         asked = self._smee_parts(ask_smee_for)
         outcomes = self._read([*parts, *asked], deadline)
+        missing = tuple(missing_rights(outcomes["rights"], wanted)) if "rights" in outcomes else ()
+        if missing and not outcomes["objects"].ok:
+            raise may_not(self._site, missing)
         listed = self._objects(outcomes)
         by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
         for item in listed:
@@ -108,7 +102,7 @@ class Cluster:
             {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
             {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
             {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
-            tuple(missing_rights(outcomes["rights"], WANTED_RIGHTS)) if "rights" in outcomes else (),
+            missing,
             smee.read_answers(outcomes, ask_smee_for) if ask_smee_for and asked else None,
         )
 

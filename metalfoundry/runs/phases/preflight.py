@@ -8,6 +8,7 @@ from dataclasses import replace
 from metalfoundry.commands import ssh
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import BY_HAND, ClaimSeen, claim_of, old_systems
+from metalfoundry.commands.rights import NEEDED as NEEDED_RIGHTS
 from metalfoundry.diagnosis.identity import identify
 from metalfoundry.model.errors import (
     AuthError,
@@ -31,6 +32,7 @@ from metalfoundry.runs.target import Target
 from metalfoundry.runs.verdict import another_machine
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
+from metalfoundry.site.refused import may_not
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 60.0
@@ -51,7 +53,7 @@ class Preflight:
         """Read, judge, ask; nothing is written. Raises PreflightError, IdentityError, ClaimedError, Declined."""
         deadline = Deadline.after(run.clock, READ_SECONDS)
         early = _start_looking(run, deadline) if run.server.address and not run.options.resume else None
-        survey = run.cluster.survey(deadline, run.server.mac, rights=True)
+        survey = run.cluster.survey(deadline, run.server.mac, rights=NEEDED_RIGHTS["provision"])
         run.smee, hardware = survey.smee, choose_hardware(run, survey)
         claim = run.window.claim
         claim.hardware = hardware
@@ -61,11 +63,7 @@ class Preflight:
         template = survey.templates[document.template_ref]
         boot_action = template.boot_action()
         if survey.missing:
-            raise PreflightError(
-                f"kubectl on the jump host may not {', '.join(survey.missing)}",
-                where=f"namespace {run.site.kubectl.namespace}",
-                next=run.site.kubectl_hint("auth", "can-i", "--list"),
-            )
+            raise may_not(run.site, survey.missing)
         claim.refuse_live(hardware)
         agent = worker.assign(document, template, hardware, run.options.trust_template)
         machine, looking = early or _start_looking(run, deadline, hardware, resumes)
