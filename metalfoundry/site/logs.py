@@ -61,7 +61,7 @@ def machine_host(site: Site, server: Server, address: str | None) -> Host:
 
 
 def pods(site: Site, name: str, deadline: Deadline) -> list[Pod]:
-    """The control plane's pods. Raises PreflightError, with another way to the logs of `name`, where none can be seen."""
+    """The control plane's pods. Raises PreflightError, with another way to the logs of `name`, where none is seen."""
     command = read_only(gather.pods(), functions=gather.cluster_functions(site.kubectl))
     outcome = read_script(site.transport.run(site.jump, command, deadline).stdout).get("pods")
     if reason := gather.why_not(outcome):
