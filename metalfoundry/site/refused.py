@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from metalfoundry.commands import ssh
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import HARDWARE, Refusal, never_arrived, refusal
 from metalfoundry.commands.rights import Right
@@ -11,6 +12,7 @@ from metalfoundry.commands.script import Outcome
 from metalfoundry.model.errors import ApiAway, PreflightError
 from metalfoundry.model.program import ours
 from metalfoundry.site.site import Site
+from metalfoundry.transport.base import Result
 
 _REQUESTS = ("patch", "apply", "delete", "object", "objects")
 
@@ -43,6 +45,16 @@ def may_not(site: Site, missing: Sequence[Right]) -> PreflightError:
         f"kubectl on the jump host may not {', '.join(map(str, missing))}",
         where=f"{_where(site)}, namespace {site.kubectl.namespace}",
         next=_apply_role(),
+    )
+
+
+def script_unrun(site: Site, result: Result) -> PreflightError:
+    """The error for a jump host that ran nothing of our script."""
+    return PreflightError(
+        "the jump host did not run our script",
+        where=site.jump.name,
+        next=ssh.remotely(site.jump, ("sh", "-c", "true")),
+        evidence=(result.stderr or result.stdout)[-2000:],
     )
 
 
