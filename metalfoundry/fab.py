@@ -202,8 +202,32 @@ def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
         body.init(foundry, foundry.servers(name))
 
 
+@task(positional=["name"], help=words("name", "inventory", reason="why; shown to whoever wants to install it"))
+def protect(c: Context, name: str, reason: str = "", inventory: str = INVENTORY) -> None:
+    """Keep a server from being installed, and say why.
+
+    Example: fab protect anvil --reason "holds the backups"
+    """
+    from metalfoundry.ui.tasks import looking as body
+
+    with opened(inventory) as foundry:
+        body.protect(foundry, foundry.servers(name), reason)
+
+
+@task(positional=["name"], help=words("name", "inventory", "yes"))
+def unprotect(c: Context, name: str, inventory: str = INVENTORY, yes: bool = False) -> None:
+    """Let a protected server be installed again.
+
+    Example: fab unprotect anvil
+    """
+    from metalfoundry.ui.tasks import looking as body
+
+    with opened(inventory) as foundry:
+        body.unprotect(foundry, foundry.servers(name), ask=not yes)
+
+
 ns = Collection()
-for task_ in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, report, completion):
+for task_ in (provision, status, troubleshoot, logs, init, protect, unprotect, *run_tasks.TASKS, report, completion):
     ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())

@@ -29,7 +29,18 @@ from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server
 from metalfoundry.model.inventory_reader import load, of
 from metalfoundry.model.program import ours
-from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
+from metalfoundry.runs import (
+    attach,
+    audit,
+    logs,
+    netboot_by_hand,
+    plan,
+    protection,
+    provision,
+    status,
+    sweeper,
+    troubleshoot,
+)
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.fleet import Fleet, Policy
@@ -37,7 +48,7 @@ from metalfoundry.runs.logs import Ask, Log
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
-from metalfoundry.runs.selection import labels
+from metalfoundry.runs.selection import labels, refuse_any_protected
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
@@ -142,9 +153,10 @@ class Foundry:
         Runs begin with its first `next`, in threads of their own. Sinks and `options.confirm` are called from these:
         sinks one at a time, `confirm` perhaps several. The iterator belongs to one thread; `cancel` and `cancel_runs`
         may come from any. Leaving the Foundry ends what still runs, and waits for it. Raises PreflightError where the
-        labels that `policy.spread` asks for cannot be read.
+        labels that `policy.spread` asks for cannot be read, Declined where one of the servers is protected.
         """
         chosen, policy = {server.name: server for server in self._all(servers)}, policy or Policy()
+        refuse_any_protected(self._site(), chosen.values())
         domains = labels(self._site(), chosen.values(), policy.spread) if policy.spread else None
 
         def one(name: str, cancel: Cancel) -> Report:
@@ -256,6 +268,16 @@ class Foundry:
     def sweeper_status(self) -> SweeperSeen | None:
         """The sweeper as it stands; None when it is not installed."""
         return sweeper.status(self._site())
+
+    def protect(self, server: str | Server, reason: str) -> bool:
+        """Keep one server from being installed, until `unprotect`; say whether anything was to do. Raises ClaimedError
+        while a run holds it.
+        """
+        return protection.set_protection(self._site(), self._server(server), reason)
+
+    def unprotect(self, server: str | Server) -> bool:
+        """Let one server be installed again; say whether anything was to do. Raises as `protect`."""
+        return protection.set_protection(self._site(), self._server(server), None)
 
     def operator_role(self, *, user: str = "", group: str = "", service_account: str = "") -> str:
         """Role and RoleBinding of an operator as YAML, for whoever is named; `service_account` may be NAMESPACE:NAME.

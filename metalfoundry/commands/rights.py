@@ -57,6 +57,8 @@ NEEDED: Mapping[str, frozenset[Right]] = {
     "attach": _WATCH | _may("get", "hardware", "workflows"),
     "cancel": _CHANGE | _may("get delete", "workflows"),
     "init": _CHANGE,
+    "protect": _CHANGE,
+    "unprotect": _CHANGE,
     "netboot.open": _WATCH | _CHANGE,
     "netboot.close": _CHANGE,
     "netboot.break": _CHANGE,

@@ -23,6 +23,7 @@ __all__ = ["Action", "Condition", "Current", "Hardware", "Interface", "Meta", "O
 FLUX_NAME = "kustomize.toolkit.fluxcd.io/name"
 FLUX_RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
 AGENT_ATTRIBUTES = "tinkerbell.org/agent-attributes"
+PROTECTED = "metalfoundry.dev/protected"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,12 @@ class Hardware(Object):
     def flux_paused(self) -> bool:
         """Whether Flux has been told to leave this one object alone."""
         return self.annotations.get(FLUX_RECONCILE) == "disabled"
+
+    @property
+    def protected(self) -> str | None:
+        """Why it must not be installed; None where it may."""
+        reason = self.annotations.get(PROTECTED)
+        return reason if reason is None else reason.strip() or "no reason given"
 
     @property
     def serial(self) -> str:

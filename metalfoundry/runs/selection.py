@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
@@ -12,6 +13,7 @@ from metalfoundry.model.names import nearest
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.provision_run import READ_SECONDS, ProvisionRun
 from metalfoundry.site.cluster import Cluster, Survey
+from metalfoundry.site.protection import refuse_protected
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
 
@@ -23,6 +25,13 @@ def labels(site: Site, servers: Iterable[Server], label: str) -> dict[str, str]:
     hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
     known = {server.name: hardware.get(server.hardware) for server in servers}
     return {name: found.labels.get(label, "") if found else "" for name, found in known.items()}
+
+
+def refuse_any_protected(site: Site, servers: Iterable[Server]) -> None:
+    """Raise Declined where one of these must not be installed. Where nobody can tell, each run finds out for itself."""
+    with suppress(PreflightError):
+        hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
+        refuse_protected({one.name: hardware[one.hardware] for one in servers if one.hardware in hardware})
 
 
 def choose_hardware(run: ProvisionRun, survey: Survey) -> Hardware:

@@ -45,6 +45,7 @@ class Row:
 
     `holder`, `run`, `until` tell whose claim it is ("" for none); `expired` that its time is over. `since`: the last
     moment at which the Workflow moved, by what it says itself. `machine`: what answers there, "" where nobody looked.
+    `protected`: why it must not be installed, "" where it may.
     """
 
     server: str
@@ -59,6 +60,7 @@ class Row:
     action: str = ""
     since: str = ""
     machine: str = ""
+    protected: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
@@ -118,6 +120,7 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
         state=workflow.state if workflow else "",
         action=workflow.current.name if workflow and workflow.current else "",
         since=_moved(workflow) if workflow else "",
+        protected=hardware.protected or "",
     )
 
 

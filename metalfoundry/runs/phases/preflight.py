@@ -32,6 +32,7 @@ from metalfoundry.runs.target import Target
 from metalfoundry.runs.verdict import another_machine
 from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
+from metalfoundry.site.protection import refuse_protected
 from metalfoundry.site.refused import may_not
 from metalfoundry.transport.clock import Deadline
 
@@ -57,6 +58,7 @@ class Preflight:
         run.smee, hardware = survey.smee, choose_hardware(run, survey)
         claim = run.window.claim
         claim.hardware = hardware
+        refuse_protected({run.server.name: hardware})
         resumes = _take_up(run, hardware)
         document = choose_document(run, survey)
         claim.workflow = document.name

@@ -75,6 +75,7 @@ def _table(rows: Sequence[Row], last: Mapping[str, KeptRun], now: datetime) -> T
         "hardware": [row.hardware if row.hardware != row.server else "" for row in rows],
         "netboot": [_netboot(row, now) for row in rows],
         "claim": [row.holder for row in rows],
+        "protected": [row.protected for row in rows],
         "workflow": [row.workflow for row in rows],
         "state": [row.state for row in rows],
         "action": [row.action for row in rows],
@@ -97,7 +98,8 @@ def _lines(table: Table, width: int, console: Console) -> list[Text]:
 
 
 def _line(row: Row, now: datetime) -> str:
-    words = [f"netboot {_netboot(row, now)}", row.workflow, row.state, row.action, row.machine]
+    protected = f"protected: {row.protected}" if row.protected else ""
+    words = [f"netboot {_netboot(row, now)}", protected, row.workflow, row.state, row.action, row.machine]
     return inline(f"{now.astimezone():%H:%M:%S} {row.server:<16} {'  '.join(word for word in words if word)}")
 
 
