@@ -18,7 +18,7 @@ def change(
 ) -> list[dict[str, Any]]:
     """Set the annotation to `value`, or remove it (None); empty where it is so already.
 
-    Refused when it is another one than was `seen`, or when one of the annotations `given` (None: absent) is not as said.
+    Refused when it is another one than was `seen`, or when one of the `given` ones (None: absent) is not as said.
     """
     known = seen.annotations.get(key)
     if known == value:
