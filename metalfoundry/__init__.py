@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from metalfoundry.commands.guard import GuardSeen
     from metalfoundry.commands.log_parser import LogLine
     from metalfoundry.commands.sweeper import SweeperSeen
+    from metalfoundry.diagnosis.check import Check, CheckState
     from metalfoundry.diagnosis.findings import Evidence, Finding
     from metalfoundry.foundry import Foundry
     from metalfoundry.lab.lab import Lab
@@ -47,21 +48,23 @@ if TYPE_CHECKING:
     from metalfoundry.site.proof import Proof
 
 __all__ = [
-    "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "ClaimChanged", "ClaimedError", "CommandEnded",
-    "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined", "Diagnosis", "Event",
-    "EventLines", "Evidence", "Finding", "Fleet", "FleetFailed", "Followed", "Foundry", "GateClosed", "GuardChanged",
-    "GuardSeen", "HookConfig", "HookEnded", "HookStarted", "Host", "HostKeyError", "HostKeyPolicy", "Identity",
-    "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab",
-    "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot",
-    "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan",
-    "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried",
-    "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts",
+    "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "Check", "CheckState", "ClaimChanged",
+    "ClaimedError", "CommandEnded", "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined",
+    "Diagnosis", "Event", "EventLines", "Evidence", "Finding", "Fleet", "FleetFailed", "Followed", "Foundry",
+    "GateClosed", "GuardChanged", "GuardSeen", "HookConfig", "HookEnded", "HookStarted", "Host", "HostKeyError",
+    "HostKeyPolicy", "Identity", "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "JumpConfig",
+    "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError",
+    "Netboot", "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted",
+    "Plan", "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed",
+    "Retried", "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts",
     "TooMuchOutput", "TransportError", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig", "WatchBroken",
     "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
 
 _HOME = {
     "Ask": "runs.logs",
+    "Check": "diagnosis.check",
+    "CheckState": "diagnosis.check",
     "Diagnosis": "runs.troubleshoot",
     "EventLines": "records.run_store",
     "Evidence": "diagnosis.findings",

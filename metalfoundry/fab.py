@@ -135,6 +135,18 @@ def status(
         body.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
 
 
+@task(help=words("server", "inventory", "json", all="also list what passed"))
+def doctor(c: Context, server: str = "", inventory: str = INVENTORY, all: bool = False, json: bool = False) -> None:
+    """Check the way from here to every disk; exits 10.
+
+    Example: fab doctor colo-server-01
+    """
+    from metalfoundry.ui.tasks import doctor as body
+
+    with opened(inventory, json) as foundry:
+        finish(body.doctor(foundry, foundry.servers(server or None), all=all, json=json))
+
+
 @task(
     positional=["name"],
     help=words(
@@ -227,7 +239,19 @@ def unprotect(c: Context, name: str, inventory: str = INVENTORY, yes: bool = Fal
 
 
 ns = Collection()
-for task_ in (provision, status, troubleshoot, logs, init, protect, unprotect, *run_tasks.TASKS, report, completion):
+for task_ in (
+    provision,
+    status,
+    doctor,
+    troubleshoot,
+    logs,
+    init,
+    protect,
+    unprotect,
+    *run_tasks.TASKS,
+    report,
+    completion,
+):
     ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())

@@ -22,6 +22,7 @@ from metalfoundry.commands import rights
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.commands.sweeper import SweeperSeen
+from metalfoundry.diagnosis.check import Check
 from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError, UsageError
 from metalfoundry.model.events import Retried
@@ -32,6 +33,7 @@ from metalfoundry.model.program import ours
 from metalfoundry.runs import (
     attach,
     audit,
+    doctor,
     logs,
     netboot_by_hand,
     plan,
@@ -202,6 +204,12 @@ class Foundry:
     ) -> Iterator[list[Row]]:
         """As `status`, and all rows again whenever one has changed. Raises PreflightError."""
         return status.watch(self._site(), self._all(servers), probe)
+
+    def doctor(self, servers: Sequence[str | Server] | None = None) -> list[Check]:
+        """Every check of the site, then of each of `servers` (None: all); nothing is written, and what fails
+        raises nothing.
+        """
+        return doctor.doctor(self._site(planning=True), self._all(servers))
 
     def troubleshoot(self, name: str, *, all: bool = False) -> Diagnosis:
         """Why the server, Hardware or Workflow of this name hangs; `all` keeps findings that others explain.

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from metalfoundry.commands.annotations import pointer as _annotation
+from metalfoundry.commands.annotate import pointer as _annotation
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.actions import mapping
 from metalfoundry.model.foreign import from_json, parse_time

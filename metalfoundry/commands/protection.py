@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from metalfoundry.commands import annotations
+from metalfoundry.commands import annotate
 from metalfoundry.commands.netboot import RUN
 from metalfoundry.model.resources import PROTECTED, Hardware
 
@@ -13,4 +13,4 @@ def protect(hardware: Hardware, reason: str | None) -> list[dict[str, Any]]:
     """Protect the object as it was read, or (None) no longer: refused when somebody has claimed it, or changed its
     protection, in between. Empty where it is so already.
     """
-    return annotations.change(hardware, PROTECTED, reason, {RUN: hardware.annotations.get(RUN)})
+    return annotate.change(hardware, PROTECTED, reason, {RUN: hardware.annotations.get(RUN)})

@@ -68,8 +68,12 @@ NEEDED: Mapping[str, frozenset[Right]] = {
 """Without one of these the task refuses, and says which. What installs something into the cluster is an
 administrator's, and not here."""
 
-HELPFUL: Mapping[str, frozenset[Right]] = {"provision": _PODS | _AROUND, "troubleshoot": _PODS | _AROUND}
-"""Without one of these a diagnosis goes on, and says what it has not looked at."""
+HELPFUL: Mapping[str, frozenset[Right]] = {
+    "provision": _PODS | _AROUND,
+    "troubleshoot": _PODS | _AROUND,
+    "doctor": _READ | _may("list", "deployments", group="apps") | _may("list", "machines", group=BMC),
+}
+"""Without one of these a diagnosis, or the doctor, goes on, and says what it has not looked at."""
 
 
 def wanted() -> list[Right]:
@@ -88,8 +92,8 @@ def missing_rights(outcome: Outcome, asked: Iterable[Right]) -> list[Right]:
 
     A review that failed or calls itself incomplete (webhook authorizers) proves nothing and misses nothing.
     """
-    status = mapping(mapping(from_json(outcome.stdout)).get("status")) if outcome.ok else {}
-    if not status or status.get("incomplete"):
+    status = _status(outcome)
+    if not status:
         return []
     rules = items(status.get("resourceRules"))
 
@@ -103,6 +107,16 @@ def missing_rights(outcome: Outcome, asked: Iterable[Right]) -> list[Right]:
         )
 
     return sorted(right for right in asked if not granted(right))
+
+
+def are_listed(outcome: Outcome) -> bool:
+    """Whether this is a complete SelfSubjectRulesReview, which proves what it does not list."""
+    return bool(_status(outcome))
+
+
+def _status(outcome: Outcome) -> Mapping[str, Any]:
+    status = mapping(mapping(from_json(outcome.stdout)).get("status")) if outcome.ok else {}
+    return {} if status.get("incomplete") else status
 
 
 def _names(words: Any, word: str) -> bool:

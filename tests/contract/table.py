@@ -119,6 +119,7 @@ SCENES: dict[str, list[Say]] = {
         Say("get pods,deployments,events -n NS -o name"),
         Say(f"get {HW} one -n NS -o yaml", old=False),
         Say("get --raw /readyz"),
+        Say("get --raw /apis/tinkerbell.org"),
         Say("auth can-i patch hardware.tinkerbell.org -n NS"),
         Say("logs nope -n NS"),
         Say("logs pods/nope -n NS"),

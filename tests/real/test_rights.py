@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from metalfoundry import Diagnosis, Foundry, Options, PreflightError
+from metalfoundry import CheckState, Diagnosis, Foundry, Options, PreflightError
 from metalfoundry.commands.kubectl import HARDWARE, TEMPLATES, WORKFLOWS
 from metalfoundry.commands.rights import BMC, HELPFUL, NEEDED, TINKERBELL, Right, rules, wanted
 from metalfoundry.commands.rights import NAME as ROLE
@@ -25,6 +25,7 @@ from tests.realtier import kube, need_kubectl
 __all__ = ["kube"]
 pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
 USER = "lab"
+TABLES = {"rights": NEEDED, "rights-to-diagnose": HELPFUL}
 MANIFEST = (
     '{"apiVersion": "tinkerbell.org/v1alpha1", "kind": "Workflow", "metadata": {"name": "none"}, '
     '"spec": {"templateRef": "none", "hardwareRef": "none"}}'
@@ -115,6 +116,7 @@ ASKING: dict[Right, Callable[[Operator], subprocess.CompletedProcess[str]]] = {
     Right("", "events", "list"): lambda op: op.kubectl("get", "events.v1."),
     Right("apps", "deployments", "list"): lambda op: op.kubectl("get", "deployments.v1.apps"),
     Right(BMC, "jobs", "list"): lambda op: op.kubectl("get", "jobs.v1alpha1.bmc.tinkerbell.org"),
+    Right(BMC, "machines", "list"): lambda op: op.kubectl("get", "machines.v1alpha1.bmc.tinkerbell.org"),
     Right(BMC, "tasks", "list"): lambda op: op.kubectl("get", "tasks.v1alpha1.bmc.tinkerbell.org"),
 }
 
@@ -138,9 +140,12 @@ def test_without_one_of_them_something_fails_and_says_which(operator: Operator, 
             operator.foundry.plan(NAME)
         assert caught.value.exit_code == 10
         assert "rbac.print" in caught.value.next
-    elif right != Right("", "pods/log", "get") and right != Right("", "pods", "get"):  # of these no pod is to be seen
-        assert right in HELPFUL["troubleshoot"]
+    elif right in HELPFUL["troubleshoot"] and not right.resource.startswith("pods"):  # there is no pod to be seen
         assert _forbidden(operator.foundry.troubleshoot(NAME))
+    checks = {check.check: check for check in operator.foundry.doctor() if "right" in check.check and not check.server}
+    failed = [name for name, check in checks.items() if check.state is CheckState.FAILED]
+    assert failed == [name for name, table in TABLES.items() if any(right in rights for rights in table.values())]
+    assert all(f"may not {right}" in checks[name].what for name in failed)
 
 
 def _denies(done: subprocess.CompletedProcess[str], right: Right) -> bool:
