@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from metalfoundry.runs.fleet import Fleet, Policy
     from metalfoundry.runs.options import Identity, Options
     from metalfoundry.runs.logs import Ask, Log
+    from metalfoundry.runs.new_inventory import UnknownKey
     from metalfoundry.runs.plan import Plan, PlannedCommand
     from metalfoundry.runs.report import Netboot, Report
     from metalfoundry.runs.status import Row
@@ -57,8 +58,8 @@ __all__ = [
     "Netboot", "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted",
     "Plan", "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed",
     "Retried", "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts",
-    "TooMuchOutput", "TransportError", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig", "WatchBroken",
-    "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
+    "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig",
+    "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
 
 _HOME = {
@@ -99,6 +100,7 @@ _HOME = {
     "Sweeper": "model.inventory",
     "SweeperSeen": "commands.sweeper",
     "Timeouts": "model.inventory",
+    "UnknownKey": "runs.new_inventory",
     "VerifyConfig": "model.inventory",
     "load": "model.inventory_reader",
 }

@@ -11,6 +11,7 @@ Nothing here prints, asks or exits: errors are raised as model/errors.py draws t
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import filter as matching
@@ -27,8 +28,8 @@ from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError, UsageError
 from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server
-from metalfoundry.model.inventory_reader import load, of
+from metalfoundry.model.inventory import Inventory, Server, ServerKeys
+from metalfoundry.model.inventory_reader import jump_words, load, of
 from metalfoundry.model.program import ours
 from metalfoundry.runs import (
     attach,
@@ -36,6 +37,7 @@ from metalfoundry.runs import (
     doctor,
     logs,
     netboot_by_hand,
+    new_inventory,
     plan,
     protection,
     provision,
@@ -47,6 +49,7 @@ from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.fleet import Fleet, Policy
 from metalfoundry.runs.logs import Ask, Log
+from metalfoundry.runs.new_inventory import TakeKeys
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
@@ -105,6 +108,33 @@ class Foundry:
         Raises InventoryError with every fault at once.
         """
         return cls(of(inventory, folder), sinks=sinks)
+
+    @classmethod
+    def new_inventory(
+        cls,
+        jump: str,
+        take_keys: TakeKeys,
+        *,
+        kubectl: str = "",
+        namespace: str = "",
+        smee: str = "",
+        defaults: Mapping[str, str] | None = None,
+        sinks: Iterable[Sink] = (),
+    ) -> str:
+        """The text of a first inventory of the site behind `jump`, `[USER@]HOST[:PORT]`, made of what stands there.
+
+        `take_keys` is shown the host keys that known_hosts does not have, and raises Declined where they stay unknown.
+        `defaults` are keys of every server (`identity` and `known_hosts` of the jump host, too). Raises InventoryError,
+        TransportError, PreflightError, and UsageError where `namespace` must be given.
+        """
+        given = dict(defaults or {})
+        both = {key: given[key] for key in ("identity", "known_hosts") if key in given}
+        place = {"jump": jump_words(jump) | both, **({"smee": smee} if smee else {})}
+        known = of({"site": place, "defaults": given, "servers": {"any": {}}})
+        keys = ServerKeys(**{key: getattr(known.server("any"), key) for key in given})
+        with cls(known.model_copy(update={"servers": {}}), sinks=sinks) as foundry:
+            site = foundry._site(planning=True)
+            return new_inventory.explore(site, keys, take_keys, namespace, shlex.split(kubectl)).text()
 
     def __enter__(self) -> Foundry:
         return self

@@ -48,6 +48,16 @@ def of(mapping: Mapping[str, Any], folder: str | Path = "") -> Inventory:
     return _inventory(yaml_lines.LocatedYaml(mapping), Path(folder).absolute())
 
 
+def jump_words(text: str) -> dict[str, Any]:
+    """`[USER@]HOST[:PORT]`, an IPv6 address in brackets, as the keys of site.jump."""
+    user, _, place = text.strip().rpartition("@")
+    host, colon, port = place.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        host, port = place, ""
+    found: dict[str, Any] = {"host": host.strip("[]")}
+    return found | ({"user": user} if user else {}) | ({"port": port} if port else {})
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of inventory.yaml."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | InventoryKeys.model_json_schema()

@@ -30,7 +30,7 @@ WITHOUT_CLUSTER = (
     "report",
     "completion",
     "lab",
-    "inventory.schema",
+    "inventory",
     "rbac",
     "netboot.guards",
 )  # tasks that ask no API server

@@ -117,6 +117,7 @@ SCENES: dict[str, list[Say]] = {
         Say("get zork -n NS"),
         Say("get zork.v1.example.org -n NS", quiet=True),
         Say("get pods,deployments,events -n NS -o name"),
+        path(f"get {HW} --all-namespaces", '{range .items[*]}{.metadata.namespace}{"\\n"}{end}'),
         Say(f"get {HW} one -n NS -o yaml", old=False),
         Say("get --raw /readyz"),
         Say("get --raw /apis/tinkerbell.org"),

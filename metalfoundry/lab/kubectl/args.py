@@ -24,6 +24,7 @@ _VALUES: dict[str, dict[str, str]] = {
 }
 _FLAGS: dict[str, dict[str, str]] = {
     "get": {"-w": "watch", "--watch": "watch", "--ignore-not-found": "ignore-not-found"}
+    | {"-A": "all-namespaces", "--all-namespaces": "all-namespaces"}
     | {"--output-watch-events": "output-watch-events"},
     "patch": {},
     "apply": {"--validate": "validate"},

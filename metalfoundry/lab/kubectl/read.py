@@ -94,8 +94,9 @@ def _objects(session: Session, words: Arguments, target: ReadTarget) -> list[Obj
     namespace = namespace_of(words)
     if target.name:
         return [fetch(session, target.kind, target.name, namespace)]
-    session.request("list", target.kind, "", namespace)
-    if target.kind.namespaced and namespace != session.store.namespace:
+    everywhere = words.flag("all-namespaces")
+    session.request("list", target.kind, "", "" if everywhere else namespace)
+    if target.kind.namespaced and namespace != session.store.namespace and not everywhere:
         return []
     return [obj for obj in session.store.list(target.kind.key) if chosen(words)(obj)]
 
