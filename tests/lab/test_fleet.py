@@ -17,7 +17,7 @@ from metalfoundry.lab.ssh.server import JumpHost
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.runs.fleet import Policy
 from metalfoundry.ui.tasks.errors import SAME_WISH
-from tests.lab.bench import SPEED, Ran, clean, hardware, is_open, start
+from tests.lab.bench import SPEED, Ran, call, clean, hardware, is_open, start
 from tests.waiting import until
 
 NAMES = [f"colo-{number:02d}" for number in range(12)]
@@ -75,6 +75,11 @@ def test_ctrl_c_ends_all_that_run_and_begins_no_other(tmp_path: Path) -> None:
         assert shown["not_begun"] == NAMES[2:4]
         assert "left alone: colo-02, colo-03 (you interrupted)" in err
         assert all(clean(lab, before[name], name) for name in NAMES[:4])
+        told = call(lab, "report", shown["run"]).stdout
+        assert "4 servers  interrupted after" in told
+        assert "left alone: colo-02, colo-03" in told
+        assert call(lab, "report", shown["run"], "--html", "-").stdout.count('<div class="track fleet"') == 2
+        assert json.loads(call(lab, "report", shown["run"], "--json").stdout)["causes"] == shown["causes"]
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_says_what_may_be_open(tmp_path: Path) -> None:
