@@ -24,7 +24,7 @@ from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
-from metalfoundry.site.refused import api_away, refused
+from metalfoundry.site.refused import api_away, refused, script_unrun
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import by_name
 from metalfoundry.transport.clock import Cancel, Deadline
@@ -258,12 +258,7 @@ class Cluster:
         result = self._site.transport.run(self._site.jump, command, deadline)
         outcomes = read_script(result.stdout)
         if not outcomes:
-            raise PreflightError(
-                "the jump host did not run our script",
-                where=self._site.jump.name,
-                next=ssh.remotely(self._site.jump, ("sh", "-c", "true")),
-                evidence=(result.stderr or result.stdout)[-2000:],
-            )
+            raise script_unrun(self._site, result)
         if silence := api_away(self._site, outcomes, command.effect):
             raise silence
         return outcomes

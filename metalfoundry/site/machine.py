@@ -89,7 +89,7 @@ class Machine:
             raise NeverInstalled(
                 f"{self.server.name} refused to reboot (exit status {error.exit_status})",
                 where=self.host.name,
-                next=f"reboot it by hand, with: {ours('provision', 'NAME', '--no-reboot')}",
+                next=f"reboot it by hand, with: {ours('provision', self.server.name, '--no-reboot')}",
                 evidence=error.evidence,
             ) from error
         finally:

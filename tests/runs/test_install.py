@@ -65,7 +65,7 @@ def asleep(bench: Bench, state: str | None) -> ProvisionRun:
     """A run that has declared a Workflow and then slept, until long after it got into `state` (None: was deleted)."""
     run = ProvisionRun(bench.site(), SERVER, Options(), "run-1")
     document = workflow_for(DOCUMENT, "w.yaml", "anvil", namespace="tink-system")
-    machine, hardware = Untouched(run.site, SERVER, "108.181.38.87"), Hardware.of(bench.hardware)
+    machine, hardware = Untouched(run.site, SERVER, "192.0.2.87"), Hardware.of(bench.hardware)
     run.found = Target(hardware, document, None, machine, MAC, bench.clock.now().mono)
     run.window.claim.take(None)
     run.window.open()
@@ -102,7 +102,7 @@ def test_nor_is_one_whose_workflow_is_over(
 
 def test_a_window_that_was_shut_meanwhile_is_opened_before_the_reboot(bench: Bench) -> None:
     run = asleep(bench, "PENDING")
-    run.found = replace(run.target, machine=Asked(run.site, SERVER, "108.181.38.87"))
+    run.found = replace(run.target, machine=Asked(run.site, SERVER, "192.0.2.87"))
     with pytest.raises(Rebooted):
         Boot().act(run)
     assert bench.is_open
