@@ -51,6 +51,7 @@ from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
+from metalfoundry.site.surveys import Surveys
 from metalfoundry.site.watching import Hub
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Cancel, Clock, Stop, SystemClock
@@ -85,6 +86,7 @@ class Foundry:
         self._threads = Threads()
         self._fleets: list[Fleet] = []
         self._hub = Hub(self._site(), self._threads)
+        self._surveys = Surveys(self._site(), self._threads)
 
     @classmethod
     def load(cls, path: str | Path | None = None, *, sinks: Iterable[Sink] = ()) -> Foundry:
@@ -168,7 +170,7 @@ class Foundry:
         domains = selection.labels(self._site(), chosen.values(), policy.spread) if policy.spread else None
 
         def one(name: str, cancel: Cancel) -> Report:
-            site = replace(self._site(cancel=cancel), watches=self._hub)
+            site = replace(self._site(cancel=cancel), watches=self._hub, surveys=self._surveys)
             return provision.provision(site, chosen[name], options or Options())
 
         fleet = Fleet(

@@ -11,8 +11,9 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.names import nearest
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.provision_run import READ_SECONDS, ProvisionRun
-from metalfoundry.site.cluster import Cluster, Survey
+from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 
