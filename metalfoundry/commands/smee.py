@@ -28,8 +28,8 @@ printf 'neither curl, wget nor bash here' >&2; return 1
 http_statuses() {
 url=$1 first=$2; shift 2
 status=$(http_status "$url$first") || return 1
-printf '%s %s\n' "$first" "$status"
-[ "$status" != 000 ] || return 0
+printf '%s %s\n' "$first" "${status:-000}"
+[ "${status:-000}" != 000 ] || return 0
 asked=0
 for path in "$@"; do
   (printf '%s %s\n' "$path" "$(http_status "$url$path")") &
