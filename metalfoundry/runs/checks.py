@@ -11,7 +11,7 @@ from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.verdict import another_machine
-from metalfoundry.site.cluster import Survey
+from metalfoundry.site.survey import Survey
 
 NOT_PROVEN = "shows no MAC of the Hardware, and nothing else that is known: its identity is not proven"
 

@@ -15,10 +15,10 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.runs import audit
 from metalfoundry.runs.doctor_server import MachineLook, check_server
 from metalfoundry.runs.doctor_site import check_site
-from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
 from metalfoundry.site.site import Site
 from metalfoundry.site.snapshot import examine_site
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 SITE_SECONDS = 15.0

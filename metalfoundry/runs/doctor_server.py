@@ -29,10 +29,10 @@ from metalfoundry.runs.options import Options
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.selection import choose_document, choose_hardware
 from metalfoundry.runs.target import Target
-from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
 from metalfoundry.site.site import Site
 from metalfoundry.site.snapshot import ClusterSnapshot
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.base import Result
 
 SERVER_CHECKS: Mapping[str, str] = {

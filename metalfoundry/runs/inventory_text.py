@@ -12,7 +12,7 @@ from metalfoundry.model import redact
 from metalfoundry.model.inventory import JumpConfig, ServerKeys, SiteConfig
 from metalfoundry.model.plain_text import inline
 from metalfoundry.model.resources import Hardware, Workflow
-from metalfoundry.site.cluster import Survey
+from metalfoundry.site.survey import Survey
 
 COLUMN = 36
 

@@ -14,10 +14,10 @@ from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server, ServerKeys
 from metalfoundry.model.program import ours
 from metalfoundry.runs.inventory_text import SiteSeen
-from metalfoundry.site.cluster import Survey
 from metalfoundry.site.refused import refused, script_unrun
 from metalfoundry.site.site import Site
 from metalfoundry.site.snapshot import ClusterSnapshot
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
 

@@ -6,8 +6,8 @@ not answer is a lost link: one object is waited for until the deadline.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from metalfoundry.commands import smee, ssh
@@ -19,7 +19,7 @@ from metalfoundry.commands.kubectl import (
     read_list,
     read_only,
 )
-from metalfoundry.commands.rights import Right, missing_rights
+from metalfoundry.commands.rights import NEEDED, missing_rights
 from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
@@ -27,33 +27,11 @@ from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.site.refused import api_away, may_not, refused, script_unrun
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import by_name
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Cancel, Deadline
 
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """Everything in the namespace at one moment. `missing` lists rights that are not granted.
-
-    `smee` holds Smee's HTTP status by path where it was asked for one machine.
-    """
-
-    hardware: Mapping[str, Hardware]
-    templates: Mapping[str, Template]
-    workflows: Mapping[str, Workflow]
-    missing: tuple[Right, ...] = ()
-    smee: Mapping[str, int] | None = None
-
-    def of_agent(self, agents: Sequence[str], hardware: str) -> list[Workflow]:
-        """All Workflows that the same agent would be served: by its id, or made for the same Hardware."""
-        wanted = {agent.lower() for agent in agents if agent}
-        return [
-            workflow
-            for workflow in self.workflows.values()
-            if (workflow.agent_id or "").lower() in wanted or workflow.hardware_ref == hardware
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +59,34 @@ class Cluster:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def survey(self, deadline: Deadline, ask_smee_for: str | None = None, rights: Iterable[Right] = ()) -> Survey:
-        """Read the whole namespace in one exec, and which of `rights` are missing. Raises PreflightError where kubectl
-        cannot do it.
+    def survey(self, deadline: Deadline, ask_smee_for: str | None = None, rights: bool = False) -> Survey:
+        """Read the whole namespace in one exec, and (`rights`) what a provision may not do there. Raises PreflightError
+        where kubectl cannot do it.
         """
-        wanted = tuple(rights)
         parts = [self._site.kubectl.survey()]
-        if wanted:
+        if rights:
             parts.append(self._site.kubectl.rights())
         asked = self._smee_parts(ask_smee_for)
         outcomes = self._read([*parts, *asked], deadline)
-        missing = tuple(missing_rights(outcomes["rights"], wanted)) if "rights" in outcomes else ()
-        if missing and not outcomes["objects"].ok:
-            raise may_not(self._site, missing)
-        listed = self._objects(outcomes)
-        by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
-        for item in listed:
-            by_kind.setdefault(str(item.get("kind")), []).append(item)
-        return Survey(
-            {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
-            {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
-            {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
-            missing,
-            smee.read_answers(outcomes, ask_smee_for) if ask_smee_for and asked else None,
-        )
+        answers = smee.read_answers(outcomes, ask_smee_for) if ask_smee_for and asked else None
+        return self._survey_of(outcomes, answers)
+
+    def survey_for(self, macs: Sequence[str | None], deadline: Deadline) -> list[Survey]:
+        """The namespace and our rights, read once in one exec, with Smee's answers for each machine in turn. Raises as
+        `survey`.
+        """
+        url, known = self._site.inventory.site.smee, [mac for mac in macs if mac]
+        asked = [smee.ask_many(url, known)] if url and known else []
+        outcomes = self._read([self._site.kubectl.survey(), self._site.kubectl.rights(), *asked], deadline)
+        whole = self._survey_of(outcomes, None)
+        return [replace(whole, smee=smee.read_many(outcomes, mac) if mac and asked else None) for mac in macs]
+
+    def preflight(self, mac: str | None, deadline: Deadline) -> Survey:
+        """What Preflight reads of the cluster: a survey that began after this was asked for, shared with the other runs
+        that ask at the same time. Raises as `survey`.
+        """
+        surveys = self._site.surveys
+        return surveys(self._site, mac, deadline) if surveys else self.survey(deadline, mac, rights=True)
 
     def all_hardware(self, deadline: Deadline) -> tuple[list[Hardware], list[GuardSeen]]:
         """Every Hardware of the namespace in one request, and the guards on the jump host, in one exec."""
@@ -215,6 +197,21 @@ class Cluster:
                 yield Gone(workflow) if event == "DELETED" else Workflow.of(item)
             elif seen is None:
                 yield None
+
+    def _survey_of(self, outcomes: Mapping[str, Outcome], answers: Mapping[str, int] | None) -> Survey:
+        missing = tuple(missing_rights(outcomes["rights"], NEEDED["provision"])) if "rights" in outcomes else ()
+        if missing and "objects" in outcomes and not outcomes["objects"].ok:
+            raise may_not(self._site, missing)
+        by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
+        for item in self._objects(outcomes):
+            by_kind.setdefault(str(item.get("kind")), []).append(item)
+        return Survey(
+            {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
+            {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
+            {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
+            missing,
+            answers,
+        )
 
     def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
         command = read_only(*parts, functions=smee.FUNCTIONS)

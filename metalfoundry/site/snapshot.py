@@ -30,9 +30,9 @@ from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import SshAnswer
-from metalfoundry.site.cluster import Survey
 from metalfoundry.site.refused import script_unrun
 from metalfoundry.site.site import Site
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 CLUSTER_SECONDS = 15.0

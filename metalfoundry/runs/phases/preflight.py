@@ -8,7 +8,6 @@ from dataclasses import replace
 from metalfoundry.commands import ssh
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import BY_HAND, ClaimSeen, claim_of, old_systems
-from metalfoundry.commands.rights import NEEDED as NEEDED_RIGHTS
 from metalfoundry.model.errors import (
     AuthError,
     ClaimedError,
@@ -52,7 +51,7 @@ class Preflight:
         """Read, judge, ask; nothing is written. Raises PreflightError, IdentityError, ClaimedError, Declined."""
         deadline = Deadline.after(run.clock, READ_SECONDS)
         early = _start_looking(run, deadline) if run.server.address and not run.options.resume else None
-        survey = run.cluster.survey(deadline, run.server.mac, rights=NEEDED_RIGHTS["provision"])
+        survey = run.cluster.preflight(run.server.mac, deadline)
         run.smee, hardware = survey.smee, choose_hardware(run, survey)
         claim = run.window.claim
         claim.hardware = hardware
