@@ -136,7 +136,7 @@ def status(
     from metalfoundry.ui.tasks import status as body
 
     with opened(inventory, json, unread_ends=watch) as foundry:
-        body.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
+        body.status(foundry, foundry.servers(server) if server else None, watch=watch, probe=probe, json=json)
 
 
 @task(help=words("server", "inventory", "json", all="also list what passed"))

@@ -30,6 +30,7 @@ from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, ServerKeys
 from metalfoundry.model.inventory_reader import jump_words, load, of
+from metalfoundry.model.names import is_object_name
 from metalfoundry.model.program import ours
 from metalfoundry.records.run_store import find, home
 from metalfoundry.runs import (
@@ -57,12 +58,13 @@ from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
+from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
 from metalfoundry.site.surveys import Surveys
 from metalfoundry.site.watching import Hub
 from metalfoundry.transport.base import Transport
-from metalfoundry.transport.clock import Cancel, Clock, Stop, SystemClock
+from metalfoundry.transport.clock import Cancel, Clock, Deadline, Stop, SystemClock
 from metalfoundry.transport.gates import CancelGate, Gate, Gated, PlanGate
 from metalfoundry.transport.heeding import Heeding, HeedingMerge
 from metalfoundry.transport.local import Local, Shell
@@ -70,6 +72,7 @@ from metalfoundry.transport.merge import Threaded
 from metalfoundry.transport.threads import Threads
 
 END_SECONDS = 2.0
+READ_SECONDS = 30.0
 
 
 class Foundry:
@@ -179,13 +182,21 @@ class Foundry:
         return chosen
 
     def _named(self, names: str) -> dict[str, Server]:
+        words = [word for word in map(str.strip, names.split(",")) if word]
+        some = any(word == "all" or not is_object_name(word.lower()) for word in words)
+        everyone = self._everyone() if some else self.inventory.servers
         found: dict[str, Server] = {}
-        for word in filter(None, map(str.strip, names.split(","))):
-            fitting = matching(self.inventory.servers, "*" if word == "all" else word) or [
-                self.inventory.server(word).name
-            ]
-            found |= {name: self.inventory.servers[name] for name in fitting}
+        for word in words:
+            fitting = matching(everyone, "*" if word == "all" else word)
+            found |= {name: everyone[name] for name in fitting} or {word: self.inventory.server(word)}
         return found
+
+    def _everyone(self) -> Mapping[str, Server]:
+        """All that may be named; the cluster is read where the inventory leaves that to the namespace."""
+        if self.inventory.rest is None:
+            return self.inventory.servers
+        hardware, _ = Cluster(self._site()).all_hardware(Deadline.after(self.clock, READ_SECONDS))
+        return self.inventory.everyone(one.name for one in hardware)
 
     def provision(self, server: str | Server, options: Options | None = None) -> Report:
         """Re-install one server. Errors of the run are in the report; `report.error` is None when it went well."""
@@ -240,16 +251,16 @@ class Foundry:
         netboot_by_hand.reboot(self._site(), self._server(server))
 
     def status(self, servers: Sequence[str | Server] | None = None, *, probe: bool = False) -> list[Row]:
-        """One row for each of `servers` (None: all), from one remote command. `probe`: each machine is asked what it
-        is, at most 3 seconds. Raises PreflightError.
+        """One row for each of `servers` (None: all, and every other Hardware that there is), from one remote command.
+        `probe`: each machine is asked what it is, at most 3 seconds. Raises PreflightError.
         """
-        return status.status(self._site(), self._all(servers), probe)
+        return status.status(self._site(), servers if servers is None else self._all(servers), probe)
 
     def watch_status(
         self, servers: Sequence[str | Server] | None = None, *, probe: bool = False
     ) -> Iterator[list[Row]]:
         """As `status`, and all rows again whenever one has changed. Raises PreflightError."""
-        return status.watch(self._site(), self._all(servers), probe)
+        return status.watch(self._site(), servers if servers is None else self._all(servers), probe)
 
     def doctor(self, servers: Sequence[str | Server] | None = None) -> list[Check]:
         """Every check of the site, then of each of `servers` (None: all); nothing is written, and what fails
@@ -353,7 +364,9 @@ class Foundry:
         return self.inventory.server(server) if isinstance(server, str) else server
 
     def _all(self, servers: Sequence[str | Server] | None) -> list[Server]:
-        return [self._server(one) for one in (self.inventory.servers if servers is None else servers)]
+        if servers is None:
+            return list(self._everyone().values())
+        return [self._server(one) for one in servers]
 
     def _retrying(self, host: Host, error: TransportError, seconds: float) -> None:
         own = host.name if host.name in self.inventory.servers else ""

@@ -9,7 +9,7 @@ from typing import Any
 
 from metalfoundry.model import inventory_errors, yaml_lines
 from metalfoundry.model.errors import InventoryError
-from metalfoundry.model.inventory import Inventory, InventoryKeys, Server
+from metalfoundry.model.inventory import OTHERS, Inventory, InventoryKeys, Server
 from metalfoundry.model.yaml_lines import Place
 
 ENVIRONMENT = "METALFOUNDRY_INVENTORY"
@@ -78,9 +78,11 @@ def _inventory(read: yaml_lines.LocatedYaml, folder: Path, path: Path | None = N
     servers = {
         name: Server(**{"hardware": name} | own.over(keys.defaults), name=name) for name, own in keys.servers.items()
     }
+    rest = servers.pop(OTHERS, None)
     return Inventory(
         site=keys.site,
         servers=servers,
+        rest=rest,
         timeouts=keys.timeouts,
         hooks=keys.hooks,
         path=path and path.absolute(),

@@ -26,6 +26,7 @@ ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
 FLUX_RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
 AGENT_ATTRIBUTES = "tinkerbell.org/agent-attributes"
 PROTECTED = "metalfoundry.dev/protected"
+TEMPLATE_LABEL = "metalfoundry.dev/template"
 
 
 @dataclass(frozen=True, slots=True)
