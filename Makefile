@@ -5,10 +5,10 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format docs faults mutations fuzz bench bench-quick hints clean
+.PHONY: help demo test unit check format docs faults mutations coverage fuzz bench bench-quick hints clean
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/.lab ## see a server being re-installed in the embedded lab, and what hangs when it hangs
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
@@ -43,6 +43,9 @@ faults: .venv/.dev ## a fault at every command of a provision: the table of docs
 
 mutations: .venv/.dev ## each safety step taken out once: a test must fail
 	@$(BIN)/python -m tests.mutations
+
+coverage: .venv/.dev ## which lines and branches of the package the quick tests never reach
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --cov=metalfoundry --cov-branch --cov-report=term-missing:skip-covered tests/model tests/commands tests/diagnosis tests/runs tests/site tests/transport tests/records tests/ui
 
 fuzz: .venv/.dev ## two thousand made-up clusters, machines and logs: no traceback, no control character
 	@METALFOUNDRY_FUZZ=2000 $(BIN)/python -m pytest -q -n 2 --dist load tests/fuzz
