@@ -14,7 +14,9 @@ demo: .venv/.lab ## see a server being re-installed in the embedded lab, and wha
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
 # Most of a test's time is waiting for real processes, so three at a time are fine on two cores.
+# They start the program some hundred times: it is compiled once, also where PYTHONDONTWRITEBYTECODE is set.
 test: .venv/.dev ## all tests; what was skipped, and why, is listed at the end
+	@$(BIN)/python -m compileall -q metalfoundry
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What needs no lab and no real parts: seconds instead of minutes.
