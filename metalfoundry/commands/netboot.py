@@ -14,11 +14,12 @@ from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from metalfoundry.commands.annotate import pointer as _annotation
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.actions import mapping
 from metalfoundry.model.foreign import from_json, parse_time
 from metalfoundry.model.names import is_object_name
-from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
+from metalfoundry.model.resources import FLUX_RECONCILE, PROTECTED, Hardware
 from metalfoundry.model.states import ClaimPhase
 
 RUN = "metalfoundry.dev/run"
@@ -97,7 +98,7 @@ def old_systems(hardware: Hardware) -> tuple[MachineFacts, ...]:
 
 
 def claim(hardware: Hardware, run: str, note: WindowNote, old: Sequence[MachineFacts] = ()) -> list[Operation]:
-    """Take the object as it was read: refused when somebody took it, or let go of it, in between.
+    """Take the object as it was read: refused when somebody took it, let go of it, or protected it in between.
 
     `old` is written down for `old_systems`; where there are none, what stands there stays.
     """
@@ -106,6 +107,7 @@ def claim(hardware: Hardware, run: str, note: WindowNote, old: Sequence[MachineF
     if not hardware.annotations:
         operations += [_test("/metadata/annotations", None), _add("/metadata/annotations", {})]
     operations += [_test(_annotation(RUN), holder.run if holder else None), _add(_annotation(RUN), run)]
+    operations.append(_test(_annotation(PROTECTED), None))
     operations.append(_add(_annotation(WINDOW), note.to_json()))
     if old:
         marks = [dict(system.marks) for system in old[-MOST_OLD_SYSTEMS:]]
@@ -220,10 +222,6 @@ def _changed(value: object) -> dict[str, str | None]:
 
 def _texts(value: object) -> dict[str, str]:
     return {str(key): str(item) for key, item in value.items()} if isinstance(value, dict) else {}
-
-
-def _annotation(key: str) -> str:
-    return "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def _test(path: str, value: Any) -> Operation:
