@@ -165,7 +165,7 @@ def _machines(site: Site, survey: Survey, servers: Sequence[Server]) -> dict[str
 
 def _machine(site: Site, hardware: Hardware | None, server: Server) -> str:
     here = site.on(site.bus.scoped(server=server.name))
-    machine = Machine(here, server, hardware.address if hardware else None)
+    machine = Machine.of(here, server, hardware)
     try:
         seen = machine.facts(Deadline.after(site.clock, PROBE_SECONDS))
     except MetalfoundryError as error:

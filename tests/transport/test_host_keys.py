@@ -14,8 +14,9 @@ import pytest
 
 from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import HostKeyError, TransportError
+from metalfoundry.model.host_keys import server_key
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
-from metalfoundry.transport.host_keys import host_name, names_match, parse, server_key
+from metalfoundry.transport.host_keys import host_name, names_match, parse
 from metalfoundry.transport.known_hosts import record
 from metalfoundry.transport.ssh import SshTransport
 from tests.transport.servers import Server, World, public, soon
