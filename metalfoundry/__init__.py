@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from metalfoundry.commands.guard import GuardSeen
+    from metalfoundry.commands.history import HistoryEntry
     from metalfoundry.commands.log_parser import LogLine
     from metalfoundry.commands.sweeper import SweeperSeen
     from metalfoundry.diagnosis.check import Check, CheckState
@@ -52,14 +53,15 @@ __all__ = [
     "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "Check", "CheckState", "ClaimChanged",
     "ClaimedError", "CommandEnded", "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined",
     "Diagnosis", "Event", "EventLines", "Evidence", "Finding", "Fleet", "FleetFailed", "Followed", "Foundry",
-    "GateClosed", "GuardChanged", "GuardSeen", "HookConfig", "HookEnded", "HookStarted", "Host", "HostKeyError",
-    "HostKeyPolicy", "Identity", "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "JumpConfig",
-    "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError",
-    "Netboot", "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted",
-    "Plan", "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed",
-    "Retried", "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts",
-    "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig",
-    "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
+    "GateClosed", "GuardChanged", "GuardSeen", "HistoryEntry", "HookConfig", "HookEnded", "HookStarted", "Host",
+    "HostKeyError", "HostKeyPolicy", "Identity", "IdentityError", "Interrupted", "Inventory", "InventoryError",
+    "Journal", "JumpConfig", "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen",
+    "MachineSlow", "MetalfoundryError", "Netboot", "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded",
+    "PhaseSkipped", "PhaseStarted", "Plan", "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof",
+    "Record", "Report", "Resumed", "Retried", "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig",
+    "Sweeper", "SweeperSeen", "Timeouts", "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError",
+    "VerificationFailed", "VerifyConfig", "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged",
+    "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
 
 _HOME = {
@@ -74,6 +76,7 @@ _HOME = {
     "Followed": "runs.attach",
     "Foundry": "foundry",
     "GuardSeen": "commands.guard",
+    "HistoryEntry": "commands.history",
     "HookConfig": "model.inventory",
     "Host": "model.hosts",
     "HostKeyPolicy": "model.hosts",

@@ -112,6 +112,7 @@ def schemas() -> dict[str, str]:
     for name in (
         "error",
         "fleet",
+        "history",
         "status",
         "doctor",
         "line",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from metalfoundry.commands.history import HistoryEntry, past_runs
 from metalfoundry.commands.netboot import claim_of, stamp
 from metalfoundry.model.errors import (
     AuthError,
@@ -50,6 +51,7 @@ class Row:
     moment at which the Workflow moved, by what it says itself. `machine`: what answers there, "" where nobody looked.
     `protected`: why it must not be installed, "" where it may. `refused`: why a provision would refuse it, as far as
     this tells, "" where nothing speaks against it. `server`: "" for a Hardware that the inventory lets nobody name.
+    `last_run`: the last one that ended, whoever led it, as it stands on the Hardware; None where none is told of.
     """
 
     server: str
@@ -66,10 +68,12 @@ class Row:
     machine: str = ""
     protected: str = ""
     refused: str = ""
+    last_run: HistoryEntry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        told = {name: getattr(self, name) for name in self.__slots__}
+        return told | {"last_run": self.last_run.to_json() if self.last_run else None}
 
 
 def status(site: Site, servers: Sequence[Server] | None, probe: bool = False) -> list[Row]:
@@ -138,6 +142,7 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
         since=_moved(workflow) if workflow else "",
         protected=hardware.protected or "",
         refused=why_not(server, survey),
+        last_run=next(iter(past_runs(hardware)), None),
     )
 
 

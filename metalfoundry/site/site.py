@@ -15,6 +15,7 @@ from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
+from metalfoundry.site.chronicle import Chronicle
 from metalfoundry.site.command_events import CommandEvents
 from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
@@ -75,7 +76,7 @@ def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
 @dataclass(frozen=True)
 class Site:
     """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits,
-    `local` the door to programs on this computer, `watches` and `surveys` what several runs share."""
+    `local` the door to programs on this computer, `watches`, `surveys` and `chronicle` what several runs share."""
 
     inventory: Inventory
     transport: Gated
@@ -88,6 +89,7 @@ class Site:
     background: Executor = field(default_factory=Background)
     watches: Watching | None = None
     surveys: Surveying | None = None
+    chronicle: Chronicle = field(default_factory=Chronicle)
     holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
 
     def on(self, bus: Bus) -> Site:
