@@ -53,6 +53,8 @@ _TELL = _may("create", "events", group="")
 NEEDED: Mapping[str, frozenset[Right]] = {
     "provision": _READ | _WATCH | _CHANGE | _may("get create delete", "workflows"),
     "status": _READ | _WATCH,
+    "history": _may("get", "hardware"),
+    "known-hosts": _may("list", "hardware"),
     "troubleshoot": _READ,
     "logs": _READ | _PODS,
     "attach": _WATCH | _may("get", "hardware", "workflows"),

@@ -38,10 +38,21 @@ def read_key(line: str) -> ServerKey | None:
         blob = base64.b64decode(words[1], validate=True)
     except (binascii.Error, ValueError):
         return None
-    name = words[0].encode()
-    if not blob.startswith(len(name).to_bytes(4, "big") + name) or len(blob) < len(name) + 32:
-        return None
-    return server_key(*words)
+    fields = _fields(blob)
+    whole = fields[:1] == [words[0].encode()] and len(fields) == (2 if words[0] == "ssh-ed25519" else 3)
+    return server_key(*words) if whole and min(map(len, fields)) > 0 else None
+
+
+def _fields(blob: bytes) -> list[bytes]:
+    """The parts of a key blob, each with its length before it; none where they do not fill it."""
+    found: list[bytes] = []
+    while len(blob) >= 4:
+        end = 4 + int.from_bytes(blob[:4], "big")
+        if end > len(blob):
+            return []
+        found.append(blob[4:end])
+        blob = blob[end:]
+    return found if not blob else []
 
 
 def read_pin(text: str) -> str | None:

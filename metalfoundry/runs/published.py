@@ -22,7 +22,7 @@ def history(site: Site, server: Server) -> list[HistoryEntry]:
 
 
 def known_hosts(site: Site, servers: Sequence[Server]) -> dict[str, list[str]]:
-    """For each server by its name the lines that OpenSSH's known_hosts wants, of the keys that are pinned whole, else of
+    """For each server by its name the lines that OpenSSH's known_hosts wants, of a key that is pinned whole, else of
     those that are published; none where there are none. Raises PreflightError, TransportError.
     """
     from metalfoundry.transport.ssh_config import known_as  # here: it brings paramiko, which takes its time

@@ -111,8 +111,8 @@ class Cluster:
         then: Sequence[Part] = (),
         patient: bool = True,
     ) -> Patched:
-        """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it, and
-        last an Event is made of it, where it is one for others to know.
+        """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it,
+        and last an Event is made of it, where it is one for others to know.
 
         A refused patch is no error here: kube-apiserver gives no reason, the object read afterwards does. Who is not
         `patient` is told at once that the API server is away.
