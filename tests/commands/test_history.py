@@ -135,8 +135,8 @@ def test_published_keys_are_read_back_and_what_is_none_is_passed_over() -> None:
     assert published_keys(hardware(host_keys=publication(keys))) == keys
     (ed25519, _, rsa) = keys
     good, other = f"{ed25519.type} {ed25519.base64}", rsa.base64
-    odd = ("# x", "", "ssh-ed25519 AAAA", f"ssh-ed25519 {other}", f"* {good}", f"ssh-dss {other}", f"@revoked {good}")
-    odd += (f"{good} a comment \x1b[31m", "ssh-rsa ====", good[:-8])
+    odd = ["# x", "", "ssh-ed25519 AAAA", f"ssh-ed25519 {other}", f"* {good}", f"ssh-dss {other}", f"@revoked {good}"]
+    odd += [f"{good} a comment \x1b[31m", "ssh-rsa ====", good[:-8]]
     assert published_keys(hardware(host_keys="\n".join(odd))) == (ed25519,)
     assert published_keys(hardware(host_keys=f"{publication(keys)}\n" * 99)) == ()
     assert published_keys(hardware()) == published_keys(None) == ()

@@ -12,11 +12,13 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, Options
+from metalfoundry.commands.history import HISTORY
+from metalfoundry.commands.published_keys import HOST_KEYS
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import Notice
 from metalfoundry.ui.tasks import published
 from metalfoundry.ui.tasks.status import status
-from tests.lab.bench import NAME, SPEED, hardware, provision
+from tests.lab.bench import NAME, SPEED, hardware, provision, tune
 
 OTHER = "anvil"
 

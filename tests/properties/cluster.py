@@ -55,6 +55,8 @@ class OnStore(Unwatched):
     def _kubectl(self, words: list[str], stdin: str) -> tuple[int, str, str]:
         if words == ["sh", "-s"]:  # to a guard, of which there is none here
             return 4, "state=none", ""
+        if words[1:4] == ["create", "-f", "-"] and json.loads(stdin)["kind"] == "Event":
+            return 0, "event/made", ""
         verb, (kind, _, name) = words[1], words[2].partition("/")
         if verb == "delete":
             return 0, "", ""
