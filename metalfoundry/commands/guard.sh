@@ -62,6 +62,7 @@ pass() {
     return 0
   fi
   [ -z "$AWAY" ] || log api-back
+  empty read
   AWAY='' FLOWS=$nl SEEN=$nl ACKS='' WANTED=' ' CLAIMS=0 REFUSED=''
   clock
   IFS=$nl
