@@ -19,15 +19,15 @@ from types import TracebackType
 from typing import Any
 
 from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.guard_cluster import GuardDeployment
 from metalfoundry.commands.log_parser import LogLine
-from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError, UsageError
 from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server
 from metalfoundry.model.inventory_reader import load, of
-from metalfoundry.runs import attach, audit, logs, netboot_by_hand, plan, provision, status, sweeper, troubleshoot
+from metalfoundry.runs import attach, audit, guard_cluster, logs, netboot_by_hand, plan, provision, status, troubleshoot
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.fleet import Fleet, Policy
@@ -239,21 +239,23 @@ class Foundry:
         """The whole log of one guard."""
         return netboot_by_hand.guard_log(self._site(), run)
 
-    def sweeper_manifests(self) -> str:
-        """The sweeper's objects as YAML."""
-        return sweeper.manifests(self._site())
+    def guard_manifests(self, image: str = "") -> str:
+        """The objects of the guard in the cluster as YAML; `image` instead of the inventory's."""
+        return guard_cluster.manifests(self._site(), image)
 
-    def install_sweeper(self) -> None:
-        """Apply the sweeper's objects. Raises PreflightError."""
-        sweeper.install(self._site())
+    def install_guard(self, image: str = "") -> list[str]:
+        """Apply these objects, and wait until that guard guards. What is left there of a sweeper is removed; return its
+        names. Raises PreflightError.
+        """
+        return guard_cluster.install(self._site(), image)
 
-    def remove_sweeper(self) -> None:
-        """Delete the sweeper's objects. Raises PreflightError."""
-        sweeper.remove(self._site())
+    def remove_guard(self, *, force: bool = False) -> None:
+        """Delete these objects; while runs hold servers only by `force`. Raises PreflightError."""
+        guard_cluster.remove(self._site(), force=force)
 
-    def sweeper_status(self) -> SweeperSeen | None:
-        """The sweeper as it stands; None when it is not installed."""
-        return sweeper.status(self._site())
+    def cluster_guard(self) -> GuardDeployment | None:
+        """The guard in the cluster as it stands; None when it is not installed. Raises PreflightError."""
+        return guard_cluster.status(self._site())
 
     def init(self, server: str | Server) -> bool:
         """Make a closed `netboot` block where the Hardware has none; say whether something was to do."""

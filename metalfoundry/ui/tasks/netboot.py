@@ -1,4 +1,4 @@
-"""Windows, claims, guards and the sweeper on the terminal."""
+"""Windows, claims and guards on the terminal."""
 
 from __future__ import annotations
 
@@ -98,34 +98,3 @@ def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
         until = parse_time(guard.expires or None)
         table.add_row(guard.run, guard.hardware, guard.state, guard.pid, stamp(until) if until else "", guard.log)
     Paper().print(table if found else "no guards")
-
-
-def sweeper(foundry: Foundry, chosen: Sequence[str], json: bool) -> int:
-    """Do what was chosen, else show the sweeper."""
-    if len(chosen) > 1:
-        raise UsageError(f"--{' and --'.join(chosen)} exclude each other", next="choose one of them")
-    match chosen:
-        case ["print"]:
-            say(foundry.sweeper_manifests(), end="")
-        case ["install"]:
-            foundry.install_sweeper()
-            say("the sweeper is installed")
-        case ["remove"]:
-            foundry.remove_sweeper()
-            say("the sweeper is removed")
-        case _:
-            _sweeper_status(foundry, json)
-    return 0
-
-
-def _sweeper_status(foundry: Foundry, json: bool) -> None:
-    seen = foundry.sweeper_status()
-    if json:
-        say(json_text({"installed": seen is not None} | (asdict(seen) if seen else {}), indent=2))
-    elif seen is None:
-        say(f"the sweeper is not installed: {ours('netboot.sweeper', '--install')}")
-    else:
-        state = "suspended" if seen.suspended else f"runs at {seen.schedule}"
-        say(f"the sweeper {state}, image {seen.image}; last run {seen.last_started or 'never'}")
-        if not seen.current:
-            say(f"it carries another version of the script: {ours('netboot.sweeper', '--install')}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`fab netboot.*`: windows, claims, guards and the sweeper."""
+"""`fab netboot.*`: windows, claims and guards."""
 
 from __future__ import annotations
 
@@ -94,36 +94,6 @@ def guards(c: Context, inventory: str = INVENTORY, reap: bool = False, log: str 
         body.guards(foundry, reap, log, json)
 
 
-@task(
-    help=words(
-        "inventory",
-        "json",
-        install="apply it",
-        status="show it (default)",
-        remove="delete it",
-        print="print the manifests, for a GitOps repository",
-    ),
-)
-def sweeper(
-    c: Context,
-    inventory: str = INVENTORY,
-    install: bool = False,
-    status: bool = False,
-    remove: bool = False,
-    print: bool = False,
-    json: bool = False,
-) -> None:
-    """The CronJob that closes what nobody else closes.
-
-    Example: fab netboot.sweeper --install
-    """
-    from metalfoundry.ui.tasks import netboot as body
-
-    with opened(inventory, json, quiet=print) as foundry:
-        chosen = [word for word, on in (("install", install), ("remove", remove), ("print", print)) if on]
-        finish(body.sweeper(foundry, chosen, json))
-
-
 def collection() -> Collection:
     """The tasks as `netboot.*`."""
-    return Collection("netboot", open_, close, status, audit, break_, guards, sweeper)
+    return Collection("netboot", open_, close, status, audit, break_, guards)
