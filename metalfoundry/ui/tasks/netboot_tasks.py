@@ -1,4 +1,4 @@
-"""`fab netboot.*`: windows, claims, guards and the sweeper."""
+"""`fab netboot.*`: windows, claims and the sweeper."""
 
 from __future__ import annotations
 
@@ -81,20 +81,6 @@ def break_(
 
 
 @task(
-    help=words("inventory", "json", reap="remove what guards that are over have left", log="print one run's guard log"),
-)
-def guards(c: Context, inventory: str = INVENTORY, reap: bool = False, log: str = "", json: bool = False) -> None:
-    """The guards on the jump host.
-
-    Example: fab netboot.guards
-    """
-    from metalfoundry.ui.tasks import netboot as body
-
-    with opened(inventory, json) as foundry:
-        body.guards(foundry, reap, log, json)
-
-
-@task(
     help=words(
         "inventory",
         "json",
@@ -126,4 +112,4 @@ def sweeper(
 
 def collection() -> Collection:
     """The tasks as `netboot.*`."""
-    return Collection("netboot", open_, close, status, audit, break_, guards, sweeper)
+    return Collection("netboot", open_, close, status, audit, break_, sweeper)
