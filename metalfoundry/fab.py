@@ -15,8 +15,8 @@ from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.program import ours
+from metalfoundry.ui.tasks import guard_tasks, lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.tasks import inventory as inventory_tasks
-from metalfoundry.ui.tasks import guard_cluster_tasks, lab_tasks, netboot_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, warn, watching, words
@@ -207,7 +207,7 @@ for task_ in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, rep
     ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
-ns.add_collection(Collection("guard", *guard_cluster_tasks.TASKS))
+ns.add_collection(guard_tasks.collection())
 ns.add_collection(inventory_tasks.collection())
 ns.add_collection(lab_tasks.collection())
 fabric.main.program.__class__ = Program  # plain `fab`, which is about to parse the tasks' words

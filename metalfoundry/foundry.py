@@ -227,17 +227,17 @@ class Foundry:
         """Every open window in the namespace; with `close`, those that nobody holds are closed. Raises UnsafeError."""
         return audit.audit(self._site(), close)
 
-    def guards(self) -> list[GuardSeen]:
-        """All guards on the jump host."""
-        return netboot_by_hand.guards(self._site())
+    def guard_status(self) -> GuardSeen:
+        """The guard on the jump host, which closes windows when their clients cannot."""
+        return netboot_by_hand.guard_status(self._site())
 
-    def reap_guards(self) -> list[str]:
-        """Remove what guards that are over have left there; the runs they belonged to."""
-        return netboot_by_hand.reap_guards(self._site())
+    def guard_log(self) -> str:
+        """The last lines of its log; "" where there is none."""
+        return netboot_by_hand.guard_log(self._site())
 
-    def guard_log(self, run: str) -> str:
-        """The whole log of one guard."""
-        return netboot_by_hand.guard_log(self._site(), run)
+    def stop_guard(self, *, force: bool = False) -> None:
+        """End it; with claims only by `force`, which closes their windows. Raises PreflightError when it stays."""
+        netboot_by_hand.stop_guard(self._site(), force)
 
     def guard_manifests(self, image: str = "") -> str:
         """The objects of the guard in the cluster as YAML; `image` instead of the inventory's."""

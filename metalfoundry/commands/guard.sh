@@ -328,7 +328,7 @@ status() { # key=value lines
   state=none up=0
   if guarding; then state=stuck && fresh && state=guarding; fi
   read -r up rest 2>/dev/null </proc/uptime
-  printf '%s\n' "state=$state" "pid=$pid" "version=$version" "since=$((${up%%.*} - ${born_of:-0}))" "claims=$(claims)" \
+  printf '%s\n' "state=$state" "guard=$(id -un)@$(uname -n)" "pid=$pid" "version=$version" "since=$((${up%%.*} - ${born_of:-0}))" "claims=$(claims)" \
     "closed=$(grep ' closed ' "$DIR/log" 2>/dev/null | tail -n 1)" "log=$(tail -n 1 "$DIR/log" 2>/dev/null)"
 }
 stop() { # refuses while there are claims, unless FORCE=yes: their windows are closed first

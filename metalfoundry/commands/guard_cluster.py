@@ -4,16 +4,15 @@ ConfigMap, and the reader of how it stands.
 
 from __future__ import annotations
 
-import hashlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import Any
 
 import yaml
 
-from metalfoundry.commands.kubectl import FIELD_MANAGER, Kubectl, read_list
+from metalfoundry.commands.guard import script, version
+from metalfoundry.commands.kubectl import FIELD_MANAGER, Kubectl, Refusal, read_list, refusal
 from metalfoundry.commands.script import Outcome, Part
 from metalfoundry.model.actions import items, mapping, text
 from metalfoundry.model.resources import Hardware
@@ -29,34 +28,19 @@ RULES = (
     {"apiGroups": ["tinkerbell.org"], "resources": ["workflows"], "verbs": ["get", "list", "watch"]},
 )
 NOBODY = 65534
-SCRIPT, FOLDER = "/metalfoundry", "/tmp"  # noqa: S108 - a pod's own
+SCRIPT, FOLDER = "/metalfoundry", "/tmp"
 DEPLOYMENTS = "deployments.v1.apps"
 _RBAC = ("rolebindings.v1.rbac.authorization.k8s.io", "roles.v1.rbac.authorization.k8s.io", "serviceaccounts")
 _OURS = (DEPLOYMENTS, *_RBAC, "configmaps")
 _SWEEPERS = ("cronjobs.v1.batch", *_RBAC)
 _SWEEPER = re.compile(rf"[a-z.0-9]+/{SWEEPER}")
 
-# What no waiting mends; anything else that a container may wait for is on its way.
-_LASTING = (
-    "ImagePullBackOff",
-    "InvalidImageName",
-    "ErrImageNeverPull",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-    "CrashLoopBackOff",
+ADMISSION, IMAGE, START, RIGHTS, ROOM = "admission", "image", "start", "rights", "room"
+LASTING = (ADMISSION, IMAGE, START, RIGHTS)  # no waiting mends these
+_WAITING = dict.fromkeys(("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"), IMAGE) | dict.fromkeys(
+    ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"), START
 )
 _UNDER_WAY = ("ContainerCreating", "PodInitializing")
-
-
-def script() -> str:
-    """The text that the pod runs."""
-    return files("metalfoundry.commands").joinpath("guard.sh").read_text(encoding="utf-8")
-
-
-def version() -> str:
-    """The hash of the script: another script is another version."""
-    return hashlib.sha256(script().encode()).hexdigest()[:12]
 
 
 def manifests(namespace: str, image: str, kubectl: Sequence[str]) -> str:
@@ -204,8 +188,8 @@ class GuardDeployment:
 
     `guarding`: the pod of the Deployment's present form has read everything within the last minute. `current`: it
     carries this version's script. `since`: RFC 3339, when its pod began, "" where there is none. `closed` and `log`:
-    the last line about a close, and the last line, of its log. `trouble`: why it does not guard, as far as the cluster
-    says; `lasting`: that will not pass by itself.
+    the last line about a close, and the last line, of its log. `trouble`: why it does not guard, in the cluster's words;
+    `cause`: of what kind that is: admission, image, start, rights (none of which passes by itself), room, or "".
     """
 
     guarding: bool
@@ -218,7 +202,7 @@ class GuardDeployment:
     closed: str = ""
     log: str = ""
     trouble: str = ""
-    lasting: bool = False
+    cause: str = ""
 
 
 def read(outcomes: Mapping[str, Outcome]) -> GuardDeployment | None:
@@ -236,7 +220,7 @@ def read(outcomes: Mapping[str, Outcome]) -> GuardDeployment | None:
     pod = max(pods, key=_age, default={})
     lines = outcomes["log"].stdout.splitlines() if "log" in outcomes and outcomes["log"].ok else []
     guarding = _available(deployment)
-    trouble, lasting = ("", False) if guarding else next(_troubles(deployment, pod, lines), ("", False))
+    trouble, cause = ("", "") if guarding else next(_troubles(deployment, pod, lines), ("", ""))
     return GuardDeployment(
         guarding=guarding,
         current=carried == version(),
@@ -248,7 +232,7 @@ def read(outcomes: Mapping[str, Outcome]) -> GuardDeployment | None:
         closed=next((line for line in reversed(lines) if " closed " in line), ""),
         log=lines[-1] if lines else "",
         trouble=trouble,
-        lasting=lasting,
+        cause=cause,
     )
 
 
@@ -260,13 +244,11 @@ def _available(deployment: Mapping[str, Any]) -> bool:
     return all(_whole(status.get(key)) == 1 for key in ("replicas", "updatedReplicas", "availableReplicas"))
 
 
-def _troubles(
-    deployment: Mapping[str, Any], pod: Mapping[str, Any], lines: Sequence[str]
-) -> Iterator[tuple[str, bool]]:
-    """What hinders it, and whether that lasts: the nearest to the cause first."""
+def _troubles(deployment: Mapping[str, Any], pod: Mapping[str, Any], lines: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What hinders it, in the cluster's words, and of what kind that is: the nearest to the cause first."""
     for condition in items(mapping(deployment.get("status")).get("conditions")):
         if (condition.get("type"), condition.get("status")) == ("ReplicaFailure", "True"):
-            yield text(condition.get("message")), True
+            yield text(condition.get("message")), ADMISSION
     for status in _statuses(pod):
         waiting = mapping(mapping(status.get("state")).get("waiting"))
         reason = text(waiting.get("reason"))
@@ -274,13 +256,14 @@ def _troubles(
             ended = mapping(mapping(status.get("lastState")).get("terminated"))
             why = f"{text(ended.get('reason'))}, exit code {text(ended.get('exitCode'))}" if ended else ""
             words = (reason, text(waiting.get("message")), why, lines[-1] if ended and lines else "")
-            yield ": ".join(filter(None, words)), reason in _LASTING
+            yield ": ".join(filter(None, words)), _WAITING.get(reason, "")
     for condition in items(mapping(pod.get("status")).get("conditions")):
         if (condition.get("type"), condition.get("status")) == ("PodScheduled", "False"):
-            yield text(condition.get("message")), False
+            yield text(condition.get("message")), ROOM
     for line in [line for line in lines if " api-away " in line or line.endswith(" api-back")][-1:]:
         if " api-away " in line:
-            yield line.partition(" api-away ")[2], "orbidden" in line
+            refused = refusal(1, line) is Refusal.FORBIDDEN
+            yield line.partition(" api-away ")[2], RIGHTS if refused else ""
 
 
 def _statuses(pod: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
@@ -296,7 +279,7 @@ def _whole(value: Any) -> int:
     return value if isinstance(value, int) else 0
 
 
-def claimed(hardware: Sequence[Hardware]) -> list[str]:
+def claimed(hardware: Iterable[Hardware]) -> list[str]:
     """The names of those that a run holds, and that only a guard may close."""
     return [item.name for item in hardware if item.annotations.get(CLAIM)]
 

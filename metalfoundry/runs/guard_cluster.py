@@ -43,7 +43,7 @@ def install(site: Site, image: str = "") -> list[str]:
 
 def remove(site: Site, *, force: bool = False) -> None:
     """Delete it; while runs hold servers only by `force`. Raises PreflightError where they do, or it is refused."""
-    held = guard_cluster.claimed(Cluster(site).all_hardware(Deadline.after(site.clock, COMMAND_SECONDS))[0])
+    held = guard_cluster.claimed(Cluster(site).all_hardware(Deadline.after(site.clock, COMMAND_SECONDS)))
     if held and not force:
         raise PreflightError(
             f"runs hold {', '.join(held)}: the guard may have to close their windows",
@@ -69,24 +69,28 @@ def _await(site: Site) -> None:
             return
         if seen is not None and seen.trouble and seen.trouble not in troubles:
             troubles.append(seen.trouble)
-        if seen is None or seen.lasting or deadline.expired():
+        if seen is None or seen.cause in guard_cluster.LASTING or deadline.expired():
             raise _not_guarding(site, seen, troubles)
         site.clock.wait(PAUSE_SECONDS, site.cancel)
         site.cancel.check()
 
 
 def _not_guarding(site: Site, seen: GuardDeployment | None, troubles: Sequence[str]) -> PreflightError:
-    step = site.kubectl_hint("describe", "pods", "-l", f"app.kubernetes.io/name={NAME}")
-    if seen is None:
-        what, step = "somebody has removed it again", ours("guard.install")
-    elif seen.lasting and seen.pod and "mage" in seen.trouble:
-        what, step = f"its image {seen.image} does not come", ours("guard.install", "--image", "IMAGE")
-    elif seen.lasting and seen.pod and "orbidden" in seen.trouble:
-        what, step = "it may not read Hardware and Workflows", f"{ours('guard.print')}, and compare Role and RoleBinding"
-    elif seen.lasting:
-        what = "its pod does not start"
-    else:
-        what = f"its pod is not ready after {PATIENCE_SECONDS:.0f} s"
+    look = site.kubectl_hint("describe", "pods", "-l", f"app.kubernetes.io/name={NAME}")
+    match seen.cause if seen else None:
+        case None:
+            what, step = "somebody has removed it again", ours("guard.install")
+        case guard_cluster.IMAGE:
+            what, step = "its image does not come", ours("guard.install", "--image", "IMAGE")
+        case guard_cluster.ADMISSION:
+            what, step = "the cluster admits no pod of it", site.kubectl_hint("describe", f"{DEPLOYMENTS}/{NAME}")
+        case guard_cluster.START:
+            what, step = "its pod does not start", look
+        case guard_cluster.RIGHTS:
+            what = "it may not read Hardware and Workflows"
+            step = f"{ours('guard.print')}, and compare its Role and RoleBinding with those in the cluster"
+        case _:
+            what, step = f"its pod is not ready after {PATIENCE_SECONDS:.0f} s", look
     return PreflightError(
         f"the guard does not guard: {what}", where=_where(site), next=step, evidence="\n".join(troubles)
     )

@@ -67,8 +67,8 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
     yield step("Claim", kubectl.patch(name, netboot.claim(target.hardware, run.id, note, old)))
     for finished in target.old_workflows:
         yield step("Clean up", kubectl.delete_workflow(finished))
-    guard = run.window.guard
-    yield step("Apply", guard.arming(target.document.name, target.boot_action, run.window.claim.lease))
+    for part in run.window.guard.ask(note.renewal):
+        yield step("Apply", part)
     declared = kubectl.apply(target.document.text)
     yield step("Apply", replace(declared, stdin=hide(declared.stdin, target.secrets)))
     opened = target.hardware
@@ -85,9 +85,7 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
     yield step("Close", kubectl.patch(name, netboot.close(opened, run.id)), Effect.RESTORE)
     if not run.options.keep_workflow:
         yield step("Release", kubectl.delete_workflow(target.document.name), Effect.RESTORE)
-    for part in guard.disarm():
-        yield step("Release", part, Effect.RESTORE)
-    written = {netboot.RUN: run.id, netboot.WINDOW: note.to_json()} | ({netboot.OLD_SYSTEMS: ""} if old else {})
+    written = {netboot.RUN: run.id} | ({netboot.OLD_SYSTEMS: ""} if old else {})
     claimed = _annotated(opened, written)
     yield step("Release", kubectl.patch(name, netboot.release(claimed, run.id, note, well=True)), Effect.RESTORE)
 

@@ -60,6 +60,7 @@ class Preflight:
         claim.workflow = document.name
         template = survey.templates[document.template_ref]
         boot_action = template.boot_action()
+        claim.boot_action = boot_action or ""
         if survey.missing:
             raise PreflightError(
                 f"kubectl on the jump host may not {', '.join(survey.missing)}",

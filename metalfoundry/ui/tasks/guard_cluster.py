@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from metalfoundry.commands.guard_cluster import NAME
+import sys
+
+from metalfoundry.commands.guard_cluster import NAME, GuardDeployment
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.program import ours
 from metalfoundry.ui.output.plain import say
@@ -35,6 +37,19 @@ def remove(foundry: Foundry, force: bool, *, ask: bool) -> None:
 def show(foundry: Foundry, image: str) -> None:
     """Print its manifests."""
     say(foundry.guard_manifests(image), end="")
+
+
+def in_cluster(seen: GuardDeployment | None) -> None:
+    """Say how it stands."""
+    if seen is None:
+        say(f"no guard is installed in the cluster: {ours('guard.install')}")
+        return
+    state = f"guards since {seen.since}" if seen.guarding else f"does not guard: {seen.trouble or 'it starts'}"
+    say(f"the guard in the cluster {state}, pod {seen.pod or 'none'}, restarts {seen.restarts}, version {seen.version}")
+    if seen.closed:
+        say(f"its last close: {seen.closed}")
+    if not seen.current:
+        say(f"it carries another version of the script: {ours('guard.install')}", file=sys.stderr)
 
 
 def _place(foundry: Foundry) -> str:

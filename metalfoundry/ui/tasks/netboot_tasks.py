@@ -1,4 +1,4 @@
-"""`fab netboot.*`: windows, claims and guards."""
+"""`fab netboot.*`: windows and claims."""
 
 from __future__ import annotations
 
@@ -80,20 +80,6 @@ def break_(
         body.break_claim(foundry, foundry.servers(name), run, reason, ask=not yes)
 
 
-@task(
-    help=words("inventory", "json", reap="remove what guards that are over have left", log="print one run's guard log"),
-)
-def guards(c: Context, inventory: str = INVENTORY, reap: bool = False, log: str = "", json: bool = False) -> None:
-    """The guards on the jump host.
-
-    Example: fab netboot.guards
-    """
-    from metalfoundry.ui.tasks import netboot as body
-
-    with opened(inventory, json) as foundry:
-        body.guards(foundry, reap, log, json)
-
-
 def collection() -> Collection:
     """The tasks as `netboot.*`."""
-    return Collection("netboot", open_, close, status, audit, break_, guards)
+    return Collection("netboot", open_, close, status, audit, break_)

@@ -75,6 +75,7 @@ def _table(rows: Sequence[Row], last: Mapping[str, KeptRun], now: datetime) -> T
         "hardware": [row.hardware if row.hardware != row.server else "" for row in rows],
         "netboot": [_netboot(row, now) for row in rows],
         "claim": [row.holder for row in rows],
+        "guard": [row.guard for row in rows],
         "workflow": [row.workflow for row in rows],
         "state": [row.state for row in rows],
         "action": [row.action for row in rows],
