@@ -37,7 +37,9 @@ _SWEEPER = re.compile(rf"[a-z.0-9]+/{SWEEPER}")
 
 ADMISSION, IMAGE, START, RIGHTS, ROOM = "admission", "image", "start", "rights", "room"
 LASTING = (ADMISSION, IMAGE, START, RIGHTS)  # no waiting mends these
-_WAITING = dict.fromkeys(("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"), IMAGE) | dict.fromkeys(
+_WAITING = dict.fromkeys(
+    ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"), IMAGE
+) | dict.fromkeys(
     ("CreateContainerConfigError", "CreateContainerError", "RunContainerError", "CrashLoopBackOff"), START
 )
 _UNDER_WAY = ("ContainerCreating", "PodInitializing")
@@ -188,8 +190,8 @@ class GuardDeployment:
 
     `guarding`: the pod of the Deployment's present form has read everything within the last minute. `current`: it
     carries this version's script. `since`: RFC 3339, when its pod began, "" where there is none. `closed` and `log`:
-    the last line about a close, and the last line, of its log. `trouble`: why it does not guard, in the cluster's words;
-    `cause`: of what kind that is: admission, image, start, rights (none of which passes by itself), room, or "".
+    the last line about a close, and the last line, of its log. `trouble`: why it does not guard, in the cluster's
+    words; `cause`: of what kind that is: admission, image, start, rights (none of which passes by itself), room, or "".
     """
 
     guarding: bool

@@ -18,6 +18,7 @@ from metalfoundry.transport.clock import Deadline
 
 PATIENCE_SECONDS = 180.0  # an image of some hundred megabytes has to come first
 PAUSE_SECONDS = 1.0
+GRACE_SECONDS = 5.0  # a pod may be quicker than the rights that were given to it a moment ago
 COMMAND_SECONDS = 60.0
 
 
@@ -63,13 +64,16 @@ def status(site: Site) -> GuardDeployment | None:
 
 def _await(site: Site) -> None:
     deadline, troubles = Deadline.after(site.clock, PATIENCE_SECONDS), list[str]()
+    grace = deadline
     while True:
         seen = status(site)
         if seen is not None and seen.guarding:
             return
         if seen is not None and seen.trouble and seen.trouble not in troubles:
             troubles.append(seen.trouble)
-        if seen is None or seen.cause in guard_cluster.LASTING or deadline.expired():
+        lasts = seen is not None and seen.cause in guard_cluster.LASTING
+        grace = grace.within(GRACE_SECONDS) if lasts else deadline
+        if seen is None or grace.expired():
             raise _not_guarding(site, seen, troubles)
         site.clock.wait(PAUSE_SECONDS, site.cancel)
         site.cancel.check()
