@@ -23,6 +23,7 @@ VERSION = "metalfoundry.dev/guard-version"
 CLAIM = "metalfoundry.dev/run"
 SWEEPER = "metalfoundry-sweeper"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": FIELD_MANAGER}
+SELECTOR = f"app.kubernetes.io/name={NAME}"
 RULES = (
     {"apiGroups": ["tinkerbell.org"], "resources": ["hardware"], "verbs": ["get", "list", "watch", "patch"]},
     {"apiGroups": ["tinkerbell.org"], "resources": ["workflows"], "verbs": ["get", "list", "watch"]},
@@ -176,11 +177,10 @@ def _delete(kubectl: Kubectl, names: Sequence[str]) -> list[Part]:
 
 def look(kubectl: Kubectl) -> list[Part]:
     """Read the Deployment, its pods and the end of their log."""
-    chosen = f"app.kubernetes.io/name={NAME}"
     return [
         kubectl.get(DEPLOYMENTS, NAME),
-        Part("pods", kubectl.argv("get", "pods", "-l", chosen, "-o", "json")),
-        Part("log", kubectl.argv("logs", f"deployments/{NAME}", "--tail=500")),
+        Part("pods", kubectl.argv("get", "pods", "-l", SELECTOR, "-o", "json")),
+        Part("log", kubectl.argv("logs", "-l", SELECTOR, "--tail=500")),  # by its Deployment it would wait for a pod
     ]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from metalfoundry.commands import guard_cluster
 from metalfoundry.commands.command import Effect
-from metalfoundry.commands.guard_cluster import DEPLOYMENTS, NAME, GuardDeployment
+from metalfoundry.commands.guard_cluster import DEPLOYMENTS, NAME, SELECTOR, GuardDeployment
 from metalfoundry.commands.kubectl import Refusal, read_only, refusal
 from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import PreflightError
@@ -80,7 +80,7 @@ def _await(site: Site) -> None:
 
 
 def _not_guarding(site: Site, seen: GuardDeployment | None, troubles: Sequence[str]) -> PreflightError:
-    look = site.kubectl_hint("describe", "pods", "-l", f"app.kubernetes.io/name={NAME}")
+    look = site.kubectl_hint("describe", "pods", "-l", SELECTOR)
     match seen.cause if seen else None:
         case None:
             what, step = "somebody has removed it again", ours("guard.install")
