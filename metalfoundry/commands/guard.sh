@@ -93,6 +93,7 @@ hardware() { # LINE of form
   rule
   proven
   act
+  [ "$verdict" != close-claim-gone ] || run=$known renewal=$known_renewal # until it is closed
   [ -z "$run" ] || CLAIMS=$((CLAIMS + 1))
   [ -z "$run$did" ] || SEEN="$SEEN$name|$run|$renewal|$since|$did|.$nl"
 }
@@ -112,7 +113,7 @@ recall() { # TEXT KEY NAME...: as split, of the line that begins with KEY; nothi
 }
 proven() { # what the pass before has done, by what was read now
   case $did in '' | [?!] | stray) return 0 ;; esac
-  [ -z "$open" ] || [ "$run" != "$known" ] || return 0
+  [ -z "$open" ] || { [ -n "$run" ] && [ "$run" != "$known" ]; } || return 0
   log "closed hardware=$name run=$known reason=$did"
   did=''
 }
@@ -201,8 +202,7 @@ run() {
     if [ -z "$registered" ] || ! guarding; then register; fi
     [ "$pid" = "$$" ] || leave "yielded to=$pid"
     [ "$LINGER" = 0 ] || [ $((NOW - IDLE)) -lt "$LINGER" ] || leave idle
-    bell
-    while [ -z "$DUE$STOP" ] && [ "$NOW" -lt "$NEXT" ]; do
+    while bell && [ -z "$DUE$STOP" ] && [ "$NOW" -lt "$NEXT" ]; do
       sleep "$TICK" &
       wait "$!"
       clock
@@ -221,7 +221,7 @@ heed() { # a line that came since may name a Workflow whose window is to be clos
 }
 bell() { # starts the watch where it is down; it ends by itself, should everything of ours be killed at once
   [ -z "$WATCH" ] || ! kill -0 "$WATCH" 2>/dev/null || return 0
-  NEXT=$((NOW + 1)) # without a bell it looks oftener
+  [ "$NEXT" -le $((NOW + 1)) ] || NEXT=$((NOW + 1)) # without a bell it looks oftener
   [ -z "$RANG" ] || [ "$NOW" -ge $((RANG + 5)) ] || return 0
   RANG=$NOW
   $KUBECTL get "$workflow_type" -n "$NAMESPACE" ${BOUND:+--request-timeout=600s} -w --output-watch-events \

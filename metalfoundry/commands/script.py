@@ -22,7 +22,7 @@ printf '{MARK} %s out\\n' "$name"
 printf '\\n{MARK} %s err\\n%s\\n{MARK} %s exit %s\\n' "$name" "$err" "$name" "$code"
 }}
 """
-_TIME = f"""printf '\\n{MARK} %s at %s\\n' "$mark" "$(date +%s)"\n"""
+_TIME = f"""printf '\\n{MARK} %s at %s\\n' "$mark" "$(date +%s 2>/dev/null)"\n"""
 _AT = re.compile(rf"\n{MARK} \w+ at (?P<seconds>[0-9]{{1,11}})$", re.MULTILINE)
 _FIRST = re.compile(rf"^{MARK} (?P<mark>\w+) \S+ out$", re.MULTILINE)
 

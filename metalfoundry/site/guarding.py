@@ -62,9 +62,10 @@ class Guarding:
         """
         last = next(iter(also), None)
         note = self._claim.note
-        if not self.name and note is not None:
-            deadline = Deadline.after(self._site.clock, ASK_SECONDS)
+        deadline, answered = Deadline.after(self._site.clock, ASK_SECONDS), False
+        while not self.name and note is not None and not answered and not deadline.expired():
             asked = Cluster(self._site).patch(self._server.hardware, [], deadline, then=self.ask(note.renewal))
+            answered = "guard" in asked.outcomes  # where the answer was lost, or the API server away, it is asked again
             last = asked.outcomes.get("guard") or last
             self._claim.sighted(asked.hardware)
             self._claim.refuse_lost(asked.hardware)

@@ -56,7 +56,8 @@ class Window(Exposure):
     ) -> None:
         """`lease`: seconds for which claim and guard hold without a word from us."""
         claim = Claim(site, server, run, reason, phase, lease)
-        super().__init__(site.gated(claim), server, claim, Guarding(site, server, claim))
+        gated = site.gated(claim)
+        super().__init__(gated, server, claim, Guarding(gated, server, claim))
         self._cluster = Cluster(self.site)
 
     def arm(self) -> None:

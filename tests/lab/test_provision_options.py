@@ -159,7 +159,7 @@ def test_a_plan_writes_nothing_and_says_what_a_run_then_says(lab: Lab) -> None:
     assert laid_out([one for one in planned if guard not in one[1]]) == laid_out(
         [one for one in said if guard not in one[1]]
     )
-    assert {phase for phase, text in said if guard in text} == {"Apply", "Release"}
+    assert {phase for phase, text in said if guard in text} == {"Claim", "Apply"}
 
 
 def test_keep_the_workflow(lab: Lab) -> None:
