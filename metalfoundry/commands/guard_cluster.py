@@ -112,6 +112,7 @@ def _container(image: str, kubectl: Sequence[str]) -> dict[str, Any]:
         "BOUND": "",  # with --request-timeout kubectl would not use the ServiceAccount
         "DIR": FOLDER,
         "HOME": FOLDER,
+        "PACE": "2",
     }
     told = {"NAMESPACE": "metadata.namespace", "VERSION": f"metadata.annotations['{VERSION}']"}
     return {

@@ -1,9 +1,8 @@
-"""guard.sh and sweeper.sh with real kubectl, in both versions, on a real kube-apiserver."""
+"""guard.sh with real kubectl, in both versions, on a real kube-apiserver."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -12,13 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.guard.harness import ROOM, Client, client, until
+from tests.guard.harness import Client, client, until
 from tests.real.kube import Kube
 from tests.realtier import need_kubectl
 
 pytestmark = pytest.mark.real
-NOW = 1767323045  # 2026-01-02T03:04:05Z
-FLUX = "kustomize.toolkit.fluxcd.io"
 
 
 class Cluster:
@@ -60,13 +57,6 @@ class Cluster:
 
     def status(self) -> list[str]:
         return [] if "1.20" in self.run("version", "--client") else ["--subresource=status"]
-
-    def sweep(self, shell: str, **env: str) -> list[str]:
-        values = os.environ | {"KUBECONFIG": self.config, "NAMESPACE": self.namespace, "KUBECTL": self.kubectl} | env
-        words = [*shell.split(), str(ROOM / "sweeper.sh")]
-        done = subprocess.run(words, text=True, capture_output=True, env=values, check=False)
-        assert (done.returncode, done.stderr) == (0, ""), done
-        return [line.split(" ", 1)[1] for line in done.stdout.splitlines()]
 
 
 @pytest.fixture(params=["1.33", "1.20"])
@@ -152,85 +142,3 @@ def test_netboot_block_gone(guard: Client, real: Cluster) -> None:
     guard.armed()
     real.patch("anvil", {"op": "remove", "path": "/spec/interfaces/1/netboot"})
     until(lambda: guard.send("alive")["window"] == "closed", "absent is closed")
-
-
-def claim(expires: str, before: object = None, **more: object) -> dict[str, str]:
-    window = {"holder": "kevin@laptop", "expires": expires, "before": before or {}} | more
-    return {"metalfoundry.dev/run": "r-1", "metalfoundry.dev/window": json.dumps(window)}
-
-
-LATE, EARLY = "2026-01-02T03:04:06Z", "2026-01-02T03:04:04Z"
-SPOOF = 'a "quoted"\nreason|with\t{"expires": "2099-01-01T00:00:00Z"} in it \\'
-
-
-def test_sweeper(shell: str, real: Cluster) -> None:
-    real.hardware("expired", True, None, True, annotations=claim(EARLY, reason=SPOOF))
-    real.hardware("live", True, annotations=claim(LATE))
-    real.hardware("just-now", True, annotations=claim("2026-01-02T03:04:05Z"))
-    real.hardware("stray", False, True)
-    real.hardware("closed", False, annotations=claim(EARLY) | {"other": "note"})
-    real.hardware("quiet")
-    said = real.sweep(shell, NOW=str(NOW))
-    assert said == [
-        f'swept hardware=closed run="r-1" expires={EARLY} closed=',
-        f'swept hardware=expired run="r-1" expires={EARLY} closed=0 2',
-        "stray hardware=stray open=1",
-    ]
-    assert real.pxe("expired") == [False, None, False]
-    assert real.notes("expired") == {}
-    assert real.notes("closed") == {"other": "note"}
-    assert (real.pxe("live"), real.pxe("just-now"), real.pxe("stray")) == ([True], [True], [False, True])
-    assert "metalfoundry.dev/run" in real.notes("live")
-    assert real.sweep(shell, NOW=str(NOW)) == said[2:]
-
-
-@pytest.mark.parametrize(
-    ("before", "now", "label", "after"),
-    [
-        ({f"{FLUX}/reconcile": None}, "disabled", True, None),
-        ({f"{FLUX}/reconcile": "enabled"}, "disabled", True, "enabled"),
-        ({f"{FLUX}/reconcile": "disabled"}, "disabled", True, "disabled"),
-        ({}, "disabled", True, None),
-        ({}, "disabled", False, "disabled"),
-        ({f"{FLUX}/reconcile": None}, "enabled", True, "enabled"),
-        ({f"{FLUX}/reconcile": None}, None, True, None),
-    ],
-)
-def test_sweeper_gives_flux_its_switch_back(
-    real: Cluster, before: dict[str, str | None], now: str | None, label: bool, after: str | None
-) -> None:
-    notes = claim(EARLY, before) | ({f"{FLUX}/reconcile": now} if now else {})
-    real.hardware("anvil", True, annotations=notes, labels={f"{FLUX}/name": "apps"} if label else {})
-    assert len(real.sweep("sh", NOW=str(NOW))) == 1
-    assert real.notes("anvil").get(f"{FLUX}/reconcile") == after
-    assert real.pxe("anvil") == [False]
-
-
-@pytest.mark.parametrize(
-    "window", ["", "nonsense", '{"expires": "tomorrow"}', '{"expires": "2026-01-02T03:04:05+01:00"}']
-)
-def test_sweeper_gives_an_unreadable_window_an_hour(real: Cluster, window: str) -> None:
-    odd_run = 'r "1"\u2028\n'
-    notes = {"metalfoundry.dev/run": odd_run} | ({"metalfoundry.dev/window": window} if window else {})
-    real.hardware("anvil", True, annotations=notes)
-    written = int(subprocess.run(["date", "+%s"], capture_output=True, text=True, check=True).stdout)
-    assert real.sweep("sh", NOW=str(written + 3500))[0].startswith("unreadable hardware=anvil")
-    assert real.pxe("anvil") == [True]
-    assert real.sweep("sh", NOW=str(written + 3700))[0].startswith("swept hardware=anvil")
-    assert real.pxe("anvil") == [False]
-    assert real.notes("anvil") == {}
-
-
-def test_sweeper_leaves_a_claim_that_was_extended_meanwhile(real: Cluster, tmp_path: Path) -> None:
-    real.hardware("anvil", True, annotations=claim(EARLY))
-    between = tmp_path / "kubectl"
-    extend = f"{real.kubectl} annotate hardware anvil -n {real.namespace} other=note >/dev/null"
-    between.write_text(f'#!/bin/sh\n[ "$1" != patch ] || {extend}\nexec {real.kubectl} "$@"\n')
-    between.chmod(0o755)
-    env = {"KUBECONFIG": real.config, "NAMESPACE": real.namespace, "KUBECTL": str(between), "NOW": str(NOW)}
-    done = subprocess.run(
-        ["sh", str(ROOM / "sweeper.sh")], text=True, capture_output=True, env=os.environ | env, check=False
-    )
-    assert done.returncode == 1
-    assert "refused hardware=anvil" in done.stdout
-    assert real.pxe("anvil") == [True]

@@ -98,12 +98,6 @@ def test_what_stands_where(lab: Lab) -> None:
     check("guard", json.loads(call(lab, "guard.status", "--json").stdout))
 
 
-def test_the_sweeper(lab: Lab) -> None:
-    check("sweeper", json.loads(call(lab, "netboot.sweeper", "--json").stdout))
-    assert call(lab, "netboot.sweeper", "--install").returncode == 0
-    check("sweeper", json.loads(call(lab, "netboot.sweeper", "--json").stdout))
-
-
 def test_the_end_of_a_run_that_was_followed(capsys: pytest.CaptureFixture[str]) -> None:
     ended = Followed("20260102T030405Z-anvil-7f3a9c01", "kevin@laptop", "SUCCESS", True)
     foundry = cast(Foundry, SimpleNamespace(attach=lambda name: ended))
