@@ -21,6 +21,7 @@ PATCHES = "tests/commands/test_netboot.py"
 EXPOSURE = "tests/site/test_exposure.py"
 FLOOD = "tests/transport/test_bounds.py::test_a_flood_is_cut_off_and_the_host_is_usable_afterwards"
 LAB = "tests/lab/test_verdict.py"
+CLUSTER, OBJECTS = "tests/runs/test_guard_cluster.py", "tests/commands/test_guard_cluster.py"
 GATES = "tests/transport/test_gates.py"
 
 
@@ -110,6 +111,20 @@ STEPS = (
     Step("who joins a watch while it is asked what is there knows better", "site/watching.py",
          "            asking = list(feed.boxes)", "            asking = feed.boxes",
          "tests/site/test_watching.py::test_who_joins_while_it_is_asked_what_is_there_knows_better"),
+    Step("a sweeper goes only when the guard guards", "runs/guard_cluster.py", "    _await(site)\n", "",
+         f"{CLUSTER}::test_where_it_does_not_guard_the_sweeper_stays"),
+    Step("while runs hold servers the guard stays in the cluster", "runs/guard_cluster.py",
+         "    if held and not force:\n", "    if False:\n",
+         f"{CLUSTER}::test_while_runs_hold_servers_it_is_removed_only_by_force"),
+    Step("a pod of an earlier form is no proof that the guard guards", "commands/guard_cluster.py",
+         'if _whole(status.get("observedGeneration")) < _whole(meta.get("generation")):', "if False:",
+         f"{OBJECTS}::test_a_guard_that_is_not_there_yet"),
+    Step("in a pod kubectl is who the ServiceAccount is", "commands/guard_cluster.py",
+         '        "BOUND": "",', '       ',
+         f"{OBJECTS}::test_kubectl_is_called_in_the_image_as_the_inventory_says_and_without_a_limit_of_its_own"),
+    Step("a person is asked before the guard leaves the cluster", "ui/tasks/guard_cluster.py",
+         'typed("remove", ', 'str("remove" and ',
+         "tests/lab/test_guard_cluster.py::test_without_a_terminal_nothing_is_installed_and_nothing_removed"),
     Step("plan mode lets only READ pass", "transport/gates.py",
          "if command.effect is Effect.READ:\n            return\n",
          "if command:\n            return\n", GATES),
