@@ -92,8 +92,10 @@ sweep() { # closes, gives Flux back, removes the claim: one patch
     operation add "/spec/interfaces/$index/netboot/allowWorkflow" false
   done
   flux_back
-  operation remove /metadata/annotations/metalfoundry.dev~1run
-  [ -z "$window" ] || operation remove /metadata/annotations/metalfoundry.dev~1window
+  for key in run window renewed renewal lease workflow workflow-uid until boot-action flux guard; do
+    operation add "/metadata/annotations/metalfoundry.dev~1$key" '""' # `remove` needs what it removes
+    operation remove "/metadata/annotations/metalfoundry.dev~1$key"
+  done
   if printf '%s]\n' "$patch" | $KUBECTL patch "$hardware_type" "$name" -n "$NAMESPACE" --type=json \
     --patch-file=/dev/stdin --field-manager=metalfoundry --request-timeout=20s >/dev/null; then
     say "swept hardware=$name run=$run expires=$until closed=${open# }"
