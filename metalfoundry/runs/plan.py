@@ -21,7 +21,6 @@ from metalfoundry.runs.provision import run_id
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.site.site import Site
 
-
 UID = "(the uid that Kubernetes gives the Workflow)"
 
 

@@ -48,7 +48,8 @@ class PlayedGuard:
             "run": run, "known": self.known[0], "flux": notes.get(OURS + "flux", ""), "ending": "",
             "open": "0" if netboot.get("allowPXE") else "", "age": str(int(now - self._since)),
             "lease": notes.get(OURS + "lease", "600"), "workflow": workflow,
-            "uid": notes.get(OURS + "workflow-uid", ""), "until": notes.get(OURS + "until", ""), "boot": "", "wf_uid": uid, "wf_state": state, "wf_action": "",
+            "uid": notes.get(OURS + "workflow-uid", ""), "until": notes.get(OURS + "until", ""), "boot": "",
+            "wf_uid": uid, "wf_state": state, "wf_action": "",
         }  # fmt: skip
         found = verdict(seen)
         operations = self._operations(found, notes, renewal, bool(seen["open"]))

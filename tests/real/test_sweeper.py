@@ -83,7 +83,7 @@ def test_what_the_dead_jump_host_left_open_is_closed_after_its_lease(swept: Swep
     lab = swept.lab
     with Foundry.load(lab.inventory) as foundry:
         run = foundry.open_netboot(NAME, "a test", LEASE)
-        assert [guard.state for guard in foundry.guards()] == ["guarding"]
+        assert foundry.guard_status().state == "guarding"
     begun = time.monotonic()
     reboot(lab)
     assert is_open(lab.store, NAME)
