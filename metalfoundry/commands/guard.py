@@ -18,7 +18,6 @@ from metalfoundry.commands.script import Part
 
 _END = "METALFOUNDRY_GUARD"
 REFUSED_BY_LOGIND = 6
-NOT_ACKNOWLEDGED = 8
 
 
 def start(kubectl: Kubectl) -> Part:

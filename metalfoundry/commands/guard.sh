@@ -200,7 +200,7 @@ run() {
   until [ -n "$STOP" ]; do
     pass
     if [ -z "$registered" ] || ! guarding; then register; fi
-    [ "$pid" = "$$" ] || leave "yielded to=$pid"
+    [ "$pid" = "$$" ] || [ -n "$DUE" ] || leave "yielded to=$pid"
     [ "$LINGER" = 0 ] || [ $((NOW - IDLE)) -lt "$LINGER" ] || leave idle
     while bell && [ -z "$DUE$STOP" ] && [ "$NOW" -lt "$NEXT" ]; do
       sleep "$TICK" &

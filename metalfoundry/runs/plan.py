@@ -21,6 +21,8 @@ from metalfoundry.runs.provision import run_id
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.site.site import Site
 
+UID = "(the uid that Kubernetes gives the Workflow)"
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCommand:
@@ -73,12 +75,8 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
     yield step("Apply", replace(declared, stdin=hide(declared.stdin, target.secrets)))
     opened = target.hardware
     if not target.in_hook:
-        yield step(
-            "Open",
-            kubectl.patch(
-                name, netboot.open_(target.hardware, run.id, run.window.mac, replace(note, phase=ClaimPhase.BOOT))
-            ),
-        )
+        renewed = replace(note, phase=ClaimPhase.BOOT, uid=UID).renew(run.site.now())
+        yield step("Open", kubectl.patch(name, netboot.open_(target.hardware, run.id, run.window.mac, renewed)))
         opened = _opened(target.hardware, run.window.mac)
         if run.options.reboot:
             yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)

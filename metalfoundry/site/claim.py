@@ -110,10 +110,10 @@ class Claim:
             return None
         self._beat_next(self.lease / 10)
         note = self._renewed(self.note)
-        deadline = Deadline.after(self._site.clock, BEAT_SECONDS)
+        deadline = Deadline.after(self._site.clock, WRITE_SECONDS if force else BEAT_SECONDS)
         try:
             operations, then = netboot.rewrite(self.run, note), ask(note.renewal)
-            seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then, patient=False)
+            seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then, patient=force)
         except PreflightError as error:
             self._site.bus.emit(Notice(f"the claim could not be extended: {error}", "warning"))
             return None
@@ -207,9 +207,8 @@ class Claim:
         before: dict[str, str | None] = {}
         if self._site.inventory.site.flux == "auto" and hardware.flux_managed:
             before[FLUX_RECONCILE] = hardware.annotations.get(FLUX_RECONCILE)
-        inherited = netboot.claim_of(hardware)
-        if inherited:  # a dead run's claim: what it changed is still changed
-            before |= inherited.note.before
+        # A dead run's claim, or what somebody has left of it: what it changed is still changed.
+        before |= WindowNote.from_annotations(hardware.annotations).before
         note = WindowNote(
             holder=self._site.holder,
             reason=self._reason,

@@ -112,7 +112,7 @@ class Exposure:
             f"netboot of {self._server.name} is not confirmed closed: {problem}",
             where=f"Hardware {self._server.hardware}, jump host {self.site.jump.name}",
             next=command,
-            evidence=f"the guard {self.guard.name} still holds it" if self.guard.name else "",
+            evidence=f"the guard {self.guard.known} still holds it" if self.guard.known else "",
         )
 
     def standing(self) -> str:

@@ -21,13 +21,13 @@ WAIT_SECONDS = 10
 
 
 class Guarding:
-    """Who closes the window without us, as the object tells. `seen` since when its word is known to be fresh."""
+    """Who closes the window without us, as the object tells. `known`: the last that was seen to, and `seen` when."""
 
     def __init__(self, site: Site, server: Server, claim: Claim) -> None:
         self._site = site
         self._server = server
         self._claim = claim
-        self._shown = ""
+        self.known = ""
         self.seen: Instant | None = None
 
     @property
@@ -72,8 +72,8 @@ class Guarding:
         if not self.name:
             raise self._missing(last)
         self.seen = self._site.clock.now()
-        if self.name != self._shown:
-            self._shown = self.name
+        if self.name != self.known:
+            self.known = self.name
             self._site.bus.emit(GuardChanged(GuardChange.ARMED, self.name))
 
     def _missing(self, last: Outcome | None) -> PreflightError:

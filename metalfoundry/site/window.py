@@ -71,8 +71,12 @@ class Window(Exposure):
         claim is lost, PreflightError when the guard's word stays away.
         """
         renewed = self.claim.beat(self.guard.ask, force)
-        if renewed is not None:
+        if renewed is None:
+            return
+        try:
             self.guard.ensure([renewed.outcomes["guard"]] if "guard" in renewed.outcomes else [])
+        except TransportError as error:
+            self.site.bus.emit(Notice(f"the guard could not be asked: {error}", "warning"))
 
     def open(self) -> None:
         """Allow netboot on the server's interface and read it back, under a guard that was seen lately. Raises
@@ -224,10 +228,14 @@ class Window(Exposure):
     def _sure_of_guard(self) -> None:
         """Have a word of the guard that is fresh: nothing is opened on the word of one that may have died since."""
         known = self.guard.seen
+        if self.claim.lost is not None:
+            raise self.claim.lost
         if known is None:
             self.arm()
         elif elapsed(known, self.site.clock.now()) > GUARD_SURE_SECONDS:
-            self.beat(force=True)
+            for _ in range(REFUSALS):
+                if self.guard.seen is known:
+                    self.beat(force=True)
             if self.guard.seen is known:
                 raise PreflightError(
                     f"the claim on {self._server.name} could not be renewed, so netboot stays closed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -139,10 +140,13 @@ class Client:
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if self.mine(int(path.name))]
 
     def guards(self) -> list[int]:
-        """The guards proper."""
-        mark = f"{self.folder}/guard-".encode()
-        words = {pid: Path(f"/proc/{pid}/cmdline") for pid in self.processes()}
-        return [pid for pid, path in words.items() if path.exists() and mark in path.read_bytes()]
+        """The guards proper, without what they have forked."""
+        mark, found = f"{self.folder}/guard-".encode(), {}
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found[pid] = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        return [pid for pid, parent in found.items() if parent not in found]
 
     def mine(self, pid: int) -> bool:
         try:

@@ -106,7 +106,8 @@ def test_what_flux_manages_is_paused_and_put_back(lab: Lab) -> None:
 
 PART = re.compile(r"^part (?P<name>\w+) (?P<words>.*?)(?: <<'(?P<end>\w+)'\n(?P<text>.*?)\n(?P=end))?$", re.M | re.S)
 READS = {"object", "objects", "rights", "smee0", "smee1"}
-CHANGES = (r"\d{8}T\d{6}Z-[\w-]+?-[0-9a-f]{8}", "RUN"), (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME")
+UID = (r'(workflow-uid", "value": ")[^"]*', r"\1UID")
+CHANGES = (r"\d{8}T\d{6}Z-[\w-]+?-[0-9a-f]{8}", "RUN"), (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", "TIME"), UID
 
 
 def plain(text: str) -> str:
