@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -21,6 +22,8 @@ from metalfoundry import Foundry, PreflightError
 from metalfoundry.commands.guard_cluster import GUARD, NAME, SWEEPER
 from metalfoundry.lab.kubernetes.store import Object, StoreError
 from metalfoundry.model.inventory_reader import of
+from tests.guard.harness import RUN
+from tests.guard.harness import client as client_of
 from tests.real.api import ApiClient, HttpStore
 from tests.real.node import IMAGE, Here, Node
 from tests.realtier import need_crds, need_node
@@ -89,7 +92,6 @@ class Rack:
     removed: list[str]
     closed: dict[str, float] = field(default_factory=dict)
     over: set[str] = field(default_factory=set)
-    _opened: set[str] = field(default_factory=set)
 
     def hardware(self, name: str, run: str = "", lease: int = 600, workflow: bool = False) -> None:
         """Make it, open, with a claim where there is a run."""
@@ -102,7 +104,6 @@ class Rack:
         interfaces = [{"dhcp": {"mac": "02:00:00:00:00:01"}, "netboot": {"allowPXE": True, "allowWorkflow": True}}]
         meta = {"name": name, "annotations": notes}
         self.store.create("hardware", {"metadata": meta, "spec": {"interfaces": interfaces}})
-        self._opened.add(name)
 
     def note(self, name: str, **values: str) -> None:
         """Write notes of the claim."""
@@ -142,12 +143,13 @@ class Rack:
                         self.over.add(name)
 
     def guard(self) -> int:
-        """The process, as this computer sees it."""
-        words = b"sh\0/metalfoundry/guard.sh\0run\0"
-        found = [int(path.parent.name) for path in Path("/proc").glob("[0-9]*/cmdline") if text(path) == words]
-        mine = [pid for pid in found if f"NAMESPACE={RACK}".encode() in text(Path(f"/proc/{pid}/environ")).split(b"\0")]
-        assert len(mine) == 1, found
-        return mine[0]
+        """The process, as this computer sees it: the first of its pod."""
+        words, place = b"sh\0/metalfoundry/guard.sh\0run\0", f"NAMESPACE={RACK}".encode()
+        found = [path.parent for path in Path("/proc").glob("[0-9]*/cmdline") if text(path) == words]
+        mine = [path for path in found if place in text(path / "environ").split(b"\0")]
+        first = [path for path in mine if re.search(rb"^NSpid:.*\t1$", text(path / "status"), re.MULTILINE)]
+        assert len(first) == 1, (found, mine)
+        return int(first[0].name)
 
 
 def text(path: Path) -> bytes:
@@ -239,6 +241,16 @@ def test_silence_is_seen(rack: Rack) -> None:
         stale = look.replace(f"/tmp/{file}", "/tmp/stale")
         assert stale != look
         in_pod(rack, "sh", "-c", f"touch -d '2001-01-01 00:00' /tmp/stale; {stale}", fails=True)
+
+
+def test_where_it_acknowledges_none_is_started_on_the_jump_host(rack: Rack, tmp_path: Path) -> None:
+    rack.hardware("claimed", RUN)
+    kubectl = str(rack.node.folder / "bin" / "kubectl")
+    one = client_of("sh", tmp_path, kubectl, {"KUBECONFIG": str(rack.node.kubeconfig)})
+    claim = {"HARDWARE": "claimed", "RUN": RUN, "RENEWAL": "1"}
+    one.values |= claim | {"NAMESPACE": RACK, "PATIENCE": "60"}
+    assert one.send("start") == {"guard": f"{GUARD} {RUN} 1 holds"}
+    assert not one.root.exists() and not one.processes()
 
 
 def delete_pod(rack: Rack) -> None:
