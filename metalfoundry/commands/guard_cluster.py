@@ -5,7 +5,7 @@ ConfigMap, and the reader of how it stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,12 +15,10 @@ from metalfoundry.commands.guard import script, version
 from metalfoundry.commands.kubectl import FIELD_MANAGER, Kubectl, Refusal, read_list, refusal
 from metalfoundry.commands.script import Outcome, Part
 from metalfoundry.model.actions import items, mapping, text
-from metalfoundry.model.resources import Hardware
 
 NAME = "metalfoundry-guard"
 GUARD = f"{NAME}@cluster"
 VERSION = "metalfoundry.dev/guard-version"
-CLAIM = "metalfoundry.dev/run"
 SWEEPER = "metalfoundry-sweeper"
 LABELS = {"app.kubernetes.io/name": NAME, "app.kubernetes.io/managed-by": FIELD_MANAGER}
 SELECTOR = f"app.kubernetes.io/name={NAME}"
@@ -280,11 +278,6 @@ def _age(pod: Mapping[str, Any]) -> tuple[bool, str]:
 
 def _whole(value: Any) -> int:
     return value if isinstance(value, int) else 0
-
-
-def claimed(hardware: Iterable[Hardware]) -> list[str]:
-    """The names of those that a run holds, and that only a guard may close."""
-    return [item.name for item in hardware if item.annotations.get(CLAIM)]
 
 
 class _Blocks(yaml.SafeDumper):
