@@ -82,6 +82,11 @@ STEPS = (
     Step("netboot is seen open just before the reboot", "runs/phases/boot.py",
          "    run.window.ensure_open()\n", "",
          "tests/runs/test_install.py::test_a_window_that_was_shut_meanwhile_is_opened_before_the_reboot"),
+    Step("netboot is seen open just before a reboot is sent again", "runs/phases/boot.py",
+         "    run.window.ensure_open()\n    run.rebooted_at = run.clock.now().mono\n    try:",
+         "    run.rebooted_at = run.clock.now().mono\n    try:",
+         "tests/runs/test_install.py::test_a_reboot_that_is_not_heeded_is_sent_again_and_then_forced_always_under_an_open_"
+         "window"),
     Step("netboot is read again after a sleep", "site/window.py", "        if self.stale:\n", "        if False:\n",
          f"{EXPOSURE}::test_a_window_that_was_shut_during_a_sleep_is_opened_again"),
     Step("the claim is given back in the patch that closes", "commands/netboot.py",
