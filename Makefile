@@ -5,7 +5,7 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format docs faults mutations fuzz bench hints clean
+.PHONY: help demo test unit check format docs faults mutations coverage fuzz bench hints clean
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -14,7 +14,9 @@ demo: .venv/.lab ## see a server being re-installed in the embedded lab, and wha
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
 
 # Most of a test's time is waiting for real processes, so three at a time are fine on two cores.
+# They start the program some hundred times: it is compiled once, also where PYTHONDONTWRITEBYTECODE is set.
 test: .venv/.dev ## all tests; what was skipped, and why, is listed at the end
+	@$(BIN)/python -m compileall -q metalfoundry
 	@$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # What needs no lab and no real parts: seconds instead of minutes.
@@ -43,6 +45,9 @@ faults: .venv/.dev ## a fault at every command of a provision: the table of docs
 
 mutations: .venv/.dev ## each safety step taken out once: a test must fail
 	@$(BIN)/python -m tests.mutations
+
+coverage: .venv/.dev ## which lines and branches of the package the quick tests never reach
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --cov=metalfoundry --cov-branch --cov-report=term-missing:skip-covered tests/model tests/commands tests/diagnosis tests/runs tests/site tests/transport tests/records tests/ui
 
 fuzz: .venv/.dev ## two thousand made-up clusters, machines and logs: no traceback, no control character
 	@METALFOUNDRY_FUZZ=2000 $(BIN)/python -m pytest -q -n 2 --dist load tests/fuzz

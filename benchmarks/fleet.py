@@ -1,4 +1,4 @@
-"""What many servers at once cost: python benchmarks/fleet.py [--servers 1 10 50] [--speed 40].
+"""What many servers at once cost: python benchmarks/fleet.py [--servers 1 10 100] [--speed 40].
 
 A lab on loopback with so many servers; `metalfoundry provision all` in a process of its own, all at once. Machine time
 passes faster in the lab, our own does not. Lab and client share this computer's cores.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -18,14 +19,16 @@ from pathlib import Path
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.ssh.server import JumpHost
 
-HEAD = "servers  verified  wall s  CPU s/server  memory MB  commands/server  connections  sessions refused"
+COLUMNS = ("servers", "verified", "wall s", "own share s", "client CPU s/server", "client MB", "commands/server",
+           "connections", "sessions refused", "lab CPU s/server", "jump host CPU s/server")  # fmt: skip
+WAITING = ("Boot", "Install", "Verify")  # the phases whose time is the machine's
 
 
-def measured(servers: int, speed: float) -> str:
+def measured(servers: int, speed: float) -> tuple[str, ...]:
     """One line of the table."""
     names = [f"colo-{number:03d}" for number in range(servers)]
     with tempfile.TemporaryDirectory() as folder, Lab(Path(folder), servers=names, speed=speed) as lab:
-        out = Path(folder) / "out.json"
+        out, events = Path(folder) / "out.json", Path(folder) / "events.jsonl"
         words = ["-m", "metalfoundry", "provision", "all", "--yes", "--json", "--no-canary", "--parallel", str(servers)]
         environment = os.environ | {
             "METALFOUNDRY_STATE": f"{folder}/state",
@@ -33,30 +36,50 @@ def measured(servers: int, speed: float) -> str:
         }
         write = os.O_WRONLY | os.O_CREAT
         files = [(os.POSIX_SPAWN_OPEN, 1, str(out), write, 0o600), (os.POSIX_SPAWN_OPEN, 2, os.devnull, write, 0)]
+        before = _cpu(resource.RUSAGE_SELF), _cpu(resource.RUSAGE_CHILDREN)
         began = time.monotonic()
-        process = os.posix_spawn(sys.executable, [sys.executable, *words], environment, file_actions=files)
+        argv = [sys.executable, *words, "--events", str(events)]
+        process = os.posix_spawn(sys.executable, argv, environment, file_actions=files)
         _, _, used = os.wait4(process, 0)
         wall = time.monotonic() - began
+        client = used.ru_utime + used.ru_stime
+        world = _cpu(resource.RUSAGE_SELF) - before[0]
+        jump = _cpu(resource.RUSAGE_CHILDREN) - before[1] - client
         shown = json.loads(out.read_text())
         reports = shown["servers"] if servers > 1 else [shown]
         verified = sum(report["verdict"] == "provisioned" for report in reports)
-        commands = statistics.median(report["remote_commands"] for report in reports)
+        own = statistics.median(
+            sum(phase["seconds"] for phase in report["phases"] if phase["title"] not in WAITING) for report in reports
+        )
         assert isinstance(lab.jump, JumpHost)
         return (
-            f"{servers:>7}  {verified:>8}  {wall:>6.1f}  {(used.ru_utime + used.ru_stime) / servers:>12.2f}"
-            f"  {used.ru_maxrss / 1024:>9.0f}  {commands:>15}  {lab.jump.accepted:>11}  {lab.jump.sessions_refused:>16}"
+            *(str(servers), str(verified), f"{wall:.1f}", f"{own:.2f}", f"{client / servers:.2f}"),
+            *(f"{used.ru_maxrss / 1024:.0f}", f"{_commands(events) / servers:.1f}", str(lab.jump.accepted)),
+            *(str(lab.jump.sessions_refused), f"{world / servers:.2f}", f"{jump / servers:.2f}"),
         )
+
+
+def _cpu(who: int) -> float:
+    used = resource.getrusage(who)
+    return used.ru_utime + used.ru_stime
+
+
+def _commands(events: Path) -> int:
+    """All that were sent, of no run in particular as well; not watches and looks at a machine that is awaited."""
+    told = [json.loads(line) for line in events.read_text().splitlines()]
+    return sum(event["event"] == "CommandStarted" and not event["waiting"] for event in told)
 
 
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--servers", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--servers", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--speed", type=float, default=40.0)
     wanted = parser.parse_args()
-    print(HEAD)
+    print("  ".join(COLUMNS))
     for servers in wanted.servers:
-        print(measured(servers, wanted.speed), flush=True)
+        row = measured(servers, wanted.speed)
+        print("  ".join(f"{cell:>{len(head)}}" for cell, head in zip(row, COLUMNS, strict=True)), flush=True)
 
 
 if __name__ == "__main__":

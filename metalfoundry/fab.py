@@ -49,6 +49,8 @@ from metalfoundry.ui.tasks.report import report
         max_failures="begin no other server after this many failures: a number, or a share such as 10%",
         keep_going="go on with the next server after any failure",
         batch="how many servers before the next ones begin (default: no batches)",
+        labels="only servers whose Hardware carries these labels: KEY=VALUE,KEY=VALUE…",
+        retry_failed="only servers that did not end well in this run, or fleet: an id from `fab runs`",
         spread="a label of the Hardware: at most one server at a time for each of its values",
         **{"except": "not these servers: NAME,NAME…"},
     ),
@@ -69,6 +71,8 @@ def provision(
     trust_template: bool = False,
     resume: bool = False,
     except_: str = "",
+    labels: str = "",
+    retry_failed: str = "",
     parallel: int = 10,
     canary: int = 1,
     no_canary: bool = False,
@@ -102,7 +106,7 @@ def provision(
         asked = Options(file, workflow_name or None, template or None, reason, trust_template=trust_template)
         options = changed(asked, keep_workflow=keep_workflow, replace=replace, reboot=not no_reboot, resume=resume)
         policy = Policy(parallel, 0 if no_canary else canary, max_failures, keep_going, batch, spread)
-        servers = foundry.servers(name, but=except_)
+        servers = foundry.servers(name, but=except_, labels=body.pairs(labels), unfinished=retry_failed)
         if journal is None or view is None:
             finish(body.plan(foundry, servers, options, json))
         finish(body.provision(foundry, servers, options, journal, view, ask=not yes, json=json, policy=policy))

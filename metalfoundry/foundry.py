@@ -27,7 +27,19 @@ from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server
 from metalfoundry.model.inventory_reader import load, of
-from metalfoundry.runs import attach, audit, guard_cluster, logs, netboot_by_hand, plan, provision, status, troubleshoot
+from metalfoundry.records.run_store import find, home
+from metalfoundry.runs import (
+    attach,
+    audit,
+    guard_cluster,
+    logs,
+    netboot_by_hand,
+    plan,
+    provision,
+    selection,
+    status,
+    troubleshoot,
+)
 from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.fleet import Fleet, Policy
@@ -35,11 +47,11 @@ from metalfoundry.runs.logs import Ask, Log
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
-from metalfoundry.runs.selection import labels
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
+from metalfoundry.site.surveys import Surveys
 from metalfoundry.site.watching import Hub
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Cancel, Clock, Stop, SystemClock
@@ -74,6 +86,7 @@ class Foundry:
         self._threads = Threads()
         self._fleets: list[Fleet] = []
         self._hub = Hub(self._site(), self._threads)
+        self._surveys = Surveys(self._site(), self._threads)
 
     @classmethod
     def load(cls, path: str | Path | None = None, *, sinks: Iterable[Sink] = ()) -> Foundry:
@@ -107,16 +120,27 @@ class Foundry:
         self._transport.close()
         self._threads.join(END_SECONDS)
 
-    def servers(self, names: str | None, *, but: str = "") -> list[Server]:
+    def servers(
+        self, names: str | None, *, but: str = "", labels: Mapping[str, str] | None = None, unfinished: str = ""
+    ) -> list[Server]:
         """The servers of `NAME[,NAME…]` without those of `but`; NAME may be a pattern such as `colo-*`, or `all`. None
-        for all. Raises InventoryError for an unknown one, UsageError where none is left.
+        for all. Of these, where given, only those whose Hardware carries all `labels`, read by one remote command, and
+        only those that did not end well in the recorded run, or fleet, of the id `unfinished`.
+
+        Raises InventoryError for an unknown one, UsageError where none is left or there is no such record,
+        PreflightError and TransportError where the labels cannot be read.
         """
         left_out = self._named(but)
         chosen = [server for name, server in self._named(names or "all").items() if name not in left_out]
+        if unfinished:
+            wanted = find(home(), unfinished).unfinished
+            chosen = [server for server in chosen if server.name in wanted]
+        if labels and chosen:
+            chosen = selection.labelled(self._site(), chosen, labels)
         if not chosen:
-            raise UsageError(
-                f"no server is left of {names or 'all'!r}", next=f"there are: {', '.join(self.inventory.servers)}"
-            )
+            asked = [f"{key}={value}" for key, value in (labels or {}).items()]
+            words = " of ".join(filter(None, (repr(names or "all"), " ".join(asked), unfinished)))
+            raise UsageError(f"no server is left of {words}", next=f"there are: {', '.join(self.inventory.servers)}")
         return chosen
 
     def _named(self, names: str) -> dict[str, Server]:
@@ -143,13 +167,15 @@ class Foundry:
         labels that `policy.spread` asks for cannot be read.
         """
         chosen, policy = {server.name: server for server in self._all(servers)}, policy or Policy()
-        domains = labels(self._site(), chosen.values(), policy.spread) if policy.spread else None
+        domains = selection.labels(self._site(), chosen.values(), policy.spread) if policy.spread else None
 
         def one(name: str, cancel: Cancel) -> Report:
-            site = replace(self._site(cancel=cancel), watches=self._hub)
+            site = replace(self._site(cancel=cancel), watches=self._hub, surveys=self._surveys)
             return provision.provision(site, chosen[name], options or Options())
 
-        fleet = Fleet(list(chosen), one, policy, threads=self._threads, begin=self.stop.begin, domains=domains)
+        fleet = Fleet(
+            list(chosen), one, policy, threads=self._threads, begin=self.stop.begin, domains=domains, clock=self.clock
+        )
         self._fleets.append(fleet)
         return fleet
 

@@ -83,8 +83,9 @@ def report() -> Schema:
     """A run's report; `earlier` only where it took up another run."""
     one = object_of(fields((DOCS / "report.md").read_text(encoding="utf-8")))
     one["properties"]["earlier"] = section("json.md", "earlier")
-    names = {"type": "array", "items": {"type": "string"}, "description": "servers that were not begun after a failure"}
-    return several(one, not_begun=names)
+    return several(
+        one, **{name: of for name, of in section("json.md", "fleet")["properties"].items() if name != "servers"}
+    )
 
 
 def event() -> Schema:
@@ -108,7 +109,7 @@ def schemas() -> dict[str, str]:
         "server": section("json.md", "status")["properties"]["servers"]["items"],
         "event": event(),
     }
-    for name in ("error", "status", "line", "end", "runs", "netboot", "audit", "guard"):
+    for name in ("error", "fleet", "status", "line", "end", "runs", "netboot", "audit", "guard"):
         found[name] = section("json.md", name)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {f"{name}.json": json.dumps(head | {"title": name} | found[name], indent=2) + "\n" for name in sorted(found)}

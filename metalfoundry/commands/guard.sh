@@ -62,9 +62,8 @@ pass() {
     return 0
   fi
   [ -z "$AWAY" ] || log api-back
-  empty read
   AWAY='' FLOWS=$nl SEEN=$nl ACKS='' WANTED=' ' CLAIMS=0 REFUSED=''
-  clock
+  clock && empty read
   IFS=$nl
   for line in $list; do case $line in W\|*) FLOWS="$FLOWS${line#W|}$nl" ;; esac; done
   for line in $list; do case $line in H\|*) hardware "$line" ;; esac; done

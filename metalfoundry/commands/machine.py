@@ -17,6 +17,7 @@ _BORN = {"/": "root", "/etc/machine-id": "machine-id"}
 _HOST_KEYS = ("/etc/ssh/ssh_host_ed25519_key.pub", "/etc/ssh/ssh_host_rsa_key.pub")
 _IN_MEMORY = ("rootfs", "ramfs", "tmpfs")
 REBOOT = Command(("reboot",), effect=Effect.WRITE)
+FORCED_REBOOT = Command(("reboot", "-f"), effect=Effect.WRITE)
 
 
 @dataclass(frozen=True, slots=True)

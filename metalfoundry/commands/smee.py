@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from metalfoundry.commands.reading import whole
 from metalfoundry.commands.script import Outcome, Part
@@ -24,6 +24,19 @@ if command -v bash >/dev/null 2>&1; then
 fi
 printf 'neither curl, wget nor bash here' >&2; return 1
 }
+# URL PATH...: a line `PATH STATUS` for each, sixteen at a time; where nobody answers the first, no other is asked.
+http_statuses() {
+url=$1 first=$2; shift 2
+status=$(http_status "$url$first") || return 1
+printf '%s %s\n' "$first" "${status:-000}"
+[ "${status:-000}" != 000 ] || return 0
+asked=0
+for path in "$@"; do
+  (printf '%s %s\n' "$path" "$(http_status "$url$path")") &
+  asked=$((asked + 1)); [ $((asked % 16)) -ne 0 ] || wait
+done
+wait
+}
 """
 
 
@@ -35,6 +48,19 @@ def paths(mac: str) -> tuple[str, str]:
 def ask(smee: str, mac: str) -> list[Part]:
     """Two parts that print the HTTP status of either path; they need FUNCTIONS in the script."""
     return [Part(f"smee{index}", ("http_status", smee.rstrip("/") + path)) for index, path in enumerate(paths(mac))]
+
+
+def ask_many(smee: str, macs: Sequence[str]) -> Part:
+    """One part that asks for all of these machines, of which there is at least one; it needs FUNCTIONS, too."""
+    wanted = dict.fromkeys(path for mac in macs for path in paths(mac))
+    return Part("smee", ("http_statuses", smee.rstrip("/"), *wanted))
+
+
+def read_many(outcomes: Mapping[str, Outcome], mac: str) -> dict[str, int]:
+    """As `read_answers`, from the part of `ask_many`."""
+    lines = outcomes["smee"].stdout.splitlines() if "smee" in outcomes else []
+    said = dict(line.split(" ", 1) for line in lines if " " in line)
+    return {path: whole(said.get(path, "").strip()) or 0 for path in paths(mac)}
 
 
 def read_answers(outcomes: Mapping[str, Outcome], mac: str) -> dict[str, int]:

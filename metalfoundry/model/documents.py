@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 import yaml
@@ -20,6 +22,7 @@ from metalfoundry.model.yaml_lines import broken
 
 _API = "tinkerbell.org/v1alpha1"
 _NAME_LENGTH = 63
+_READING = threading.Lock()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +89,7 @@ def workflow_for(text: str, source: str, hardware: str, name: str | None = None,
     Raises PreflightError: not YAML; no Workflow, or several, with this hardwareRef (`name` picks one of several);
     `name` belongs to another server; another namespace than the site's; no name; disabled.
     """
-    found = list(_documents(text, source))
+    found = _documents(text, source)
     mine = [item for item in found if item.is_workflow and item.hardware == hardware]
     listed = "\n".join(str(item) for item in found) or "the file has no documents"
     if not mine:
@@ -193,7 +196,18 @@ def _as_kubectl() -> dict[str, list[tuple[str, re.Pattern[str]]]]:
 _Loader.yaml_implicit_resolvers = _as_kubectl()
 
 
-def _documents(whole: str, source: str) -> Iterator[_Found]:
+def _documents(whole: str, source: str) -> tuple[_Found, ...]:
+    """The documents of a file: read once for all servers in it, whose runs may begin at the same time."""
+    with _READING:
+        return _read(whole, source)
+
+
+@lru_cache(maxsize=4)
+def _read(whole: str, source: str) -> tuple[_Found, ...]:
+    return tuple(_parsed(whole, source))
+
+
+def _parsed(whole: str, source: str) -> Iterator[_Found]:
     try:
         bounds = list(_bounds(whole))
         loaded = list(yaml.load_all(whole, Loader=_Loader))

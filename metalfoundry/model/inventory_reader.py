@@ -16,7 +16,7 @@ ENVIRONMENT = "METALFOUNDRY_INVENTORY"
 USUAL = "inventory.yaml"
 MINIMAL = """\
 site:
-  jump: {host: 170.9.8.103, user: ubuntu}
+  jump: {host: 192.0.2.10, user: ubuntu}
   namespace: tink-system
 servers:
   colo-server-01: {workflow: workflows.yaml}

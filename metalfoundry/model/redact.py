@@ -11,6 +11,7 @@ import base64
 import re
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from metalfoundry.model.secret_forms import BASE64, FORMS, IN_LIST, NAMES, PAIR, USERS, Form
@@ -39,7 +40,11 @@ def hide(text: str, secrets: Iterable[str]) -> str:
 
 def text(value: str, secrets: Iterable[str] = ()) -> str:
     """`value` without secrets; `secrets` are words that are known to be some."""
-    value = hide(value, secrets)
+    return _without(hide(value, secrets))
+
+
+@lru_cache(maxsize=256)  # the same script goes to each of a hundred servers, and to each sink
+def _without(value: str) -> str:
     low = value.lower()
     held: dict[tuple[str, ...], bool] = {}
     for form, replacement in _REPLACED:

@@ -10,7 +10,7 @@ from typing import Any
 
 from metalfoundry.model.events import CommandStarted, MachineSeen, Record
 from metalfoundry.records.run_state import Story, record_of, told
-from metalfoundry.records.run_store import KeptRun, find, kept
+from metalfoundry.records.run_store import KeptRun, find, kept, latest, report_in
 
 LONGEST_CHAIN = 20
 FACTS = {
@@ -97,6 +97,15 @@ def recorded(base: Path, wanted: str) -> list[RecordedRun]:
     while len(parts) < LONGEST_CHAIN and (earlier := known.pop(parts[0].story.earlier, None)) is not None:
         parts.insert(0, _part(earlier))
     return parts
+
+
+def of_fleet(base: Path, fleet: KeptRun) -> dict[str, RecordedRun]:
+    """The run of each server of a fleet that has begun there, by name; of one without an end its newest since then."""
+    begun = {str(row["server"]): str(row["run"]) for row in fleet.report["servers"]}
+    lost = latest(base, {name for name in fleet.servers if not begun.get(name)})
+    found = {name: KeptRun(run, base / run, report_in(base / run)) for name, run in begun.items() if run}
+    found |= {name: run for name, run in lost.items() if run.run > fleet.run.split("-")[0]}
+    return {name: _part(found[name]) for name in fleet.servers if name in found}
 
 
 def brief(text: str) -> str:

@@ -25,6 +25,7 @@ from metalfoundry.records.run_state import record_of, told
 Warn = Callable[[str], object]
 _log = logging.getLogger(__name__)
 EVENTS, REPORT, LOGS = "events.jsonl", "report.json", "logs"
+PROVISIONED = "provisioned"
 RUN_ID = re.compile(r"\d{8}T\d{6}Z-(?P<server>.+)-[0-9a-f]{8}")
 
 
@@ -166,6 +167,26 @@ class KeptRun:
         return server_of(self.run) or str(self.report.get("server", ""))
 
     @property
+    def fleet(self) -> bool:
+        """Whether it is the record of a whole fleet; its runs have records of their own."""
+        return "not_begun" in self.report
+
+    @property
+    def servers(self) -> list[str]:
+        """All servers that it was for."""
+        if not self.fleet:
+            return [self.server]
+        return [*(str(row["server"]) for row in self.report["servers"]), *map(str, self.report["not_begun"])]
+
+    @property
+    def unfinished(self) -> list[str]:
+        """Those of its servers that did not end well, or at all."""
+        if not self.fleet:
+            return [] if self.verdict == PROVISIONED else self.servers
+        well = {str(row["server"]) for row in self.report["servers"] if row["verdict"] == PROVISIONED}
+        return [name for name in self.servers if name not in well]
+
+    @property
     def verdict(self) -> str:
         """The report's verdict; `no end` without a report."""
         return str(self.report.get("verdict", "no end"))
@@ -202,7 +223,7 @@ def kept(base: Path) -> list[KeptRun]:
         folders = sorted(folder for folder in base.iterdir() if folder.is_dir())
     except OSError:
         return []
-    return [KeptRun(folder.name, folder, _report(folder)) for folder in folders]
+    return [KeptRun(folder.name, folder, report_in(folder)) for folder in folders]
 
 
 def latest(base: Path, servers: Collection[str]) -> dict[str, KeptRun]:
@@ -215,7 +236,7 @@ def latest(base: Path, servers: Collection[str]) -> dict[str, KeptRun]:
     for name in names:
         server = server_of(name)
         if server in servers and server not in found:
-            found[server] = KeptRun(name, base / name, _report(base / name))
+            found[server] = KeptRun(name, base / name, report_in(base / name))
     return found
 
 
@@ -239,7 +260,8 @@ def older(base: Path, seconds: float, now: datetime) -> list[KeptRun]:
     return [run for run in kept(base) if run.began is not None and (now - run.began).total_seconds() > seconds]
 
 
-def _report(folder: Path) -> dict[str, Any]:
+def report_in(folder: Path) -> dict[str, Any]:
+    """The report in a run's folder; {} where there is none."""
     try:
         report = from_json((folder / REPORT).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -20,9 +20,9 @@ from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import GuardState
-from metalfoundry.site.cluster import Survey
 from metalfoundry.site.site import Site
 from metalfoundry.site.snapshot import ClusterSnapshot, MachineSnapshot
+from metalfoundry.site.survey import Survey
 
 T = TypeVar("T")
 _MARGIN = timedelta(seconds=60)

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from metalfoundry.model.errors import UnsafeError, UsageError
 from metalfoundry.model.program import ours
+from metalfoundry.runs.fleet_report import fleet_json
 from metalfoundry.runs.report import Netboot, Report
-from metalfoundry.transport.clock import Cancel
+from metalfoundry.transport.clock import Cancel, Clock, SystemClock
 from metalfoundry.transport.threads import Threads
 
 PIECE_SECONDS = 1.0  # a wait without an end does not hear Ctrl-C everywhere
@@ -123,8 +126,13 @@ class Fleet:
         threads: Threads,
         begin: Callable[[], Cancel] = Cancel,
         domains: Mapping[str, str] | None = None,
+        clock: Clock | None = None,
     ) -> None:
         """`run` does the run of one name, ended by its Cancel; `begin` makes that Cancel."""
+        self._clock = clock or SystemClock()
+        self._began = self._clock.now()
+        self.id = f"{self._began.wall:%Y%m%dT%H%M%SZ}-fleet.{secrets.token_hex(4)}"
+        self.names = list(names)
         self.reports: dict[str, Report] = {}
         self.interrupt: KeyboardInterrupt | None = None
         self._schedule = Schedule(names, policy, domains)
@@ -144,6 +152,18 @@ class Fleet:
     def stopped(self) -> str:
         """Why they did not begin; see Schedule."""
         return self._schedule.stopped
+
+    @property
+    def unfinished(self) -> list[str]:
+        """The names whose run has not ended well, in their order: failed, interrupted, not begun, or still running."""
+        return [name for name in self.names if name not in self.reports or self.reports[name].error is not None]
+
+    def to_json(self) -> dict[str, Any]:
+        """What has come of it until now: the fleet's schema, version 1."""
+        with self._lock:
+            seconds = self._clock.now().mono - self._began.mono
+            reports, waiting = dict(self.reports), self.not_begun
+            return fleet_json(self.id, self.names, reports, waiting, self.stopped, self.interrupt, seconds)
 
     def __iter__(self) -> Fleet:
         return self

@@ -105,7 +105,9 @@ def follow(site: Site, name: str, ask: Ask) -> Iterator[LogLine | None]:
         host = logs.machine_host(site, server, address_of(here))
         streams.append(partial(logs.follow_hook, site, host, min(ask.tail, 50)))
     if ask.source != "hook" or not streams:
-        streams += [partial(logs.follow_pod, site, pod, ask.since or 60.0, ours) for pod in logs.pods(site, deadline)]
+        streams += [
+            partial(logs.follow_pod, site, pod, ask.since or 60.0, ours) for pod in logs.pods(site, name, deadline)
+        ]
     yield from without_secrets(logs.together(site, streams))
 
 

@@ -17,6 +17,7 @@ from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.machine import Machine
 from metalfoundry.site.proof import Proof
+from metalfoundry.site.refused import script_unrun
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
@@ -159,9 +160,7 @@ def _said(site: Site, part: Part, effect: Effect) -> Outcome:
     result = site.transport.run(site.jump, script([part], effect=effect), Deadline.after(site.clock, 30.0))
     outcome = read_script(result.stdout).get(part.name)
     if outcome is None:
-        raise PreflightError(
-            "the jump host did not run our script", where=site.jump.name, next="run it again", evidence=result.stderr
-        )
+        raise script_unrun(site, result)
     return outcome
 
 

@@ -160,7 +160,7 @@ def _left(run: ProvisionRun, second: KeyboardInterrupt) -> MetalfoundryError:
     if run.window.at_risk:
         return run.window.unsafe("left at a second interrupt")
     number = second.signal if isinstance(second, Terminated) else 2
-    step = ours("status", "--server", run.server.name)
+    step = ours("status", run.server.name)
     return Interrupted(f"interrupted a second time: {run.window.standing()}", next=step, signal=number)
 
 

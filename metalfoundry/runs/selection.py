@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
@@ -11,8 +11,9 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.names import nearest
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.provision_run import READ_SECONDS, ProvisionRun
-from metalfoundry.site.cluster import Cluster, Survey
+from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 
@@ -20,9 +21,18 @@ def labels(site: Site, servers: Iterable[Server], label: str) -> dict[str, str]:
     """The value of `label` on each server's Hardware, by the server's name; "" where there is none. Raises
     PreflightError.
     """
+    return {server.name: known.get(label, "") for server, known in _all_labels(site, servers)}
+
+
+def labelled(site: Site, servers: Iterable[Server], wanted: Mapping[str, str]) -> list[Server]:
+    """Those of `servers` whose Hardware carries all `wanted` labels. Raises PreflightError."""
+    return [server for server, known in _all_labels(site, servers) if wanted.items() <= known.items()]
+
+
+def _all_labels(site: Site, servers: Iterable[Server]) -> list[tuple[Server, Mapping[str, str]]]:
+    """Each server with its Hardware's labels; none where there is no Hardware."""
     hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
-    known = {server.name: hardware.get(server.hardware) for server in servers}
-    return {name: found.labels.get(label, "") if found else "" for name, found in known.items()}
+    return [(one, hardware[one.hardware].labels if one.hardware in hardware else {}) for one in servers]
 
 
 def choose_hardware(run: ProvisionRun, survey: Survey) -> Hardware:

@@ -20,10 +20,11 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
-from metalfoundry.site.cluster import Cluster, Survey
+from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.machine import Machine
 from metalfoundry.site.overview import surveys
 from metalfoundry.site.site import Site
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 30.0

@@ -18,9 +18,10 @@ from metalfoundry.diagnosis.summary import Summary, summarize
 from metalfoundry.model import redact
 from metalfoundry.model.inventory import Server
 from metalfoundry.runs.build_facts import address_of, concerned, facts_of, in_question
-from metalfoundry.site.cluster import Cluster, Survey
+from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
 from metalfoundry.site.snapshot import ClusterSnapshot, MachineSnapshot, snapshot_cluster, snapshot_machine
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 SCHEMA = 1

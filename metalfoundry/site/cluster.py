@@ -7,7 +7,7 @@ not answer is a lost link: one object is waited for until the deadline.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -24,9 +24,10 @@ from metalfoundry.commands.script import Outcome, Part, read_script, read_time, 
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
-from metalfoundry.site.refused import api_away, refused
+from metalfoundry.site.refused import api_away, refused, script_unrun
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import by_name
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Cancel, Deadline
 
 WANTED_RIGHTS = (
@@ -44,29 +45,6 @@ WANTED_RIGHTS = (
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 _SKEW = timedelta(minutes=1)
-
-
-@dataclass(frozen=True, slots=True)
-class Survey:
-    """Everything in the namespace at one moment. `missing` lists rights that are not granted.
-
-    `smee` holds Smee's HTTP status by path where it was asked for one machine.
-    """
-
-    hardware: Mapping[str, Hardware]
-    templates: Mapping[str, Template]
-    workflows: Mapping[str, Workflow]
-    missing: tuple[str, ...] = ()
-    smee: Mapping[str, int] | None = None
-
-    def of_agent(self, agents: Sequence[str], hardware: str) -> list[Workflow]:
-        """All Workflows that the same agent would be served: by its id, or made for the same Hardware."""
-        wanted = {agent.lower() for agent in agents if agent}
-        return [
-            workflow
-            for workflow in self.workflows.values()
-            if (workflow.agent_id or "").lower() in wanted or workflow.hardware_ref == hardware
-        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +81,25 @@ class Cluster:
             parts.append(self._site.kubectl.rights())
         asked = self._smee_parts(ask_smee_for)
         outcomes = self._read([*parts, *asked], deadline)
-        listed = self._objects(outcomes)
-        by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
-        for item in listed:
-            by_kind.setdefault(str(item.get("kind")), []).append(item)
-        return Survey(
-            {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
-            {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
-            {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
-            tuple(missing_rights(outcomes["rights"], WANTED_RIGHTS)) if "rights" in outcomes else (),
-            smee.read_answers(outcomes, ask_smee_for) if ask_smee_for and asked else None,
-        )
+        answers = smee.read_answers(outcomes, ask_smee_for) if ask_smee_for and asked else None
+        return self._survey_of(outcomes, answers)
+
+    def survey_for(self, macs: Sequence[str | None], deadline: Deadline) -> list[Survey]:
+        """The namespace and our rights, read once in one exec, with Smee's answers for each machine in turn. Raises as
+        `survey`.
+        """
+        url, known = self._site.inventory.site.smee, [mac for mac in macs if mac]
+        asked = [smee.ask_many(url, known)] if url and known else []
+        outcomes = self._read([self._site.kubectl.survey(), self._site.kubectl.rights(), *asked], deadline)
+        whole = self._survey_of(outcomes, None)
+        return [replace(whole, smee=smee.read_many(outcomes, mac) if mac and asked else None) for mac in macs]
+
+    def preflight(self, mac: str | None, deadline: Deadline) -> Survey:
+        """What Preflight reads of the cluster: a survey that began after this was asked for, shared with the other runs
+        that ask at the same time. Raises as `survey`.
+        """
+        surveys = self._site.surveys
+        return surveys(self._site, mac, deadline) if surveys else self.survey(deadline, mac, rights=True)
 
     def all_hardware(self, deadline: Deadline) -> list[Hardware]:
         """Every Hardware of the namespace in one request."""
@@ -223,6 +209,18 @@ class Cluster:
             elif seen is None:
                 yield None
 
+    def _survey_of(self, outcomes: Mapping[str, Outcome], answers: Mapping[str, int] | None) -> Survey:
+        by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
+        for item in self._objects(outcomes):
+            by_kind.setdefault(str(item.get("kind")), []).append(item)
+        return Survey(
+            {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
+            {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
+            {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
+            tuple(missing_rights(outcomes["rights"], WANTED_RIGHTS)) if "rights" in outcomes else (),
+            answers,
+        )
+
     def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
         command = read_only(*parts, functions=smee.FUNCTIONS)
         return self._run(command, deadline)
@@ -259,12 +257,7 @@ class Cluster:
         result = self._site.transport.run(self._site.jump, command, deadline)
         outcomes = read_script(result.stdout)
         if not outcomes:
-            raise PreflightError(
-                "the jump host did not run our script",
-                where=self._site.jump.name,
-                next=ssh.remotely(self._site.jump, ("sh", "-c", "true")),
-                evidence=(result.stderr or result.stdout)[-2000:],
-            )
+            raise script_unrun(self._site, result)
         self._take_time(result.stdout)
         if silence := api_away(self._site, outcomes, command.effect):
             raise silence

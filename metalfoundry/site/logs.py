@@ -60,13 +60,13 @@ def machine_host(site: Site, server: Server, address: str | None) -> Host:
     return replace(server.host(site.inventory.site, address), host_key=HostKeyPolicy.LEARN)
 
 
-def pods(site: Site, deadline: Deadline) -> list[Pod]:
-    """The control plane's pods. Raises PreflightError where none can be seen."""
+def pods(site: Site, name: str, deadline: Deadline) -> list[Pod]:
+    """The control plane's pods. Raises PreflightError, with another way to the logs of `name`, where none is seen."""
     command = read_only(gather.pods(), functions=gather.cluster_functions(site.kubectl))
     outcome = read_script(site.transport.run(site.jump, command, deadline).stdout).get("pods")
     if reason := gather.why_not(outcome):
         raise PreflightError(
-            reason, where=f"namespace {site.kubectl.namespace}", next=ours("logs", "NAME", "--source", "hook")
+            reason, where=f"namespace {site.kubectl.namespace}", next=ours("logs", name, "--source", "hook")
         )
     rows = [line.split(" ") for line in (outcome.stdout if outcome else "").splitlines()]
     return [Pod(row[0], row[1]) for row in rows if len(row) > 1]

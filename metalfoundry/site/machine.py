@@ -72,14 +72,16 @@ class Machine:
                 raise changed from None
             return seen
 
-    def reboot(self, deadline: Deadline) -> None:
-        """Send `reboot` as root. A link that dies, or a silence, is what a reboot looks like, and no error here.
+    def reboot(self, deadline: Deadline, force: bool = False) -> None:
+        """Send `reboot` as root; with `force` past its init, which may hang.
+
+        A link that dies, or a silence, is what a reboot looks like, and no error here.
 
         Raises NeverInstalled when the machine refuses to, and ConnectError when it cannot be asked.
         """
         bounded = deadline.within(REBOOT_SECONDS)
         try:
-            self.site.transport.run(self.host, said.REBOOT, bounded).check("refused")
+            self.site.transport.run(self.host, said.FORCED_REBOOT if force else said.REBOOT, bounded).check("refused")
         except (LinkLost, DeadlineExceeded) as error:
             if not error.sent:
                 raise
@@ -89,7 +91,7 @@ class Machine:
             raise NeverInstalled(
                 f"{self.server.name} refused to reboot (exit status {error.exit_status})",
                 where=self.host.name,
-                next=f"reboot it by hand, with: {ours('provision', 'NAME', '--no-reboot')}",
+                next=f"reboot it by hand, with: {ours('provision', self.server.name, '--no-reboot')}",
                 evidence=error.evidence,
             ) from error
         finally:

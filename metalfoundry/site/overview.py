@@ -9,9 +9,10 @@ from typing import Any
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS
 from metalfoundry.model.errors import AuthError, HostKeyError, TransportError
 from metalfoundry.model.resources import Hardware, Workflow
-from metalfoundry.site.cluster import Cluster, Survey
+from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import AGAIN, TICK_SECONDS, settled
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 30.0

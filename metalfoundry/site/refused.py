@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from metalfoundry.commands import ssh
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import HARDWARE, Refusal, never_arrived, refusal
 from metalfoundry.commands.script import Outcome
 from metalfoundry.model.errors import ApiAway, PreflightError
 from metalfoundry.site.site import Site
+from metalfoundry.transport.base import Result
 
 _REQUESTS = ("patch", "apply", "delete", "object", "objects")
 
@@ -33,6 +35,16 @@ def refused(site: Site, outcome: Outcome) -> PreflightError:
     """The error for a request that failed."""
     what, step = _words(site, _kind(outcome))
     return PreflightError(what, where=_where(site), next=step, evidence=outcome.stderr or outcome.stdout[-500:])
+
+
+def script_unrun(site: Site, result: Result) -> PreflightError:
+    """The error for a jump host that ran nothing of our script."""
+    return PreflightError(
+        "the jump host did not run our script",
+        where=site.jump.name,
+        next=ssh.remotely(site.jump, ("sh", "-c", "true")),
+        evidence=(result.stderr or result.stdout)[-2000:],
+    )
 
 
 def _words(site: Site, kind: Refusal) -> tuple[str, str]:

@@ -17,6 +17,7 @@ from metalfoundry.model.bus import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
 from metalfoundry.site.command_events import CommandEvents
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.gates import Gate, Gated
 from metalfoundry.transport.local import Local, Shell
@@ -36,6 +37,10 @@ class Executor(Protocol):
 
 Watching = Callable[["Site", Mapping[str, str], Deadline], Iterator[tuple[str, str, dict[str, Any]] | None]]
 """Shows the wanted objects (name by kind) as (kind, event, object), from their present state on; None in silence."""
+
+
+Surveying = Callable[["Site", str | None, Deadline], Survey]
+"""Reads the namespace, our rights, and what Smee answers for the machine with that MAC."""
 
 
 class Background:
@@ -85,8 +90,8 @@ class JumpTime:
 @dataclass(frozen=True)
 class Site:
     """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits,
-    `local` the door to programs on this computer, `watches` the watches that several runs share, `jump_time` the clock
-    there."""
+    `local` the door to programs on this computer, `watches` and `surveys` what several runs share, `jump_time` the
+    jump host's clock."""
 
     inventory: Inventory
     transport: Gated
@@ -98,6 +103,7 @@ class Site:
     local: Local = field(default_factory=Shell)
     background: Executor = field(default_factory=Background)
     watches: Watching | None = None
+    surveys: Surveying | None = None
     jump_time: JumpTime = field(default_factory=JumpTime)
     holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from metalfoundry.commands import gather, ssh
+from metalfoundry.commands import gather
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.kubectl import read_list
@@ -23,7 +23,6 @@ from metalfoundry.model.errors import (
     HostKeyError,
     MetalfoundryError,
     PortClosed,
-    PreflightError,
     TransportError,
 )
 from metalfoundry.model.foreign import parse_time
@@ -31,8 +30,9 @@ from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import SshAnswer
-from metalfoundry.site.cluster import Survey
+from metalfoundry.site.refused import script_unrun
 from metalfoundry.site.site import Site
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 CLUSTER_SECONDS = 15.0
@@ -91,12 +91,7 @@ def snapshot_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterS
     result = site.transport.run(site.jump, gather.cluster(site.kubectl, wanted), deadline.within(CLUSTER_SECONDS))
     outcomes = read_script(result.stdout)
     if "objects" not in outcomes:
-        raise PreflightError(
-            "the jump host did not run our script",
-            where=site.jump.name,
-            next=ssh.remotely(site.jump, ("sh", "-c", "true")),
-            evidence=(result.stderr or result.stdout)[-2000:],
-        )
+        raise script_unrun(site, result)
     at, ahead = _clock(site, outcomes)
     return ClusterSnapshot(outcomes, at, ahead)
 

@@ -34,7 +34,8 @@ class SshTimeouts:
     come up (policy LEARN): lost packets are sent anew by the next attempt sooner than by TCP, and an attempt that has
     taken `hanging` keeps no other back;
     a living host answers a request within `answer`;
-    after `silence` we make one to see. `sessions` stays below the 10 of sshd's MaxSessions, with room for that.
+    after `silence` we make one to see. `sessions` stays below the 10 of sshd's MaxSessions, with room for that, and for
+    one that is closed and still counts: see Link.
     """
 
     connect: float = 10.0
@@ -47,7 +48,11 @@ class SshTimeouts:
 
 
 class Link:
-    """An open connection to `endpoint`, whose key is `key`."""
+    """An open connection to `endpoint`, whose key is `key`.
+
+    Sessions are opened one at a time: sshd gives up those that we have closed only when it has answered all that came
+    with the closing, so several that are opened at once might find as many more still counted, and be refused.
+    """
 
     def __init__(self, endpoint: Endpoint, connection: Any, key: ServerKey, timeouts: SshTimeouts) -> None:
         self.endpoint = endpoint
@@ -57,6 +62,7 @@ class Link:
         self._connection = connection
         self._transport: paramiko.Transport = connection.transport
         self._checking = threading.Lock()
+        self._opening = threading.Lock()
 
     @property
     def active(self) -> bool:
@@ -83,6 +89,8 @@ class Link:
         """A fresh session channel. Raises LinkLost (not sent), DeadlineExceeded, or ChannelException when the host
         answers with a refusal. A host that does not answer within `timeouts.answer` is dead, and so is this link.
         """
+        if not self._opening.acquire(timeout=deadline.remaining()):
+            raise DeadlineExceeded(f"{self.endpoint.host.name}: no time left", where=self.endpoint.where)
         seconds = min(self.timeouts.answer, deadline.remaining())
         try:
             return self._transport.open_session(timeout=seconds)
@@ -93,6 +101,8 @@ class Link:
                 raise DeadlineExceeded(f"{self.endpoint.host.name}: no time left", where=self.endpoint.where) from exc
             self.kill()
             raise self.lost("does not answer any more", sent=False) from exc
+        finally:
+            self._opening.release()
 
     def forward(self, endpoint: Endpoint, deadline: Deadline) -> paramiko.Channel:
         """A channel through this host to `endpoint`; raises ConnectError, DeadlineExceeded or LinkLost."""
@@ -109,7 +119,7 @@ class Link:
 
     def alive(self) -> bool:
         """Whether the host answers a request now; a refusal is an answer. When not, the link is killed."""
-        with self._checking:  # one at a time: a check takes a session, too
+        with self._checking, self._opening:  # one at a time: a check takes a session, too
             if not self.active:
                 return False
             try:

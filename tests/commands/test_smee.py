@@ -1,7 +1,8 @@
 from __future__ import annotations
 
+import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -36,7 +37,10 @@ class Server:
             def log_message(self, format: str, *args: object) -> None:
                 return
 
-        self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        class Patient(ThreadingHTTPServer):
+            request_queue_size = 64
+
+        self.http = Patient(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.http.server_port}"
 
 
@@ -80,6 +84,43 @@ def test_nobody_there_is_no_answer(client: Path) -> None:
 def test_no_client_at_all_is_no_answer(server: Server, tmp_path: Path) -> None:
     assert ask(server.url, folder_of(tmp_path / "bin", ["sh"])) == {OLD: 0, NEW: 0}
     assert server.asked == []
+
+
+def ask_many(url: str, path: Path, macs: Sequence[str]) -> dict[str, dict[str, int]]:
+    command = script([smee.ask_many(url, macs)], effect=Effect.READ, functions=smee.FUNCTIONS)
+    outcomes = read_script(run(command, "dash", path))
+    return {mac: smee.read_many(outcomes, mac) for mac in macs}
+
+
+def test_many_machines_are_asked_for_in_one_part(server: Server, client: Path) -> None:
+    macs = [f"00:00:5e:00:53:{number:02x}" for number in range(20)]
+    server.answers = {smee.paths(macs[0])[1]: 200, smee.paths(macs[19])[0]: 403}
+    wanted = {mac: dict.fromkeys(smee.paths(mac), 404) for mac in macs}
+    wanted[macs[0]][smee.paths(macs[0])[1]], wanted[macs[19]][smee.paths(macs[19])[0]] = 200, 403
+    assert ask_many(f"{server.url}/", client, macs) == wanted
+    assert sorted(server.asked) == sorted(path for mac in macs for path in smee.paths(mac))
+
+
+def test_where_nobody_answers_the_first_no_other_is_asked(client: Path) -> None:
+    """Each would be waited for."""
+    came = 0
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+
+        def hang_up() -> None:
+            nonlocal came
+            while True:
+                try:
+                    mute.accept()[0].close()
+                except OSError:
+                    return
+                came += 1
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        assert ask_many(f"http://127.0.0.1:{mute.getsockname()[1]}", client, [MAC]) == {MAC: {OLD: 0, NEW: 0}}
+        mute.shutdown(socket.SHUT_RDWR)
+        thread.join(10)
+    assert came == 1
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -215,19 +216,22 @@ def test_a_live_claim_of_the_first_design_renews_by_its_note(guard: Client, clus
     assert cluster.open()
 
 
-def test_a_patch_that_comes_too_late_is_refused_and_read_anew(guard: Client, cluster: Cluster) -> None:
-    """Another client takes the server over between read and patch: its window stays."""
-    between = guard.root.parent / "kubectl"
-    swap = f"""if [ "$1" = patch ] && [ ! -e {between}.done ]; then : >{between}.done
-{cluster.kubectl} patch hardware.v1alpha1.tinkerbell.org anvil -n tink-system --type=json -p \
-'[{{"op":"add","path":"/metadata/annotations/metalfoundry.dev~1run","value":"run-2"}},\
-{{"op":"add","path":"/metadata/annotations/metalfoundry.dev~1lease","value":"600"}}]' >/dev/null; fi"""
-    between.write_text(f'#!/bin/sh\n{swap}\nexec {cluster.kubectl} "$@"\n')
+@pytest.mark.parametrize("key", ["run", "renewal"])
+def test_a_patch_that_comes_too_late_is_refused_and_read_anew(guard: Client, cluster: Cluster, key: str) -> None:
+    """Between read and patch another client takes the server over, or its own renews: the window stays."""
+    between, notes = guard.root.parent / "kubectl", "/metadata/annotations/metalfoundry.dev~1"
+    patch = [{"op": "add", "path": f"{notes}{word}", "value": value} for word, value in ((key, "r2"), ("lease", "600"))]
+    swap = f"{cluster.kubectl} patch hardware.v1alpha1.tinkerbell.org anvil -n tink-system --type=json"
+    between.write_text(
+        f"""#!/bin/sh
+if [ "$1" = patch ] && [ ! -e {between}.done ]; then : >{between}.done; {swap} -p '{json.dumps(patch)}' >/dev/null; fi
+exec {cluster.kubectl} "$@"
+"""
+    )
     between.chmod(0o755)
     cluster.hardware(lease="0", workflow=None)
     guard.start(KUBECTL=str(between), PACE="1")
-    until(lambda: cluster.notes().get("run") != RUN)
-    until(lambda: "run-2" in cluster.notes().get("guard", ""))
+    until(lambda: "r2" in cluster.notes().get("guard", ""))
     assert cluster.open()
 
 

@@ -17,7 +17,7 @@ from metalfoundry.lab.ssh.server import JumpHost
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.runs.fleet import Policy
 from metalfoundry.ui.tasks.errors import SAME_WISH
-from tests.lab.bench import SPEED, Ran, clean, hardware, is_open, start
+from tests.lab.bench import SPEED, Ran, call, clean, hardware, is_open, start
 from tests.waiting import until
 
 NAMES = [f"colo-{number:02d}" for number in range(12)]
@@ -40,6 +40,7 @@ def test_twelve_servers_at_once_share_one_connection_and_one_pair_of_watches(lab
     assert isinstance(lab.jump, JumpHost)
     assert (lab.jump.accepted, lab.jump.sessions_refused) == (1, 0)
     said = [event.text for event in ran.events if isinstance(event, CommandStarted)]
+    assert sum("selfsubjectrulesreviews" in text.lower() for text in said) <= 3  # surveys: for the first, for the rest
     assert [text.split()[2].split(".")[0] for text in sorted(said) if " -w " in text.splitlines()[0]] == [
         "hardware",
         "workflows",
@@ -60,6 +61,49 @@ def test_where_the_canary_fails_no_other_server_is_touched(tmp_path: Path) -> No
         assert not is_open(lab, NAMES[0])
 
 
+def test_each_that_fails_in_a_way_of_its_own_is_told_and_closed_and_the_others_are_installed(tmp_path: Path) -> None:
+    ways = {
+        "action-fails": "wrong-partition",
+        "image-missing": "action-image",
+        "old-system-returns": "old-system",
+        "wrong-agent-id": "to 00:00:5e:00:53:ad",
+        "wrong-host-key": "host key has changed",
+    }
+    names = [*ways, *NAMES[:2]]
+    with Lab(tmp_path, speed=SPEED, servers=names, each={name: name for name in ways}) as lab:
+        before = {name: hardware(lab, name) for name in names}
+        with Foundry.load(lab.inventory) as foundry:
+            fleet = foundry.provision_many(foundry.servers("all"), policy=Policy(canary=0, keep_going=True))
+            list(fleet)
+        told = fleet.to_json()
+        assert fleet.unfinished == list(ways)
+        assert all(report.closed in (True, None) for report in fleet.reports.values())
+        assert all(clean(lab, before[name], name) for name in names)
+    causes = {server: group["cause"] for group in told["causes"] for server in group["servers"]}
+    assert len(told["causes"]) == len(ways)
+    assert [name for name, words in ways.items() if words not in causes[name]] == [], causes
+    assert (told["verdict"], told["exit_code"], told["not_begun"]) == ("failed", 50, [])
+
+
+def test_what_a_killed_client_leaves_is_closed_and_can_be_taken_up_by_its_record(tmp_path: Path) -> None:
+    names = NAMES[:4]
+    with Lab(tmp_path, speed=SPEED, servers=names, scenario="slow") as lab:
+        program = start(lab, "provision", "all", "--yes", "--no-canary", "--json")
+        until(lambda: all(lab.machine(name).state != "old" for name in names))
+        program.kill()
+        program.communicate(timeout=30)
+        until(lambda: not any(is_open(lab, name) for name in names))
+        (killed,) = [run for run in json.loads(call(lab, "runs", "--json").stdout)["runs"] if run["servers"]]
+        assert (killed["servers"], killed["verdict"]) == (names, "no end")
+        words = ("--retry-failed", killed["run"], "--resume", "--yes", "--no-canary", "--json")
+        done = call(lab, "provision", "all", *words)
+        shown = json.loads(done.stdout)
+        assert [(row["server"], row["verdict"], bool(row["resumes"])) for row in shown["servers"]] == [
+            (name, "provisioned", True) for name in names
+        ], done.stderr
+        assert not any(is_open(lab, name) for name in names)
+
+
 def test_ctrl_c_ends_all_that_run_and_begins_no_other(tmp_path: Path) -> None:
     with Lab(tmp_path, speed=SPEED, servers=NAMES[:4], scenario="agent-silent") as lab:
         before = {name: hardware(lab, name) for name in NAMES[:4]}
@@ -75,6 +119,11 @@ def test_ctrl_c_ends_all_that_run_and_begins_no_other(tmp_path: Path) -> None:
         assert shown["not_begun"] == NAMES[2:4]
         assert "left alone: colo-02, colo-03 (you interrupted)" in err
         assert all(clean(lab, before[name], name) for name in NAMES[:4])
+        told = call(lab, "report", shown["run"]).stdout
+        assert "4 servers  interrupted after" in told
+        assert "left alone: colo-02, colo-03" in told
+        assert call(lab, "report", shown["run"], "--html", "-").stdout.count('<div class="track fleet"') == 2
+        assert json.loads(call(lab, "report", shown["run"], "--json").stdout)["causes"] == shown["causes"]
 
 
 def test_a_second_ctrl_c_leaves_at_once_and_says_what_may_be_open(tmp_path: Path) -> None:

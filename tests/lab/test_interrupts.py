@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import resource
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import pytest
 
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
-from metalfoundry.model.events import Notice, PhaseStarted, Record
+from metalfoundry.model.events import CommandStarted, Notice, PhaseStarted, Record, Retried
 from metalfoundry.ui.tasks.errors import SAME_WISH
 from tests.lab.bench import NAME, SPEED, Ran, clean, hardware, is_open, provision, start, tune
 
@@ -123,19 +123,14 @@ def test_a_run_outlives_a_line_that_is_cut(severed: dict[str, tuple[Ran, bool]],
 def test_a_line_that_is_cut_again_and_again_still_ends_closed(tmp_path: Path) -> None:
     with Lab(tmp_path / "lab", speed=SPEED) as lab:
         before = hardware(lab)
-        over = threading.Event()
+        commands = count(1)
 
-        def scissors() -> None:
-            while not over.wait(0.5):
+        def scissors(record: Record) -> None:
+            if isinstance(record.event, CommandStarted) and next(commands) % 3 == 0:
                 lab.jump.cut_links()
 
-        thread = threading.Thread(target=scissors)
-        thread.start()
-        try:
-            ran = provision(lab)
-        finally:
-            over.set()
-            thread.join()
+        ran = provision(lab, at=scissors)
+        assert ran.each(Retried)
         assert ran.json["netboot"]["closed"] is True, ran.json
         assert clean(lab, before)
 

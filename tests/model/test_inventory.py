@@ -60,7 +60,7 @@ def test_the_example_is_the_rack_of_the_manual() -> None:
 def test_the_minimal_inventory_is_five_lines_and_loads(tmp_path: Path) -> None:
     assert len(MINIMAL.splitlines()) == 5
     inventory = load(written(tmp_path, MINIMAL))
-    assert inventory.site.jump.endpoint() == Host("170.9.8.103", "170.9.8.103", "ubuntu")
+    assert inventory.site.jump.endpoint() == Host("192.0.2.10", "192.0.2.10", "ubuntu")
     assert inventory.timeouts == Timeouts()
     assert inventory.servers["colo-server-01"] == Server(
         name="colo-server-01", hardware="colo-server-01", workflow=tmp_path / "workflows.yaml"

@@ -26,12 +26,13 @@ PermitRootLogin prohibit-password
 AllowTcpForwarding yes
 LogLevel VERBOSE
 SetEnv {env}
-"""
+{limits}"""
 
 
 class SshdJump(Jump):
-    """A jump host with OpenSSH behind it."""
+    """A jump host with OpenSSH behind it; `limits` are more lines of its config."""
 
+    limits = ""
     _sshd: subprocess.Popen[bytes] | None = None
 
     def stop(self) -> None:
@@ -68,7 +69,7 @@ class SshdJump(Jump):
         key.write_bytes(self.host_key.export_private_key())
         (self._folder / "authorized_keys").write_bytes(self._client.export_public_key())
         env = " ".join(f'"{name}={value}"' for name, value in self._env.items())
-        text = _CONFIG.format(port=port, folder=self._folder, env=env)
+        text = _CONFIG.format(port=port, folder=self._folder, env=env, limits=self.limits)
         (self._folder / "sshd_config").write_text(text)
 
     def _await(self, port: int) -> None:

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
+from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.documents import workflow_for
-from metalfoundry.model.errors import MetalfoundryError, WorkflowFailed, WorkflowTimedOut
+from metalfoundry.model.errors import MetalfoundryError, NeverInstalled, WorkflowFailed, WorkflowTimedOut
+from metalfoundry.model.events import Notice
 from metalfoundry.model.hosts import ServerKey
-from metalfoundry.model.resources import Hardware
+from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.engine import Phase
 from metalfoundry.runs.options import Options
-from metalfoundry.runs.phases.boot import Boot
+from metalfoundry.runs.phases.boot import AGAIN_SECONDS, Boot
 from metalfoundry.runs.phases.open import WINDOW_NOT_NEEDED, Open
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.target import Target
 from metalfoundry.site.machine import Machine
 from metalfoundry.transport.clock import Deadline
+from tests.runs.scene import OLD
 from tests.site.place import MAC, SERVER, Bench
 
 DOCUMENT = """\
@@ -37,7 +40,7 @@ UNRUN = TASK | {"actions": [ACTION | {"state": "PENDING"}]}
 class Untouched(Machine):
     """One that nobody may reboot."""
 
-    def reboot(self, deadline: Deadline) -> None:
+    def reboot(self, deadline: Deadline, force: bool = False) -> None:
         raise AssertionError("it was rebooted")
 
     def presented(self) -> ServerKey | None:
@@ -51,8 +54,36 @@ class Rebooted(Exception):
 class Asked(Untouched):
     """One that says that it was asked."""
 
-    def reboot(self, deadline: Deadline) -> None:
+    def reboot(self, deadline: Deadline, force: bool = False) -> None:
         raise Rebooted
+
+
+@dataclass(frozen=True)
+class Deaf(Untouched):
+    """One that does not heed `reboot` until it is forced; then the installer runs. `heard`: when, how, whether open."""
+
+    bench: Bench
+    heard: list[tuple[float, bool, bool]] = field(default_factory=list)
+
+    def reboot(self, deadline: Deadline, force: bool = False) -> None:
+        self.heard.append((self.bench.clock.now().mono, force, self.bench.is_open))
+        self.bench.set_pxe(False)  # as somebody with kubectl
+        if force:
+            running = {"op": "replace", "path": "/status", "value": {"state": "RUNNING", "tasks": [TASK]}}
+            self.bench.store.patch("workflows", "anvil-ubuntu", [running])
+        elif len(self.heard) == 2:
+            raise NeverInstalled("anvil refused to reboot (exit status 1)", next="look")
+
+    def look(self) -> MachineFacts:
+        return OLD
+
+
+def silence(bench: Bench) -> Iterator[Workflow | None]:
+    """The watch of a Workflow that nothing happens to until it runs."""
+    while (seen := Workflow.of(bench.store.get("workflows", "anvil-ubuntu"))).state == "PENDING":
+        bench.clock.advance(1)
+        yield None
+    yield seen
 
 
 @pytest.fixture
@@ -65,7 +96,7 @@ def asleep(bench: Bench, state: str | None) -> ProvisionRun:
     """A run that has declared a Workflow and then slept, until long after it got into `state` (None: was deleted)."""
     run = ProvisionRun(bench.site(), SERVER, Options(), "run-1")
     document = workflow_for(DOCUMENT, "w.yaml", "anvil", namespace="tink-system")
-    machine, hardware = Untouched(run.site, SERVER, "108.181.38.87"), Hardware.of(bench.hardware)
+    machine, hardware = Untouched(run.site, SERVER, "192.0.2.87"), Hardware.of(bench.hardware)
     run.found = Target(hardware, document, None, machine, MAC, bench.clock.now().mono)
     run.window.claim.take(None)
     run.window.open()
@@ -102,7 +133,21 @@ def test_nor_is_one_whose_workflow_is_over(
 
 def test_a_window_that_was_shut_meanwhile_is_opened_before_the_reboot(bench: Bench) -> None:
     run = asleep(bench, "PENDING")
-    run.found = replace(run.target, machine=Asked(run.site, SERVER, "108.181.38.87"))
+    run.found = replace(run.target, machine=Asked(run.site, SERVER, "192.0.2.87"))
     with pytest.raises(Rebooted):
         Boot().act(run)
     assert bench.is_open
+
+
+def test_a_reboot_that_is_not_heeded_is_sent_again_and_then_forced_always_under_an_open_window(bench: Bench) -> None:
+    run = asleep(bench, "PENDING")
+    run._watch = silence(bench)
+    machine = Deaf(run.site, SERVER, "192.0.2.87", bench)
+    run.found = replace(run.target, machine=machine, facts_now=OLD, facts_old=OLD)
+    Boot().act(run)
+    times, forced, opened = zip(*machine.heard, strict=True)
+    assert forced == (False, False, True) and all(opened)
+    assert times[1] - times[0] >= AGAIN_SECONDS and times[2] - times[1] >= AGAIN_SECONDS
+    again = [event.text for event in bench.events if isinstance(event, Notice)]
+    assert any("runs as before, 60 s after `reboot`" in text for text in again)
+    assert any("refused to reboot" in text for text in again)

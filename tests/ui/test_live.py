@@ -271,7 +271,7 @@ def test_ten_servers_cost_less_than_three_hundredths_of_a_core() -> None:
 
 
 def test_the_command_that_closes_by_hand_stands_there_at_once_and_unbroken_for_the_second_server_too() -> None:
-    command = "ssh -i /home/kevin/.ssh/colo ubuntu@170.9.8.103 'kubectl patch hardware/anvil --type=json -p […]'"
+    command = "ssh -i /home/kevin/.ssh/colo ubuntu@192.0.2.10 'kubectl patch hardware/anvil --type=json -p […]'"
     unsafe = to_install().said(WindowUnsafe("the API server is away", command))
     desk = Desk(width=60)
     with desk.view:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import pytest
 from metalfoundry.model.events import CommandStarted, MachineSeen, Notice
 from metalfoundry.records.recorded_run import RecordedRun, brief
 from metalfoundry.records.run_state import told
+from metalfoundry.records.run_store import KeptRun
+from metalfoundry.ui.output.fleet_html import fleet_page
 from metalfoundry.ui.output.report_html import page
 from tests.ui.chromium import PROGRAM, Chromium
 from tests.ui.tale import Tale, failed, provisioned
@@ -65,6 +69,24 @@ def parts() -> list[RecordedRun]:
     ]
 
 
+def fleet_of(name: str = f"anvil{HOSTILE}") -> str:
+    """The page of two servers, the second of which was begun when half of the first one's time was over."""
+    late = provisioned()
+    late.records = [replace(record, time=record.time + timedelta(seconds=150)) for record in late.records]
+    runs = {name: part_of(failed(name, HOSTILE)), "anvil": part_of(late)}
+    row = {"run": HOSTILE, "verdict": "failed", "exit_code": 31, "what": HOSTILE + LONG}
+    report = {
+        "run": HOSTILE,
+        "verdict": "failed",
+        "exit_code": 50,
+        "seconds": 450.0,
+        "servers": [row | {"server": name}, row | {"server": "anvil", "verdict": "provisioned", "what": ""}],
+        "not_begun": [HOSTILE, LONG],
+        "causes": [{"cause": HOSTILE + LONG, "next": HOSTILE, "servers": [name]}],
+    }
+    return fleet_page(KeptRun("20260102T030405Z-fleet.00c0ffee", Path(), report), runs)
+
+
 def part_of(tale: Tale, **report: object) -> RecordedRun:
     return RecordedRun(told(tale.records), report)
 
@@ -82,7 +104,7 @@ class Tags(HTMLParser):
 
 
 def test_whatever_was_read_is_text_and_never_markup() -> None:
-    tags = Tags(page(parts()))
+    tags = Tags(page(parts()) + fleet_of())
     assert not tags.tags & {"script", "img", "iframe", "link", "object", "a"}
     assert not [name for name in tags.attributes if name.startswith("on") or name in ("src", "href")]
 
@@ -123,9 +145,12 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [400, 1400])
-def test_a_browser_shows_it_whole(browser: Chromium, tmp_path: Path, width: int, scheme: str) -> None:
+@pytest.mark.parametrize("made", [lambda: page(parts()), fleet_of], ids=["run", "fleet"])
+def test_a_browser_shows_it_whole(
+    browser: Chromium, tmp_path: Path, width: int, scheme: str, made: Callable[[], str]
+) -> None:
     path = tmp_path / "report.html"
-    path.write_text(page(parts()), encoding="utf-8")
+    path.write_text(made(), encoding="utf-8")
     browser.problems.clear()
     browser.requests.clear()
     browser.open(path, width, scheme=scheme)
@@ -151,6 +176,15 @@ def test_its_bars_stand_where_the_time_was(browser: Chromium, tmp_path: Path) ->
     places = {name: (left, width) for name, left, width in boxes}
     assert places["Boot"] == pytest.approx((5 / 300, 90 / 300), abs=0.01)
     assert places["netboot open"] == pytest.approx((5 / 300, 91 / 300), abs=0.01)
+
+
+def test_all_runs_of_a_fleet_stand_on_one_scale(browser: Chromium, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(fleet_of("bellows"), encoding="utf-8")
+    browser.open(path, 1400)
+    boxes = {name: (left, width) for name, left, width in browser.evaluate(BARS)}  # the first bar of each: Preflight
+    assert boxes["bellows"][0] == pytest.approx(0.0, abs=0.01)
+    assert boxes["anvil"][0] == pytest.approx(150 / 450, abs=0.01)
 
 
 def test_it_prints(browser: Chromium, tmp_path: Path) -> None:

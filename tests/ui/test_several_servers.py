@@ -12,9 +12,16 @@ from typing import Any, cast
 import pytest
 
 from metalfoundry.foundry import Foundry
-from metalfoundry.model.errors import Declined, Interrupted, MetalfoundryError, UnsafeError, WorkflowFailed
+from metalfoundry.model.errors import (
+    Declined,
+    Interrupted,
+    MetalfoundryError,
+    UnsafeError,
+    UsageError,
+    WorkflowFailed,
+)
 from metalfoundry.model.inventory import Server
-from metalfoundry.records.run_store import Journal
+from metalfoundry.records.run_store import Journal, kept
 from metalfoundry.runs.fleet import Fleet, Policy
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.report import Netboot, Report
@@ -22,7 +29,8 @@ from metalfoundry.runs.status import Row
 from metalfoundry.transport.clock import Cancel
 from metalfoundry.transport.threads import Threads
 from metalfoundry.ui.output.event_lines import PlainLines
-from metalfoundry.ui.tasks.provision import provision
+from metalfoundry.ui.tasks.provision import pairs, provision
+from scripts.schemas import section
 
 NAMES = ("anvil", "bellows", "crucible")
 FAILED, UNSAFE = WorkflowFailed("it failed"), UnsafeError("it may be open")
@@ -47,11 +55,18 @@ class Scripted:
         error = self._ends.get(name)
         code = error.exit_code if error else 0
         stopped = isinstance(error, Interrupted)
-        return Report(name, name, "-", code, error, Netboot(), (), (), 0, 0.0, interrupted=stopped)
+        verdict = "failed" if error else "provisioned"
+        return Report(name, name, verdict, code, error, Netboot(), (), (), 0, 0.0, interrupted=stopped)
 
 
 def run(
-    home: Path, ends: dict[str, MetalfoundryError], *, json: bool = False, ask: bool = False, **policy: Any
+    home: Path,
+    ends: dict[str, MetalfoundryError],
+    *,
+    json: bool = False,
+    ask: bool = False,
+    view: PlainLines | None = None,
+    **policy: Any,
 ) -> tuple[int, list[str]]:
     foundry = Scripted(ends)
     code = provision(
@@ -59,7 +74,7 @@ def run(
         [Server(name=name, hardware=name) for name in NAMES],
         Options(),
         Journal(home),
-        PlainLines(sys.stdout),
+        view or PlainLines(sys.stdout),
         ask=ask,
         json=json,
         policy=Policy(**{"parallel": 1} | policy),
@@ -98,11 +113,41 @@ def test_json_names_who_was_not_begun(tmp_path: Path, capsys: pytest.CaptureFixt
     assert shown["not_begun"] == ["bellows", "crucible"]
 
 
+def test_what_did_not_end_well_is_recorded_and_its_next_step_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(tmp_path, {"bellows": FAILED}, json=True)
+    shown, said = capsys.readouterr()
+    (fleet,) = [one for one in kept(tmp_path) if one.fleet]
+    assert said.splitlines()[-1].endswith(f"provision all --retry-failed {fleet.run}")
+    assert (fleet.verdict, fleet.servers, fleet.unfinished) == ("failed", list(NAMES), ["bellows", "crucible"])
+    assert fleet.report["causes"] == [{"cause": "it failed", "next": "", "servers": ["bellows"]}]
+    mine, recorded = json.loads(shown), dict(fleet.report)
+    for fields in (mine, recorded):
+        del fields["servers"], fields["seconds"]
+    assert mine == recorded
+    assert set(fleet.report) == set(section("json.md", "fleet")["properties"])
+
+
+def test_a_fleet_whose_client_is_killed_is_recorded_as_far_as_it_came(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    class View(PlainLines):
+        def after(self, told: Any) -> None:
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path, {}, view=View(sys.stdout))
+    (fleet,) = [one for one in kept(tmp_path) if one.fleet]
+    assert (fleet.verdict, fleet.report["exit_code"], sorted(fleet.unfinished)) == ("no end", None, sorted(NAMES))
+
+
 def test_failures_are_grouped_by_their_cause(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ends = {name: WorkflowFailed(f"{name}: no disk", next="look") for name in ("anvil", "crucible")}
     assert run(tmp_path, {**ends, "bellows": FAILED}, keep_going=True) == (31, list(NAMES))
     told = capsys.readouterr().err.splitlines()
-    assert told[told.index("3 of 3 failed:") :] == [
+    assert told[told.index("3 of 3 failed:") : -1] == [
         "3 of 3 failed:",
         "  2 x NAME: no disk",
         "    anvil      31  anvil: no disk",
@@ -124,3 +169,14 @@ def test_the_number_of_servers_has_to_be_typed(
         assert run(tmp_path, {}, ask=True) == (0, list(NAMES))
     shown = capsys.readouterr().err
     assert all(f"{name} " in shown for name in NAMES) and "Debian 11" in shown
+
+
+def test_labels_are_pairs() -> None:
+    assert pairs("rack=b, example.com/row=7,empty=") == {"rack": "b", "example.com/row": "7", "empty": ""}
+    assert pairs("") == {}
+
+
+@pytest.mark.parametrize("words", ["rack", "=b", "rack=b,row", ","])
+def test_what_is_no_label_is_a_usage_error(words: str) -> None:
+    with pytest.raises(UsageError, match="--labels"):
+        pairs(words)

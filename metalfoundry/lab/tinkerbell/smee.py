@@ -42,7 +42,7 @@ class Smee:
     def start(self) -> None:
         """Begin to answer."""
         self._hardware.start()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _Server(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         target = self._server.serve_forever
         self._thread = threading.Thread(target=target, args=(0.02,), name="lab-smee", daemon=True)
@@ -90,6 +90,10 @@ class Smee:
                 """The journal has it."""
 
         return Handler
+
+
+class _Server(ThreadingHTTPServer):
+    request_queue_size = 128  # as Go's: many ask at once
 
 
 def auto_ipxe(mac: str, facility: str = "") -> str:

@@ -13,6 +13,9 @@ from metalfoundry.runs.verdict import is_stranger, raise_stranger
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
 
+AGAIN_SECONDS = 60.0
+MOST_REBOOTS = 3
+
 
 class Boot:
     """Reboot the machine, and see the installer run: state RUNNING, which only an agent can cause."""
@@ -31,7 +34,7 @@ class Boot:
             run.say("rebooted by the earlier run")
         elif not run.target.in_hook and not run.runs_meanwhile():
             _reboot(run, deadline)
-        machine = run.target.machine
+        machine, reboots = run.target.machine, 1
         watcher = Watcher(run.site, machine.look, answers=lambda: machine.answers)
         last: MachineFacts | TransportError | None = None
         while not run.running:
@@ -46,6 +49,9 @@ class Boot:
             last = seen or last
             if isinstance(seen, MachineFacts):
                 _judge_boot(run, seen)
+                if reboots < MOST_REBOOTS and _has_not_heard(run, seen):
+                    reboots += 1
+                    _reboot_again(run, deadline, force=reboots == MOST_REBOOTS)
         run.say("the installer runs")
 
 
@@ -57,6 +63,26 @@ def _reboot(run: ProvisionRun, deadline: Deadline) -> None:
         run.target.machine.reboot(deadline)
     else:
         run.bus.emit(Notice(f"reboot {run.server.name} now: netboot is open for it"))
+
+
+def _has_not_heard(run: ProvisionRun, seen: MachineFacts) -> bool:
+    """Whether it goes on under the boot id of before, long after our `reboot`: the link may have died with it."""
+    known = run.target.facts_now
+    if run.rebooted_at is None or known is None or seen.boot_id != known.boot_id or run.stranger:
+        return False
+    return run.clock.now().mono - run.rebooted_at >= AGAIN_SECONDS
+
+
+def _reboot_again(run: ProvisionRun, deadline: Deadline, force: bool) -> None:
+    """Say it once more, under the same conditions. What comes of it is seen by the next looks: a shutdown that is under
+    way refuses a second one."""
+    run.bus.emit(Notice(f"{run.server.name} runs as before, {AGAIN_SECONDS:.0f} s after `reboot`: it is sent again"))
+    run.window.ensure_open()
+    run.rebooted_at = run.clock.now().mono
+    try:
+        run.target.machine.reboot(deadline, force)
+    except (NeverInstalled, TransportError) as error:
+        run.bus.emit(Notice(f"{error}", "warning"))
 
 
 def _judge_boot(run: ProvisionRun, seen: MachineFacts) -> None:

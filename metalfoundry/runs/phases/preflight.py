@@ -29,8 +29,8 @@ from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.selection import choose_document, choose_hardware
 from metalfoundry.runs.target import Target
 from metalfoundry.runs.verdict import another_machine
-from metalfoundry.site.cluster import Survey
 from metalfoundry.site.machine import Machine
+from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 60.0
@@ -51,7 +51,7 @@ class Preflight:
         """Read, judge, ask; nothing is written. Raises PreflightError, IdentityError, ClaimedError, Declined."""
         deadline = Deadline.after(run.clock, READ_SECONDS)
         early = _start_looking(run, deadline) if run.server.address and not run.options.resume else None
-        survey = run.cluster.survey(deadline, run.server.mac, rights=True)
+        survey = run.cluster.preflight(run.server.mac, deadline)
         run.smee, hardware = survey.smee, choose_hardware(run, survey)
         claim = run.window.claim
         claim.hardware = hardware

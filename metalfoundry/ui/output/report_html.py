@@ -20,10 +20,14 @@ GOOD = ("provisioned",)
 def page(parts: Sequence[RecordedRun]) -> str:
     """The page of a run, with the runs that it took up before it."""
     last = parts[-1]
-    template = Template(files("metalfoundry.ui.output").joinpath("report.html").read_text(encoding="utf-8"))
-    title = f"{last.story.server}: {last.verdict}"
-    zone = f"{last.story.started.astimezone():%Z (%z)}" if last.story.started else "UTC"
     body = "\n".join(f"<article>{_article(part)}</article>" for part in parts)
+    return filled(f"{last.story.server}: {last.verdict}", body, last.story.started)
+
+
+def filled(title: str, body: str, began: datetime | None) -> str:
+    """A whole page around `body`, which is HTML; times are told in the zone that was this computer's at `began`."""
+    template = Template(files("metalfoundry.ui.output").joinpath("report.html").read_text(encoding="utf-8"))
+    zone = f"{began.astimezone():%Z (%z)}" if began else "UTC"
     return template.substitute(title=escape(title), body=body, zone=escape(zone))
 
 

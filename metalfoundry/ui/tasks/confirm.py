@@ -41,7 +41,9 @@ def typed(answer: str, question: str, command: str) -> None:
         raise Declined("nobody is here to confirm this", where="stdin is not a terminal", next=command)
     say(question, end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != answer:
-        raise Declined(f"the answer was not {answer}", next="nothing was changed")
+        raise Declined(
+            f"the answer was not {answer}, so nothing was changed", next="look again, and type it where you are sure"
+        )
 
 
 def described(identity: Identity) -> str:

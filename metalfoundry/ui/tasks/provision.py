@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.foundry import Foundry
-from metalfoundry.model.errors import FleetFailed, UnsafeError
+from metalfoundry.model.errors import UnsafeError, UsageError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
+from metalfoundry.model.program import ours
 from metalfoundry.records.run_store import Journal, home, kept
 from metalfoundry.runs.fleet import Fleet, Policy
+from metalfoundry.runs.fleet_report import exit_code_of
 from metalfoundry.runs.options import Identity, Options
 from metalfoundry.runs.report import Report
 from metalfoundry.ui.output.causes import causes
@@ -25,7 +26,7 @@ from metalfoundry.ui.tasks.confirm import confirm, confirm_many, described
 from metalfoundry.ui.tasks.errors import tell
 from metalfoundry.ui.tasks.troubleshoot import kept_logs, tell_diagnosis
 
-UNSAFE, PART_FAILED = UnsafeError.exit_code, FleetFailed.exit_code
+UNSAFE = UnsafeError.exit_code
 
 
 def provision(
@@ -51,14 +52,18 @@ def provision(
     interrupt: KeyboardInterrupt | None = None
     while True:
         try:
+            if fleet is not None:
+                journal.save(fleet.id, fleet.to_json())
             for report in reports:
                 ended.append(report)
                 shown[report.server] = _kept(report, journal, view, json, alone=fleet is None)
+                if fleet is not None:
+                    journal.save(fleet.id, fleet.to_json())
             if fleet is not None:
                 view.after(partial(_tell_end, fleet))
             if json:
                 rows = [shown[server.name] for server in servers if server.name in shown]
-                say(json_text({"servers": rows, "not_begun": fleet.not_begun} if fleet else rows[0], indent=2))
+                say(json_text(fleet.to_json() | {"servers": rows} if fleet else rows[0], indent=2))
             break
         except KeyboardInterrupt as error:
             interrupt = error
@@ -67,7 +72,17 @@ def provision(
             fleet.cancel(error)
     if interrupt and fleet is None and all(report.exit_code != UNSAFE for report in ended):
         raise interrupt
-    return _exit_code(ended, interrupt or (fleet.interrupt if fleet else None))
+    return exit_code_of(ended, interrupt or (fleet.interrupt if fleet else None))
+
+
+def pairs(labels: str) -> dict[str, str]:
+    """`KEY=VALUE,KEY=VALUE…` as a mapping. Raises UsageError."""
+    found = [word.partition("=") for word in filter(None, map(str.strip, labels.split(",")))]
+    if wrong := ["".join(parts) for parts in found if not parts[0] or not parts[1]]:
+        raise UsageError(f"--labels {wrong[0]} is no label", next="say KEY=VALUE, several with a comma between them")
+    if labels and not found:
+        raise UsageError("--labels names none", next="say KEY=VALUE")
+    return {key: value for key, _, value in found}
 
 
 def _fleet(
@@ -106,12 +121,14 @@ def _tell(report: Report, folder: Path | None, json: bool) -> None:
 
 
 def _tell_end(fleet: Fleet) -> None:
-    for line in causes(list(fleet.reports.values())):
+    for line in causes(fleet.to_json()):
         say(line, file=sys.stderr)
     why = {"unsafe": "netboot of one is not confirmed closed", "interrupted": "you interrupted"}
     if fleet.not_begun:
         reason = why.get(fleet.stopped, "--keep-going goes on after a failure")
         say(f"left alone: {', '.join(fleet.not_begun)} ({reason})", file=sys.stderr)
+    if fleet.unfinished:
+        say(f"again: {ours('provision', 'all', '--retry-failed', fleet.id)}", file=sys.stderr)
 
 
 def plan(foundry: Foundry, servers: Sequence[Server], options: Options, json: bool) -> int:
@@ -136,14 +153,3 @@ def _earlier(report: Report) -> dict[str, Any]:
         return {}
     found = [run for run in kept(home()) if run.run == report.resumes]
     return {"earlier": {"run": report.resumes, **(found[0].parts() if found else {"phases": [], "actions": []})}}
-
-
-def _exit_code(reports: Sequence[Report], interrupt: KeyboardInterrupt | None) -> int:
-    codes = {report.exit_code for report in reports}
-    if UNSAFE in codes:
-        return UNSAFE
-    if interrupt is not None:
-        return 128 + getattr(interrupt, "signal", signal.SIGINT)
-    if stopped := codes & {130, 129, 143}:
-        return stopped.pop()
-    return codes.pop() if len(codes) == 1 else PART_FAILED

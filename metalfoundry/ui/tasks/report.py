@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,12 +17,13 @@ from metalfoundry.ui.tasks.options import task, words
 
 if TYPE_CHECKING:
     from metalfoundry.records.recorded_run import RecordedRun
+    from metalfoundry.records.run_store import KeptRun
 
 
 @task(
     positional=["run"],
     help=words(
-        run="a run id from `fab runs`, or a server's name for its newest run",
+        run="an id from `fab runs`, of a run or a whole fleet; or a server's name for its newest run",
         html="write one page of HTML, which needs no network, to this file; - for stdout",
         json="print the report as it was recorded",
     ),
@@ -33,25 +34,43 @@ def report(c: Context, run: str, html: str = "", json: bool = False) -> None:
     Example: fab report colo-server-01 --html report.html
     """
     with boundary(json=json):
-        from metalfoundry.records.recorded_run import recorded
-        from metalfoundry.records.run_store import home
+        from metalfoundry.records.recorded_run import of_fleet, recorded
+        from metalfoundry.records.run_store import find, home
 
-        parts = recorded(home(), run)
+        found = find(home(), run)
         if json:
-            say(json_text(parts[-1].report, indent=2))
-        elif html:
-            _write(html, parts)
+            say(json_text(found.report, indent=2))
+        elif found.fleet:
+            _fleet(found, of_fleet(home(), found), html)
         else:
-            from metalfoundry.ui.output.report_text import show
-            from metalfoundry.ui.output.tables import Paper
-
-            show(parts, Paper())
+            _single(recorded(home(), run), html)
 
 
-def _write(path: str, parts: Sequence[RecordedRun]) -> None:
-    from metalfoundry.ui.output.report_html import page
+def _single(parts: Sequence[RecordedRun], html: str) -> None:
+    if html:
+        from metalfoundry.ui.output.report_html import page
 
-    text = page(parts)
+        _write(html, page(parts))
+        return
+    from metalfoundry.ui.output.report_text import show
+    from metalfoundry.ui.output.tables import Paper
+
+    show(parts, Paper())
+
+
+def _fleet(fleet: KeptRun, runs: Mapping[str, RecordedRun], html: str) -> None:
+    if html:
+        from metalfoundry.ui.output.fleet_html import fleet_page
+
+        _write(html, fleet_page(fleet, runs))
+        return
+    from metalfoundry.ui.output.fleet_text import show_fleet
+    from metalfoundry.ui.output.tables import Paper
+
+    show_fleet(fleet, runs, Paper())
+
+
+def _write(path: str, text: str) -> None:
     if path == "-":
         say(text)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 from metalfoundry.foundry import Foundry
 from metalfoundry.model import durations
@@ -55,10 +56,11 @@ def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: 
 def runs(json: bool) -> None:
     """List the recorded runs."""
     kept = run_store.kept(run_store.home())
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "run": run.run,
-            "server": run.server,
+            "server": "" if run.fleet else run.server,
+            "servers": run.servers if run.fleet else [],
             "verdict": run.verdict,
             "exit_code": run.report.get("exit_code"),
             "seconds": run.report.get("seconds"),
@@ -75,7 +77,8 @@ def runs(json: bool) -> None:
     table = table_of("run", "server", "verdict", "seconds")
     for row in rows:
         seconds = f"{row['seconds']:.0f}" if row["seconds"] is not None else ""
-        table.add_row(str(row["run"]), str(row["server"]), str(row["verdict"]), seconds)
+        of = row["server"] or f"{len(row['servers'])} servers"
+        table.add_row(row["run"], of, row["verdict"], seconds)
     Paper().print(table)
 
 

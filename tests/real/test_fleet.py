@@ -1,0 +1,52 @@
+"""A fleet through one OpenSSH sshd with stock limits: one connection, no session refused, nothing lost."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from metalfoundry import Foundry
+from metalfoundry.lab.lab import Lab
+from metalfoundry.model.events import Retried
+from metalfoundry.runs.fleet import Policy
+from metalfoundry.transport.connection import SshTimeouts
+from tests.lab.bench import SPEED, Ran, clean, hardware
+from tests.real.sshd import SshdJump
+
+pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+NAMES = [f"colo-{number:02d}" for number in range(16)]
+SESSION = re.compile(r"(Starting|Close) session: .* id (\d+)")
+
+
+class StockSshd(SshdJump):
+    """Debian's limits, spelt out; a packager's may differ."""
+
+    limits = "MaxSessions 10\nMaxStartups 10:30:100\n"
+
+
+def most_sessions(log: str) -> int:
+    """How many sessions were open at a time, by sshd's own account."""
+    live: set[str] = set()
+    most = 0
+    for what, number in SESSION.findall(log):
+        (live.add if what == "Starting" else live.discard)(number)
+        most = max(most, len(live))
+    return most
+
+
+def test_a_fleet_within_the_limits_of_a_stock_sshd(tmp_path: Path) -> None:
+    with Lab(tmp_path, speed=SPEED, servers=NAMES, jump=StockSshd) as lab:
+        before = {name: hardware(lab, name) for name in NAMES}
+        ran = Ran()
+        with Foundry.load(lab.inventory, sinks=[ran]) as foundry:
+            fleet = foundry.provision_many(foundry.servers("all"), policy=Policy(parallel=len(NAMES), canary=0))
+            ends = {report.server: (report.verdict, report.closed, str(report.error)) for report in fleet}
+        assert ends == dict.fromkeys(NAMES, ("provisioned", True, "None"))
+        assert all(clean(lab, before[name], name) for name in NAMES)
+        assert lab.jump.accepted == 1
+        assert ran.each(Retried) == []
+        log = (tmp_path / "sshd" / "log").read_text()
+        assert "no more sessions" not in log
+        assert 0 < most_sessions(log) <= SshTimeouts().sessions + 1  # one that we have closed may still count
