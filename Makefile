@@ -5,10 +5,10 @@ PIP := PIP_CONSTRAINT=constraints.txt $(BIN)/python -m pip install --quiet --dis
 SHELL_FILES = .ci/run $(shell find metalfoundry scripts tests benchmarks -name '*.sh')
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit check format docs faults mutations coverage fuzz bench hints clean
+.PHONY: help demo test unit check format docs faults mutations coverage fuzz bench bench-quick hints clean
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):[^#]*## /  make \1 \t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: .venv/.lab ## see a server being re-installed in the embedded lab, and what hangs when it hangs
 	@PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/demo.sh
@@ -57,7 +57,12 @@ docs: .venv/.dev ## write the tables that repeat what the code says
 
 bench: .venv/.dev ## the figures of the docs, measured again
 	@set -e; export KUBEBUILDER_ASSETS="$$($(BIN)/python -c 'from tests.realtier import assets; print(assets() or "")')"; \
-	for script in benchmarks/*.py; do echo "== $$script"; $(BIN)/python "$$script"; done
+	for name in provision guard troubleshoot status fleet; do echo "== $$name"; $(BIN)/python -m "benchmarks.$$name"; done; \
+	echo "== others"; $(BIN)/python -m benchmarks.others --write
+
+bench-quick: .venv/.dev ## one run of each side, and ten servers at once: a look, not a figure
+	@$(BIN)/python -m benchmarks.others --runs 1 --loops 1 --round-trips 20
+	@$(BIN)/python -m benchmarks.fleet --servers 1 10 --failing 0
 
 clean: ## remove what make, the tools and the lab have made
 	@if [ -x $(BIN)/fab ]; then $(BIN)/fab lab.down; fi

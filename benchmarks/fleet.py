@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -21,6 +22,8 @@ from metalfoundry.lab.ssh.server import JumpHost
 
 COLUMNS = ("servers", "verified", "wall s", "own share s", "client CPU s/server", "client MB", "commands/server",
            "connections", "sessions refused", "lab CPU s/server", "jump host CPU s/server")  # fmt: skip
+WAYS = ("action-fails", "action-times-out", "image-missing", "old-system-returns", "cloud-init-fails", "no-marker",
+        "wrong-agent-id", "wrong-host-key", "dead", "never-netboots")  # fmt: skip
 WAITING = ("Boot", "Install", "Verify")  # the phases whose time is the machine's
 
 
@@ -59,6 +62,26 @@ def measured(servers: int, speed: float) -> tuple[str, ...]:
         )
 
 
+def failing(servers: int, speed: float) -> str:
+    """What comes of so many servers, of which the first ten fail, each in a way of its own, with --keep-going."""
+    names = [f"colo-{number:03d}" for number in range(servers)]
+    ways = dict(zip(names, WAYS, strict=False))
+    with tempfile.TemporaryDirectory() as folder, Lab(Path(folder), servers=names, speed=speed, each=ways) as lab:
+        words = ["provision", "all", "--yes", "--json", "--no-canary", "--keep-going", "--parallel", str(servers)]
+        environment = os.environ | {"METALFOUNDRY_STATE": f"{folder}/state"}
+        command = [sys.executable, "-m", "metalfoundry", *words, "--inventory", str(lab.inventory)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        shown = json.loads(done.stdout)
+        left_open = sum(
+            bool(interface.get("netboot", {}).get("allowPXE"))
+            for hardware in lab.store.list("hardware")
+            for interface in hardware["spec"]["interfaces"]
+        )
+    causes = "".join(f"\n  {len(one['servers'])} x {one['cause']}" for one in shown["causes"])
+    verified = sum(report["verdict"] == "provisioned" for report in shown["servers"])
+    return f"{verified} of {servers} verified, exit code {done.returncode}, {left_open} windows open; causes:{causes}"
+
+
 def _cpu(who: int) -> float:
     used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
@@ -75,11 +98,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--servers", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--speed", type=float, default=40.0)
+    parser.add_argument("--failing", type=int, default=100, help="servers of which ten fail; 0: leave that out")
     wanted = parser.parse_args()
     print("  ".join(COLUMNS))
     for servers in wanted.servers:
         row = measured(servers, wanted.speed)
         print("  ".join(f"{cell:>{len(head)}}" for cell, head in zip(row, COLUMNS, strict=True)), flush=True)
+    if wanted.failing:
+        print(failing(wanted.failing, wanted.speed))
 
 
 if __name__ == "__main__":

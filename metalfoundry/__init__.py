@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from metalfoundry.commands.guard import GuardSeen
     from metalfoundry.commands.guard_cluster import GuardDeployment
     from metalfoundry.commands.log_parser import LogLine
+    from metalfoundry.diagnosis.check import Check, CheckState
     from metalfoundry.diagnosis.findings import Evidence, Finding
     from metalfoundry.foundry import Foundry
     from metalfoundry.lab.lab import Lab
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from metalfoundry.runs.fleet import Fleet, Policy
     from metalfoundry.runs.options import Identity, Options
     from metalfoundry.runs.logs import Ask, Log
+    from metalfoundry.runs.new_inventory import UnknownKey
     from metalfoundry.runs.plan import Plan, PlannedCommand
     from metalfoundry.runs.report import Netboot, Report
     from metalfoundry.runs.status import Row
@@ -47,21 +49,24 @@ if TYPE_CHECKING:
     from metalfoundry.site.proof import Proof
 
 __all__ = [
-    "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "ClaimChanged", "ClaimedError", "CommandEnded",
-    "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined", "Diagnosis", "Event",
-    "EventLines", "Evidence", "Finding", "Fleet", "FleetFailed", "Followed", "Foundry", "GateClosed", "GuardChanged",
-    "GuardConfig", "GuardDeployment", "GuardSeen", "HookConfig", "HookEnded", "HookStarted", "Host", "HostKeyError",
-    "HostKeyPolicy", "Identity", "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "JumpConfig",
-    "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError",
-    "Netboot", "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted",
-    "Plan", "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed",
-    "Retried", "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Timeouts", "TooMuchOutput",
-    "TransportError", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig", "WatchBroken", "WindowChanged",
-    "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
+    "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "Check", "CheckState", "ClaimChanged",
+    "ClaimedError", "CommandEnded", "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined",
+    "Diagnosis", "Event", "EventLines", "Evidence", "Finding", "Fleet", "FleetFailed", "Followed", "Foundry",
+    "GateClosed", "GuardChanged", "GuardConfig", "GuardDeployment", "GuardSeen", "HookConfig", "HookEnded",
+    "HookStarted", "Host", "HostKeyError", "HostKeyPolicy", "Identity", "IdentityError", "Interrupted", "Inventory",
+    "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log", "LogLine",
+    "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot", "NeverInstalled", "Notice", "OpenWindow", "Options",
+    "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan", "PlannedCommand", "Policy", "PortClosed", "PreflightError",
+    "Proof", "Record", "Report", "Resumed", "Retried", "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig",
+    "Timeouts", "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError", "VerificationFailed",
+    "VerifyConfig", "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed",
+    "WorkflowTimedOut", "load",
 ]
 
 _HOME = {
     "Ask": "runs.logs",
+    "Check": "diagnosis.check",
+    "CheckState": "diagnosis.check",
     "Diagnosis": "runs.troubleshoot",
     "EventLines": "records.run_store",
     "Evidence": "diagnosis.findings",
@@ -96,6 +101,7 @@ _HOME = {
     "Sink": "model.bus",
     "SiteConfig": "model.inventory",
     "Timeouts": "model.inventory",
+    "UnknownKey": "runs.new_inventory",
     "VerifyConfig": "model.inventory",
     "load": "model.inventory_reader",
 }

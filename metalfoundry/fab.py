@@ -15,7 +15,7 @@ from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.program import ours
-from metalfoundry.ui.tasks import guard_tasks, lab_tasks, netboot_tasks, run_tasks
+from metalfoundry.ui.tasks import guard_tasks, lab_tasks, netboot_tasks, rbac_tasks, run_tasks
 from metalfoundry.ui.tasks import inventory as inventory_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
@@ -136,7 +136,19 @@ def status(
     from metalfoundry.ui.tasks import status as body
 
     with opened(inventory, json, unread_ends=watch) as foundry:
-        body.status(foundry, foundry.servers(server or None), watch=watch, probe=probe, json=json)
+        body.status(foundry, foundry.servers(server) if server else None, watch=watch, probe=probe, json=json)
+
+
+@task(help=words("server", "inventory", "json", all="also list what passed"))
+def doctor(c: Context, server: str = "", inventory: str = INVENTORY, all: bool = False, json: bool = False) -> None:
+    """Check the way from here to every disk; exits 10.
+
+    Example: fab doctor colo-server-01
+    """
+    from metalfoundry.ui.tasks import doctor as body
+
+    with opened(inventory, json) as foundry:
+        finish(body.doctor(foundry, foundry.servers(server or None), all=all, json=json))
 
 
 @task(
@@ -206,12 +218,49 @@ def init(c: Context, name: str, inventory: str = INVENTORY) -> None:
         body.init(foundry, foundry.servers(name))
 
 
+@task(positional=["name"], help=words("name", "inventory", reason="why; shown to whoever wants to install it"))
+def protect(c: Context, name: str, reason: str = "", inventory: str = INVENTORY) -> None:
+    """Keep a server from being installed, and say why.
+
+    Example: fab protect anvil --reason "holds the backups"
+    """
+    from metalfoundry.ui.tasks import looking as body
+
+    with opened(inventory) as foundry:
+        body.protect(foundry, foundry.servers(name), reason)
+
+
+@task(positional=["name"], help=words("name", "inventory", "yes"))
+def unprotect(c: Context, name: str, inventory: str = INVENTORY, yes: bool = False) -> None:
+    """Let a protected server be installed again.
+
+    Example: fab unprotect anvil
+    """
+    from metalfoundry.ui.tasks import looking as body
+
+    with opened(inventory) as foundry:
+        body.unprotect(foundry, foundry.servers(name), ask=not yes)
+
+
 ns = Collection()
-for task_ in (provision, status, troubleshoot, logs, init, *run_tasks.TASKS, report, completion):
+for task_ in (
+    provision,
+    status,
+    doctor,
+    troubleshoot,
+    logs,
+    init,
+    protect,
+    unprotect,
+    *run_tasks.TASKS,
+    report,
+    completion,
+):
     ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
 ns.add_collection(guard_tasks.collection())
 ns.add_collection(inventory_tasks.collection())
+ns.add_collection(rbac_tasks.collection())
 ns.add_collection(lab_tasks.collection())
 fabric.main.program.__class__ = Program  # plain `fab`, which is about to parse the tasks' words

@@ -11,6 +11,7 @@ Nothing here prints, asks or exits: errors are raised as model/errors.py draws t
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import filter as matching
@@ -18,23 +19,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from metalfoundry.commands import rights
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.guard_cluster import GuardDeployment
 from metalfoundry.commands.log_parser import LogLine
+from metalfoundry.diagnosis.check import Check
 from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError, UsageError
 from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server
-from metalfoundry.model.inventory_reader import load, of
+from metalfoundry.model.inventory import Inventory, Server, ServerKeys
+from metalfoundry.model.inventory_reader import jump_words, load, of
+from metalfoundry.model.names import is_object_name
+from metalfoundry.model.program import ours
 from metalfoundry.records.run_store import find, home
 from metalfoundry.runs import (
     attach,
     audit,
+    doctor,
     guard_cluster,
     logs,
     netboot_by_hand,
+    new_inventory,
     plan,
+    protection,
     provision,
     selection,
     status,
@@ -44,17 +52,19 @@ from metalfoundry.runs.attach import Followed
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.runs.fleet import Fleet, Policy
 from metalfoundry.runs.logs import Ask, Log
+from metalfoundry.runs.new_inventory import TakeKeys
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
+from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
 from metalfoundry.site.surveys import Surveys
 from metalfoundry.site.watching import Hub
 from metalfoundry.transport.base import Transport
-from metalfoundry.transport.clock import Cancel, Clock, Stop, SystemClock
+from metalfoundry.transport.clock import Cancel, Clock, Deadline, Stop, SystemClock
 from metalfoundry.transport.gates import CancelGate, Gate, Gated, PlanGate
 from metalfoundry.transport.heeding import Heeding, HeedingMerge
 from metalfoundry.transport.local import Local, Shell
@@ -62,6 +72,7 @@ from metalfoundry.transport.merge import Threaded
 from metalfoundry.transport.threads import Threads
 
 END_SECONDS = 2.0
+READ_SECONDS = 30.0
 
 
 class Foundry:
@@ -104,6 +115,33 @@ class Foundry:
         """
         return cls(of(inventory, folder), sinks=sinks)
 
+    @classmethod
+    def new_inventory(
+        cls,
+        jump: str,
+        take_keys: TakeKeys,
+        *,
+        kubectl: str = "",
+        namespace: str = "",
+        smee: str = "",
+        defaults: Mapping[str, str] | None = None,
+        sinks: Iterable[Sink] = (),
+    ) -> str:
+        """The text of a first inventory of the site behind `jump`, `[USER@]HOST[:PORT]`, made of what stands there.
+
+        `take_keys` is shown the host keys that known_hosts does not have, and raises Declined where they stay unknown.
+        `defaults` are keys of every server (`identity` and `known_hosts` of the jump host, too). Raises InventoryError,
+        TransportError, PreflightError, and UsageError where `namespace` must be given.
+        """
+        given = dict(defaults or {})
+        both = {key: given[key] for key in ("identity", "known_hosts") if key in given}
+        place = {"jump": jump_words(jump) | both, **({"smee": smee} if smee else {})}
+        known = of({"site": place, "defaults": given, "servers": {"any": {}}})
+        keys = ServerKeys(**{key: getattr(known.server("any"), key) for key in given})
+        with cls(known.model_copy(update={"servers": {}}), sinks=sinks) as foundry:
+            site = foundry._site(planning=True)
+            return new_inventory.explore(site, keys, take_keys, namespace, shlex.split(kubectl)).text()
+
     def __enter__(self) -> Foundry:
         return self
 
@@ -144,13 +182,21 @@ class Foundry:
         return chosen
 
     def _named(self, names: str) -> dict[str, Server]:
+        words = [word for word in map(str.strip, names.split(",")) if word]
+        some = any(word == "all" or not is_object_name(word.lower()) for word in words)
+        everyone = self._everyone() if some else self.inventory.servers
         found: dict[str, Server] = {}
-        for word in filter(None, map(str.strip, names.split(","))):
-            fitting = matching(self.inventory.servers, "*" if word == "all" else word) or [
-                self.inventory.server(word).name
-            ]
-            found |= {name: self.inventory.servers[name] for name in fitting}
+        for word in words:
+            fitting = matching(everyone, "*" if word == "all" else word)
+            found |= {name: everyone[name] for name in fitting} or {word: self.inventory.server(word)}
         return found
+
+    def _everyone(self) -> Mapping[str, Server]:
+        """All that may be named; the cluster is read where the inventory leaves that to the namespace."""
+        if self.inventory.rest is None:
+            return self.inventory.servers
+        hardware = Cluster(self._site()).all_hardware(Deadline.after(self.clock, READ_SECONDS))
+        return self.inventory.everyone(one.name for one in hardware)
 
     def provision(self, server: str | Server, options: Options | None = None) -> Report:
         """Re-install one server. Errors of the run are in the report; `report.error` is None when it went well."""
@@ -164,9 +210,10 @@ class Foundry:
         Runs begin with its first `next`, in threads of their own. Sinks and `options.confirm` are called from these:
         sinks one at a time, `confirm` perhaps several. The iterator belongs to one thread; `cancel` and `cancel_runs`
         may come from any. Leaving the Foundry ends what still runs, and waits for it. Raises PreflightError where the
-        labels that `policy.spread` asks for cannot be read.
+        labels that `policy.spread` asks for cannot be read, Declined where one of the servers is protected.
         """
         chosen, policy = {server.name: server for server in self._all(servers)}, policy or Policy()
+        selection.refuse_any_protected(self._site(), chosen.values())
         domains = selection.labels(self._site(), chosen.values(), policy.spread) if policy.spread else None
 
         def one(name: str, cancel: Cancel) -> Report:
@@ -204,16 +251,22 @@ class Foundry:
         netboot_by_hand.reboot(self._site(), self._server(server))
 
     def status(self, servers: Sequence[str | Server] | None = None, *, probe: bool = False) -> list[Row]:
-        """One row for each of `servers` (None: all), from one remote command. `probe`: each machine is asked what it
-        is, at most 3 seconds. Raises PreflightError.
+        """One row for each of `servers` (None: all, and every other Hardware that there is), from one remote command.
+        `probe`: each machine is asked what it is, at most 3 seconds. Raises PreflightError.
         """
-        return status.status(self._site(), self._all(servers), probe)
+        return status.status(self._site(), servers if servers is None else self._all(servers), probe)
 
     def watch_status(
         self, servers: Sequence[str | Server] | None = None, *, probe: bool = False
     ) -> Iterator[list[Row]]:
         """As `status`, and all rows again whenever one has changed. Raises PreflightError."""
-        return status.watch(self._site(), self._all(servers), probe)
+        return status.watch(self._site(), servers if servers is None else self._all(servers), probe)
+
+    def doctor(self, servers: Sequence[str | Server] | None = None) -> list[Check]:
+        """Every check of the site, then of each of `servers` (None: all); nothing is written, and what fails
+        raises nothing.
+        """
+        return doctor.doctor(self._site(planning=True), self._all(servers))
 
     def troubleshoot(self, name: str, *, all: bool = False) -> Diagnosis:
         """Why the server, Hardware or Workflow of this name hangs; `all` keeps findings that others explain.
@@ -283,6 +336,28 @@ class Foundry:
         """The guard in the cluster as it stands; None when it is not installed. Raises PreflightError."""
         return guard_cluster.status(self._site())
 
+    def protect(self, server: str | Server, reason: str) -> bool:
+        """Keep one server from being installed, until `unprotect`; say whether anything was to do. Raises ClaimedError
+        while a run holds it.
+        """
+        return protection.set_protection(self._site(), self._server(server), reason)
+
+    def unprotect(self, server: str | Server) -> bool:
+        """Let one server be installed again; say whether anything was to do. Raises as `protect`."""
+        return protection.set_protection(self._site(), self._server(server), None)
+
+    def operator_role(self, *, user: str = "", group: str = "", service_account: str = "") -> str:
+        """Role and RoleBinding of an operator as YAML, for whoever is named; `service_account` may be NAMESPACE:NAME.
+        Raises UsageError where nobody is.
+        """
+        named = [make(name) for name, make in ((user, rights.user), (group, rights.group)) if name]
+        namespace = self.inventory.site.namespace
+        if service_account:
+            named.append(rights.service_account(service_account, namespace))
+        if not named:
+            raise UsageError("nobody is named who is to have the rights", next=ours("rbac.print", "--user", "NAME"))
+        return rights.manifests(namespace, named)
+
     def init(self, server: str | Server) -> bool:
         """Make a closed `netboot` block where the Hardware has none; say whether something was to do."""
         return netboot_by_hand.init(self._site(), self._server(server))
@@ -291,7 +366,9 @@ class Foundry:
         return self.inventory.server(server) if isinstance(server, str) else server
 
     def _all(self, servers: Sequence[str | Server] | None) -> list[Server]:
-        return [self._server(one) for one in (self.inventory.servers if servers is None else servers)]
+        if servers is None:
+            return list(self._everyone().values())
+        return [self._server(one) for one in servers]
 
     def _retrying(self, host: Host, error: TransportError, seconds: float) -> None:
         own = host.name if host.name in self.inventory.servers else ""

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import metalfoundry
+from metalfoundry.commands import rights
 from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.model import events
 from metalfoundry.model.events import Event
@@ -95,6 +96,15 @@ def public_names(old: str) -> str:
     return "".join(rows)
 
 
+def rights_table(old: str) -> str:
+    """The rows of docs/rights.md."""
+    rows = []
+    for right in rights.wanted():
+        refusing, less = ([f"`{task}`" for task in tasks] for tasks in rights.tasks_with(right))
+        rows.append(f"| `{right}` | {', '.join(refusing)} | {', '.join(less)} |\n")
+    return "".join(rows)
+
+
 def schema_text() -> str:
     """The text of docs/schema/inventory.json."""
     return json.dumps(schema(), indent=2) + "\n"
@@ -104,6 +114,7 @@ TABLES: dict[str, tuple[str, Callable[[str], str]]] = {
     "lab.md": ("| name | what happens |\n|---|---|\n", scenarios),
     "events.md": ("| event | field | type | what it says |\n|---|---|---|---|\n", events_table),
     "library.md": ("| name | what it is |\n|---|---|\n", public_names),
+    "rights.md": ("| right | without it these refuse | without it these see less |\n|---|---|---|\n", rights_table),
     "inventory.md": ("| key | default | what may stand there | what it means |\n|---|---|---|---|\n", inventory_table),
 }
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.script import Outcome, Part, script
-from metalfoundry.model.actions import items, mapping
 from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.foreign import from_json
 from metalfoundry.model.names import is_object_name
@@ -178,28 +177,3 @@ def read_event(line: str) -> tuple[str, dict[str, Any]] | None:
     if not isinstance(event, dict) or not isinstance(event.get("object"), dict):
         return None
     return str(event.get("type", "")), event["object"]
-
-
-def missing_rights(outcome: Outcome, wanted: Iterable[tuple[str, str]]) -> list[str]:
-    """Those (verb, plural) pairs of tinkerbell.org that a complete SelfSubjectRulesReview does not grant.
-
-    A review that failed or calls itself incomplete (webhook authorizers) proves nothing and misses nothing.
-    """
-    status = mapping(mapping(from_json(outcome.stdout)).get("status")) if outcome.ok else {}
-    if not status or status.get("incomplete"):
-        return []
-    rules = items(status.get("resourceRules"))
-
-    def granted(verb: str, plural: str) -> bool:
-        return any(
-            _grants(rule.get("verbs"), verb)
-            and _grants(rule.get("apiGroups"), "tinkerbell.org")
-            and _grants(rule.get("resources"), plural)
-            for rule in rules
-        )
-
-    return [f"{verb} {plural}" for verb, plural in wanted if not granted(verb, plural)]
-
-
-def _grants(words: Any, word: str) -> bool:
-    return isinstance(words, list) and ("*" in words or word in words)

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from metalfoundry.commands.annotate import pointer as _annotation
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.reading import whole
 from metalfoundry.model.actions import mapping
 from metalfoundry.model.foreign import from_json, parse_time
 from metalfoundry.model.names import is_object_name
-from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
+from metalfoundry.model.resources import FLUX_RECONCILE, PROTECTED, Hardware
 from metalfoundry.model.states import ClaimPhase
 
 RUN = "metalfoundry.dev/run"
@@ -174,7 +175,7 @@ def old_systems(hardware: Hardware) -> tuple[MachineFacts, ...]:
 
 
 def claim(hardware: Hardware, run: str, note: WindowNote, old: Sequence[MachineFacts] = ()) -> list[Operation]:
-    """Take the object as it was read: refused when somebody took it, or let go of it, in between.
+    """Take the object as it was read: refused when somebody took it, let go of it, or protected it in between.
 
     `old` is written down for `old_systems`; where there are none, what stands there stays.
     """
@@ -184,6 +185,7 @@ def claim(hardware: Hardware, run: str, note: WindowNote, old: Sequence[MachineF
         operations += [_test("/metadata/annotations", None), _add("/metadata/annotations", {})]
     operations += [_test(_annotation(RUN), holder.run if holder else None), *_gone(GUARD), *_written(run, note)]
     operations += [each for key in _FLAT if _PREFIX + key not in note.flat() for each in _gone(_PREFIX + key)]
+    operations.append(_test(_annotation(PROTECTED), None))
     if old:
         marks = [dict(system.marks) for system in old[-MOST_OLD_SYSTEMS:]]
         operations.append(_add(_annotation(OLD_SYSTEMS), json.dumps(marks, sort_keys=True)))
@@ -318,10 +320,6 @@ def _given_back() -> list[Operation]:
 def _gone(key: str) -> list[Operation]:
     """An annotation is not there afterwards: `remove` needs what it removes."""
     return [_add(_annotation(key), ""), _remove(_annotation(key))]
-
-
-def _annotation(key: str) -> str:
-    return "/metadata/annotations/" + key.replace("~", "~0").replace("/", "~1")
 
 
 def _test(path: str, value: Any) -> Operation:

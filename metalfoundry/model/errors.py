@@ -33,6 +33,11 @@ Judge by type and `exit_code`, never by the text.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from metalfoundry.model.hosts import ServerKey
+
 DEBUG = "run it again with METALFOUNDRY_DEBUG=1 in the environment, and report what it prints"
 
 
@@ -93,7 +98,11 @@ class AuthError(ConnectError):
 
 
 class HostKeyError(ConnectError):
-    """The host's key is unknown or differs from known_hosts."""
+    """The host's key is unknown or differs from known_hosts. `unknown`: what known_hosts calls the host, and the
+    key that it shows, where known_hosts has none for it.
+    """
+
+    unknown: tuple[str, ServerKey] | None = None
 
 
 class LinkLost(TransportError):

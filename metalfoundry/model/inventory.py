@@ -5,7 +5,7 @@ Adding a key here is all it takes to have it checked, in the JSON Schema and in 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -37,7 +37,10 @@ from metalfoundry.model.inventory_fields import (
     Word,
     key,
 )
-from metalfoundry.model.names import nearest
+from metalfoundry.model.names import is_object_name, nearest
+
+OTHERS = "*"
+"""The name under `servers` whose keys are those of any Hardware that is not listed."""
 
 
 class Section(BaseModel):
@@ -281,7 +284,10 @@ class InventoryKeys(Section):
     servers: Annotated[
         dict[str, ServerKeys],
         Field(min_length=1),
-        key("the servers by name", "a mapping with at least one server, such as `servers: {colo-server-01: {}}`"),
+        key(
+            "the servers by name; `'*'` gives the keys of every other Hardware of the namespace",
+            "a mapping with at least one server, such as `servers: {colo-server-01: {}}`",
+        ),
     ]
     timeouts: Annotated[Timeouts, key("how long each stage may take", "a mapping")] = Timeouts()
     hooks: Annotated[HookConfig, key("commands of your own at the turns of a run; docs/hooks.md", "a mapping")] = (
@@ -292,11 +298,13 @@ class InventoryKeys(Section):
 class Inventory(Section):
     """A checked inventory; `servers` in the order given, with `defaults` in them.
 
-    `path` is the file, absolute, or None where there is none; hooks run in `folder`.
+    `rest`: the keys of any other Hardware of the namespace, which may then be named like a server; None where none
+    may. `path` is the file, absolute, or None where there is none; hooks run in `folder`.
     """
 
     site: SiteConfig
     servers: Annotated[Mapping[str, Server], AfterValidator(lambda servers: MappingProxyType(servers))]
+    rest: Server | None = None
     timeouts: Timeouts = Timeouts()
     hooks: HookConfig = HookConfig()
     path: Path | None = None
@@ -307,10 +315,21 @@ class Inventory(Section):
         """Where it was read, for messages."""
         return str(self.path or "the inventory")
 
+    def everyone(self, hardware: Iterable[str]) -> dict[str, Server]:
+        """All that may be named, where the namespace has this `hardware`: those of `servers`, then, by `rest`, what is
+        behind none of them.
+        """
+        listed = dict(self.servers)
+        behind = {server.hardware for server in listed.values()}
+        others = [name for name in hardware if name not in behind and name not in listed] if self.rest else []
+        return listed | {name: self.server(name) for name in others}
+
     def server(self, name: str) -> Server:
         """The server of this name; raises InventoryError that names the nearest one and lists all."""
         if name in self.servers:
             return self.servers[name]
+        if self.rest is not None and is_object_name(name):
+            return self.rest.model_copy(update={"name": name, "hardware": name})
         raise InventoryError(
             f"there is no server {name!r}{nearest(name, self.servers)}",
             where=self.source,

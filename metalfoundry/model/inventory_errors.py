@@ -11,13 +11,16 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from metalfoundry.model.inventory import InventoryKeys, Section
+from metalfoundry.model.inventory import OTHERS, InventoryKeys, Section
 from metalfoundry.model.inventory_fields import mac
 from metalfoundry.model.yaml_lines import Place
 
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _GONE = {("site", "sweeper"): ("the sweeper is gone: the guard has taken its place", "guard, with its image")}
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+
+
+OWN = ("hardware", "address", "mac")  # keys that can be one server's alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +53,12 @@ def _together(data: Any) -> Iterator[Fault]:
         keys_ = _mapping(top.get("defaults") if len(place) == 1 else servers[place[1]])
         if keys_.get("workflow") and keys_.get("template"):
             yield Fault((*place, "template"), "given beside `workflow`", "one of the two")
+    for key_ in OWN:
+        if _mapping(servers.get(OTHERS)).get(key_):
+            yield Fault(("servers", OTHERS, key_), "one for many servers", "it under the name of a single server")
     for name in servers:
+        if name == OTHERS:
+            continue
         if not _SERVER.fullmatch(name) or name == "all":
             what = "a name that stands for all servers" if name == "all" else "a name that cannot be typed as one"
             yield Fault(("servers", name), what, "letters, digits, dots, dashes; a letter or digit first; not `all`")
@@ -63,6 +71,8 @@ def _shared(defaults: Mapping[str, Any], servers: Mapping[str, Any]) -> Iterator
     """Two servers that are one: most often a copied block, and then the wrong machine would be wiped."""
     seen: dict[tuple[str, str], str] = {}
     for name, own in servers.items():
+        if name == OTHERS:
+            continue
         given = {**defaults, **{key: value for key, value in _mapping(own).items() if value is not None}}
         marks = {
             "hardware": str(given.get("hardware") or name),

@@ -9,7 +9,7 @@ from typing import Any
 
 from metalfoundry.model import inventory_errors, yaml_lines
 from metalfoundry.model.errors import InventoryError
-from metalfoundry.model.inventory import Inventory, InventoryKeys, Server
+from metalfoundry.model.inventory import OTHERS, Inventory, InventoryKeys, Server
 from metalfoundry.model.yaml_lines import Place
 
 ENVIRONMENT = "METALFOUNDRY_INVENTORY"
@@ -48,6 +48,16 @@ def of(mapping: Mapping[str, Any], folder: str | Path = "") -> Inventory:
     return _inventory(yaml_lines.LocatedYaml(mapping), Path(folder).absolute())
 
 
+def jump_words(text: str) -> dict[str, Any]:
+    """`[USER@]HOST[:PORT]`, an IPv6 address in brackets, as the keys of site.jump."""
+    user, _, place = text.strip().rpartition("@")
+    host, colon, port = place.rpartition(":")
+    if not colon or (":" in host and not host.startswith("[")):
+        host, port = place, ""
+    found: dict[str, Any] = {"host": host.strip("[]")}
+    return found | ({"user": user} if user else {}) | ({"port": port} if port else {})
+
+
 def schema() -> dict[str, Any]:
     """The JSON Schema of inventory.yaml."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | InventoryKeys.model_json_schema()
@@ -68,9 +78,11 @@ def _inventory(read: yaml_lines.LocatedYaml, folder: Path, path: Path | None = N
     servers = {
         name: Server(**{"hardware": name} | own.over(keys.defaults), name=name) for name, own in keys.servers.items()
     }
+    rest = servers.pop(OTHERS, None)
     return Inventory(
         site=keys.site,
         servers=servers,
+        rest=rest,
         timeouts=keys.timeouts,
         hooks=keys.hooks,
         path=path and path.absolute(),

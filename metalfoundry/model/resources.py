@@ -21,8 +21,12 @@ from metalfoundry.model.workflows import Condition, Current, Workflow
 __all__ = ["Action", "Condition", "Current", "Hardware", "Interface", "Meta", "Object", "Template", "Workflow"]
 
 FLUX_NAME = "kustomize.toolkit.fluxcd.io/name"
+FLUX_NAMESPACE = "kustomize.toolkit.fluxcd.io/namespace"
+ARGO_TRACKING = "argocd.argoproj.io/tracking-id"
 FLUX_RECONCILE = "kustomize.toolkit.fluxcd.io/reconcile"
 AGENT_ATTRIBUTES = "tinkerbell.org/agent-attributes"
+PROTECTED = "metalfoundry.dev/protected"
+TEMPLATE_LABEL = "metalfoundry.dev/template"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,22 @@ class Hardware(Object):
     def flux_paused(self) -> bool:
         """Whether Flux has been told to leave this one object alone."""
         return self.annotations.get(FLUX_RECONCILE) == "disabled"
+
+    @property
+    def flux_owner(self) -> str:
+        """The Kustomization of Flux that writes this object, as NAMESPACE/NAME."""
+        return "/".join(filter(None, (self.labels.get(FLUX_NAMESPACE), self.labels.get(FLUX_NAME))))
+
+    @property
+    def argo_application(self) -> str:
+        """The Application of Argo CD that writes this object; empty where none does."""
+        return self.annotations.get(ARGO_TRACKING, "").partition(":")[0]
+
+    @property
+    def protected(self) -> str | None:
+        """Why it must not be installed; None where it may."""
+        reason = self.annotations.get(PROTECTED)
+        return reason if reason is None else reason.strip() or "no reason given"
 
     @property
     def serial(self) -> str:

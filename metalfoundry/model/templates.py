@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import yaml
@@ -125,6 +126,29 @@ def workers(data: str, values: Mapping[str, Any]) -> list[Worker]:
         raise Unresolved("it has conditions around its tasks")
     found += [_worker({"worker": _scalar(line)}, line.strip()) for line in lines]
     return [replace(worker, perhaps=True) for worker in found]
+
+
+def missing_keys(data: str, known: Container[str]) -> list[str]:
+    """The keys that the Template names outside of `range`, `with` and the like, and that are not `known`: Tinkerbell
+    renders no Template that names one.
+    """
+    found: dict[str, None] = {}
+    depth: list[str] = []
+    for match in _ACTION.finditer(data):
+        tokens = _TOKEN.findall(match.group(1))
+        word = tokens[0] if tokens else ""
+        if match.group(1).startswith("/*"):
+            continue
+        if not any(item in _REBINDS for item in depth):
+            for before, token in pairwise(["", *tokens]):
+                name = token[1:].partition(".")[0] if token.startswith(".") and before != ")" else ""
+                if name and name not in known:
+                    found[name] = None
+        if word in ("if", *_REBINDS):
+            depth.append(word)
+        elif word == "end" and depth:
+            depth.pop()
+    return list(found)
 
 
 def _worker(task: Mapping[str, Any], written: str) -> Worker:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
 from metalfoundry.model.errors import IdentityError, PreflightError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.names import nearest
-from metalfoundry.model.resources import Hardware
+from metalfoundry.model.resources import TEMPLATE_LABEL, Hardware
 from metalfoundry.runs.provision_run import READ_SECONDS, ProvisionRun
 from metalfoundry.site.cluster import Cluster
+from metalfoundry.site.protection import refuse_protected
 from metalfoundry.site.site import Site
 from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
@@ -33,6 +35,13 @@ def _all_labels(site: Site, servers: Iterable[Server]) -> list[tuple[Server, Map
     """Each server with its Hardware's labels; none where there is no Hardware."""
     hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
     return [(one, hardware[one.hardware].labels if one.hardware in hardware else {}) for one in servers]
+
+
+def refuse_any_protected(site: Site, servers: Iterable[Server]) -> None:
+    """Raise Declined where one of these must not be installed. Where nobody can tell, each run finds out for itself."""
+    with suppress(PreflightError):
+        hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
+        refuse_protected({one.name: hardware[one.hardware] for one in servers if one.hardware in hardware})
 
 
 def choose_hardware(run: ProvisionRun, survey: Survey) -> Hardware:
@@ -61,10 +70,34 @@ def choose_hardware(run: ProvisionRun, survey: Survey) -> Hardware:
     return hardware
 
 
+def template_of(server: Server, survey: Survey) -> str | None:
+    """The Template of a server: the inventory's; where that has neither Template nor Workflow file, the one that a
+    label of the Hardware names, else the one that is called like the Hardware.
+    """
+    if server.template or server.workflow:
+        return server.template
+    hardware = survey.hardware.get(server.hardware)
+    labelled = hardware.labels.get(TEMPLATE_LABEL) if hardware else None
+    return labelled or (server.hardware if server.hardware in survey.templates else None)
+
+
+def why_not(server: Server, survey: Survey) -> str:
+    """Why a provision would refuse this server, as far as a survey tells; "" where nothing speaks against it."""
+    hardware = survey.hardware.get(server.hardware)
+    if hardware is None:
+        return "there is no such Hardware"
+    if hardware.protected is not None:
+        return "it is protected"
+    template = template_of(server, survey)
+    if template is None and server.workflow is None:
+        return "no Workflow file or Template is known"
+    return f"there is no Template {template}" if template and template not in survey.templates else ""
+
+
 def choose_document(run: ProvisionRun, survey: Survey) -> Document:
     """The Workflow document to be applied. Raises PreflightError, also where its Template is not there."""
     options, server = run.options, run.server
-    template = options.template or (None if options.workflow else server.template)
+    template = options.template or (None if options.workflow else template_of(server, survey))
     path = options.workflow or (None if options.template else server.workflow)
     if template:
         default = server.mac or run.window.mac
@@ -97,7 +130,8 @@ def choose_document(run: ProvisionRun, survey: Survey) -> Document:
         raise PreflightError(
             f"neither a Workflow file nor a Template is known for {server.name}",
             where=run.site.inventory.source,
-            next=f"give servers.{server.name}.workflow or .template, or --workflow FILE or --template NAME",
+            next=f"give servers.{server.name}.workflow or .template, --workflow FILE or --template NAME; or label the "
+            f"Hardware: {TEMPLATE_LABEL}=NAME",
         )
     return _checked(document, run, survey)
 

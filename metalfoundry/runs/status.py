@@ -20,6 +20,7 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.runs.selection import why_not
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.machine import Machine
 from metalfoundry.site.overview import surveys
@@ -30,6 +31,7 @@ from metalfoundry.transport.clock import Deadline
 READ_SECONDS = 30.0
 PROBE_SECONDS = 3.0
 PROBES_AT_ONCE = 8
+UNLISTED = "it is not in the inventory"
 WATCH_SECONDS = 7 * 24 * 3600.0
 SILENCES: Mapping[type[MetalfoundryError], str] = {
     HostKeyError: "its host key is not the known one",
@@ -47,6 +49,8 @@ class Row:
     `holder`, `run`, `until` tell whose claim it is ("" for none); `expired` that its time is over. `since`: the last
     moment at which the Workflow moved, by what it says itself. `machine`: what answers there, "" where nobody looked.
     `guard`: the one that has acknowledged the claim.
+    `protected`: why it must not be installed, "" where it may. `refused`: why a provision would refuse it, as far as
+    this tells, "" where nothing speaks against it. `server`: "" for a Hardware that the inventory lets nobody name.
     """
 
     server: str
@@ -62,26 +66,30 @@ class Row:
     since: str = ""
     machine: str = ""
     guard: str = ""
+    protected: str = ""
+    refused: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
         return {name: getattr(self, name) for name in self.__slots__}
 
 
-def status(site: Site, servers: Sequence[Server], probe: bool = False) -> list[Row]:
-    """One row for each server, from one remote command; with `probe` each machine is asked what it is, too."""
-    if not servers:
+def status(site: Site, servers: Sequence[Server] | None, probe: bool = False) -> list[Row]:
+    """One row for each server (None: for each of the inventory, and every other Hardware of the namespace), from one
+    remote command; with `probe` each machine is asked what it is, too.
+    """
+    if servers is not None and not servers:
         return []
     survey = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS))
-    return _rows(site, survey, servers, _machines(site, survey, servers) if probe else {})
+    return _rows(site, survey, servers, _machines(site, survey, _nameable(site, survey, servers)) if probe else {})
 
 
-def watch(site: Site, servers: Sequence[Server], probe: bool = False) -> Iterator[list[Row]]:
+def watch(site: Site, servers: Sequence[Server] | None, probe: bool = False) -> Iterator[list[Row]]:
     """The rows now, and all of them again whenever one has changed; with `probe` a changed one is asked anew.
 
     Made of two watches, without asking again and again. Raises what `status` raises.
     """
-    if not servers:
+    if servers is not None and not servers:
         yield []
         return
     machines: dict[str, str] = {}
@@ -91,21 +99,30 @@ def watch(site: Site, servers: Sequence[Server], probe: bool = False) -> Iterato
         if survey is None or rows == known:
             continue
         if probe:
-            changed = [server for server, row in zip(servers, rows, strict=True) if row not in known]
+            news = {row.server for row in rows if row not in known}
+            changed = [server for server in _nameable(site, survey, servers) if server.name in news]
             machines |= _machines(site, survey, changed)
             rows = _rows(site, survey, servers, machines)
         known = rows
         yield rows
 
 
-def _rows(site: Site, survey: Survey, servers: Sequence[Server], machines: Mapping[str, str]) -> list[Row]:
-    return [replace(_row(site, survey, server), machine=machines.get(server.name, "")) for server in servers]
+def _rows(site: Site, survey: Survey, servers: Sequence[Server] | None, machines: Mapping[str, str]) -> list[Row]:
+    named = _nameable(site, survey, servers)
+    rows = [replace(_row(site, survey, server), machine=machines.get(server.name, "")) for server in named]
+    known = {server.hardware for server in named}
+    others = [Server(name=name, hardware=name) for name in survey.hardware if name not in known and servers is None]
+    return rows + [replace(_row(site, survey, other), server="", refused=UNLISTED) for other in others]
+
+
+def _nameable(site: Site, survey: Survey, servers: Sequence[Server] | None) -> list[Server]:
+    return list(site.inventory.everyone(survey.hardware).values()) if servers is None else list(servers)
 
 
 def _row(site: Site, survey: Survey, server: Server) -> Row:
     hardware = survey.hardware.get(server.hardware)
     if hardware is None:
-        return Row(server.name, server.hardware, "unknown")
+        return Row(server.name, server.hardware, "unknown", refused=why_not(server, survey))
     claim, word = claim_of(hardware), acknowledgement(hardware)
     macs = [interface.mac for interface in hardware.interfaces]
     workflow = _newest(survey.of_agent([hardware.agent_id or "", *macs], server.hardware))
@@ -122,6 +139,8 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
         action=workflow.current.name if workflow and workflow.current else "",
         since=_moved(workflow) if workflow else "",
         guard=word.guard if word else "",
+        protected=hardware.protected or "",
+        refused=why_not(server, survey),
     )
 
 

@@ -150,6 +150,8 @@ def _unknown(site: Site, name: str, cluster: ClusterSnapshot) -> Server:
     if not hardware:
         site.inventory.server(name)  # raises, with the nearest name
     known = next((server for server in site.inventory.servers.values() if server.hardware == hardware), None)
+    if known is None and site.inventory.rest is not None:
+        return site.inventory.server(hardware)
     return known or Server(name=hardware, hardware=hardware)
 
 

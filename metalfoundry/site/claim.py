@@ -20,6 +20,7 @@ from metalfoundry.model.program import ours
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 from metalfoundry.model.states import ClaimState
 from metalfoundry.site.cluster import Cluster, Patched
+from metalfoundry.site.protection import refuse_protected
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Cancel, Deadline, Instant
 
@@ -74,6 +75,7 @@ class Claim:
         refused = 0
         while refused < REFUSALS:
             self.refuse_live(self.hardware)
+            refuse_protected({self._server.name: self.hardware})
             previous = netboot.claim_of(self.hardware)
             self.note = self.new_note(self.hardware)
             operations = netboot.claim(self.hardware, self.run, self.note, self.old)

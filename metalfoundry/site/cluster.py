@@ -16,32 +16,20 @@ from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.kubectl import (
     HARDWARE,
     WORKFLOWS,
-    missing_rights,
     read_list,
     read_only,
 )
+from metalfoundry.commands.rights import NEEDED, missing_rights
 from metalfoundry.commands.script import Outcome, Part, read_script, read_time, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
-from metalfoundry.site.refused import api_away, refused, script_unrun
+from metalfoundry.site.refused import api_away, may_not, refused, script_unrun
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import by_name
 from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Cancel, Deadline
 
-WANTED_RIGHTS = (
-    ("get", "hardware"),
-    ("list", "hardware"),
-    ("patch", "hardware"),
-    ("list", "templates"),
-    ("list", "workflows"),
-    ("get", "workflows"),
-    ("watch", "workflows"),
-    ("watch", "hardware"),
-    ("create", "workflows"),
-    ("delete", "workflows"),
-)
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 _SKEW = timedelta(minutes=1)
@@ -75,7 +63,9 @@ class Cluster:
         self._site = site
 
     def survey(self, deadline: Deadline, ask_smee_for: str | None = None, rights: bool = False) -> Survey:
-        """Read the whole namespace in one exec. Raises PreflightError where kubectl cannot do it."""
+        """Read the whole namespace in one exec, and (`rights`) what a provision may not do there. Raises PreflightError
+        where kubectl cannot do it.
+        """
         parts = [self._site.kubectl.survey()]
         if rights:
             parts.append(self._site.kubectl.rights())
@@ -210,6 +200,9 @@ class Cluster:
                 yield None
 
     def _survey_of(self, outcomes: Mapping[str, Outcome], answers: Mapping[str, int] | None) -> Survey:
+        missing = tuple(missing_rights(outcomes["rights"], NEEDED["provision"])) if "rights" in outcomes else ()
+        if missing and "objects" in outcomes and not outcomes["objects"].ok:
+            raise may_not(self._site, missing)
         by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
         for item in self._objects(outcomes):
             by_kind.setdefault(str(item.get("kind")), []).append(item)
@@ -217,7 +210,7 @@ class Cluster:
             {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
             {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
             {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
-            tuple(missing_rights(outcomes["rights"], WANTED_RIGHTS)) if "rights" in outcomes else (),
+            missing,
             answers,
         )
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from metalfoundry.commands import ssh
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import HARDWARE, Refusal, never_arrived, refusal
+from metalfoundry.commands.rights import Right
 from metalfoundry.commands.script import Outcome
 from metalfoundry.model.errors import ApiAway, PreflightError
+from metalfoundry.model.program import ours
 from metalfoundry.site.site import Site
 from metalfoundry.transport.base import Result
 
@@ -37,6 +39,15 @@ def refused(site: Site, outcome: Outcome) -> PreflightError:
     return PreflightError(what, where=_where(site), next=step, evidence=outcome.stderr or outcome.stdout[-500:])
 
 
+def may_not(site: Site, missing: Sequence[Right]) -> PreflightError:
+    """The error where kubectl lacks these rights."""
+    return PreflightError(
+        f"kubectl on the jump host may not {', '.join(map(str, missing))}",
+        where=f"{_where(site)}, namespace {site.kubectl.namespace}",
+        next=_apply_role(),
+    )
+
+
 def script_unrun(site: Site, result: Result) -> PreflightError:
     """The error for a jump host that ran nothing of our script."""
     return PreflightError(
@@ -52,12 +63,16 @@ def _words(site: Site, kind: Refusal) -> tuple[str, str]:
     return {
         Refusal.NO_KUBECTL: (f"there is no `{words}`", "install kubectl there, or spell it right in site.kubectl"),
         Refusal.API_AWAY: ("kubectl does not reach the API server", hint("get", "--raw", "/readyz")),
-        Refusal.FORBIDDEN: ("kubectl may not do this", hint("auth", "can-i", "--list")),
+        Refusal.FORBIDDEN: ("kubectl may not do this", _apply_role()),
         Refusal.UNAUTHORIZED: ("the API server does not know this user", hint("config", "view", "--minify")),
         Refusal.NO_CRD: ("this cluster has no Tinkerbell objects", hint("api-resources", "--api-group=tinkerbell.org")),
         Refusal.NOT_FOUND: ("kubectl did not find it", hint("get", HARDWARE)),
         Refusal.OTHER: ("kubectl failed", hint("get", HARDWARE)),
     }[kind]
+
+
+def _apply_role() -> str:
+    return f"have an administrator apply what this prints: {ours('rbac.print', '--user', 'NAME')}"
 
 
 def _where(site: Site) -> str:

@@ -5,12 +5,12 @@ What comes back is what was said, part by part; a part that could not be read sa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from metalfoundry.commands import gather
+from metalfoundry.commands import examine, gather
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.kubectl import read_list
@@ -94,6 +94,16 @@ def snapshot_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterS
         raise script_unrun(site, result)
     at, ahead = _clock(site, outcomes)
     return ClusterSnapshot(outcomes, at, ahead)
+
+
+def examine_site(site: Site, hardware: Sequence[str], deadline: Deadline) -> ClusterSnapshot:
+    """Read what `fab doctor` judges (commands/examine.py). Raises as `snapshot_cluster`."""
+    command = examine.site(site.kubectl, hardware, site.inventory.site.smee or "")
+    result = site.transport.run(site.jump, command, deadline.within(CLUSTER_SECONDS))
+    outcomes = read_script(result.stdout)
+    if "objects" not in outcomes:
+        raise script_unrun(site, result)
+    return ClusterSnapshot(outcomes, *_clock(site, outcomes))
 
 
 def snapshot_machine(site: Site, server: Server, address: str | None, deadline: Deadline) -> MachineSnapshot:

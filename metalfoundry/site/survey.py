@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from metalfoundry.commands.rights import Right
 from metalfoundry.model.resources import Hardware, Template, Workflow
 
 
@@ -18,7 +19,7 @@ class Survey:
     hardware: Mapping[str, Hardware]
     templates: Mapping[str, Template]
     workflows: Mapping[str, Workflow]
-    missing: tuple[str, ...] = ()
+    missing: tuple[Right, ...] = ()
     smee: Mapping[str, int] | None = None
 
     def of_agent(self, agents: Sequence[str], hardware: str) -> list[Workflow]:

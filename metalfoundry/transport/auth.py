@@ -13,9 +13,10 @@ import paramiko
 from paramiko.agent import AgentKey, AgentSSH
 
 from metalfoundry.model.errors import AuthError, ConnectError
+from metalfoundry.model.hosts import Host
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.host_keys import fingerprint
-from metalfoundry.transport.ssh_config import Endpoint
+from metalfoundry.transport.ssh_config import Endpoint, resolve
 from metalfoundry.transport.ssh_options import UserFiles
 
 DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
@@ -62,6 +63,14 @@ class Keyring:
                 if self._accepted(transport, key):
                     return self.offered
         raise self._error()
+
+    def offers(self) -> list[str]:
+        """What would be offered, in order, without a connection. Raises AuthError where there is nothing."""
+        with closing(Agent(self.endpoint.agent, max(1.0, self.deadline.remaining()))) as agent:
+            labels = [label for label, _ in self._keys(agent)]
+        if not labels:
+            raise self._error()
+        return labels
 
     def _accepted(self, transport: paramiko.Transport, key: paramiko.PKey) -> bool:
         transport.auth_timeout = self.deadline.remaining()
@@ -132,6 +141,14 @@ class Keyring:
             where=endpoint.where,
             next=self.remedy or f"ssh-copy-id -p {endpoint.port} {endpoint.user}@{endpoint.address}",
         )
+
+
+def offers(host: Host, deadline: Deadline, files: UserFiles | None = None) -> list[str]:
+    """The keys that would be offered to `host`. Raises AuthError where there are none, ConnectError for an ssh_config
+    that cannot be used.
+    """
+    files = files or UserFiles.of_this_user()
+    return Keyring(resolve(host, files), files, deadline).offers()
 
 
 def _comment(key: AgentKey) -> str:

@@ -32,7 +32,7 @@ class SshTimeouts:
 
     `connect` bounds one attempt (name, TCP, banner, keys, log-in), `reach` its TCP alone where the host is expected to
     come up (policy LEARN): lost packets are sent anew by the next attempt sooner than by TCP, and an attempt that has
-    taken `hanging` keeps no other back;
+    taken `hanging` there keeps no other back;
     a living host answers a request within `answer`;
     after `silence` we make one to see. `sessions` stays below the 10 of sshd's MaxSessions, with room for that, and for
     one that is closed and still counts: see Link.

@@ -179,13 +179,15 @@ class HostKeys:
         authority = f"; {self._places(self.authorities)} names a @cert-authority, which is not used here: "
         hint = authority + "add the host's own key" if self.authorities else ""
         file = self.files[0] if self.files else Path("known_hosts")
-        return HostKeyError(
+        error = HostKeyError(
             f"{self.label}: the host key is not known: the host shows {key.type} {key.fingerprint}{hint}",
             where=f"{self.name}, looked in {', '.join(map(str, self.files)) or 'no file'}",
             next=f"compare it: ssh-keyscan -p {self.port} {self.address} 2>/dev/null | ssh-keygen -lf -; "
             f"what is known: ssh-keygen -F '{self.name}' -f {file}",
             evidence=self._line(key),
         )
+        error.unknown = (self.name, key)
+        return error
 
     def _refusal(self, why: str, key: ServerKey) -> HostKeyError:
         return HostKeyError(

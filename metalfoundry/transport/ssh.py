@@ -23,7 +23,7 @@ from metalfoundry.model.errors import (
     LinkLost,
     TransportError,
 )
-from metalfoundry.model.hosts import Host, ServerKey
+from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.channel import Exchange, exchange
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
@@ -228,18 +228,21 @@ class SshTransport:
             turn.release()
 
     def _turn(self, host: Host, slot: _Slot, deadline: Deadline) -> threading.Lock | threading.Semaphore:
-        """The right to open `host`'s connection: one thread's, and a few more threads' while an attempt hangs."""
-        hanging = self._patience.hanging
+        """The right to open `host`'s connection: one thread's, and a few more threads' while an attempt hangs. Where
+        the way is merely long, as to a jump host, each more would be a connection more.
+        """
+        awaited = host.host_key is HostKeyPolicy.LEARN
+        hanging = self._patience.hanging if awaited else self._patience.connect
         while True:
             now = self._clock.now().mono
             wait = max(0.0, min(slot.since, now) + hanging - now)
             if slot.opening.acquire(timeout=min(wait, deadline.remaining())):
                 slot.since = self._clock.now().mono
                 return slot.opening
-            if slot.more.acquire(timeout=min(hanging, deadline.remaining())):
-                return slot.more
             if deadline.expired():
                 raise DeadlineExceeded(f"{host.name}: no SSH connection in time", where=host.address)
+            if slot.more.acquire(timeout=min(hanging, deadline.remaining())):
+                return slot.more
 
     def _refuse_closed(self, host: Host) -> None:
         if self._closed.is_set():

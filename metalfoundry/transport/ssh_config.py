@@ -24,7 +24,7 @@ import paramiko
 from metalfoundry.model.errors import ConnectError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.host_keys import HostKeys, host_name
-from metalfoundry.transport.known_hosts import record_as
+from metalfoundry.transport.known_hosts import add, record_as
 from metalfoundry.transport.ssh_options import UserFiles, options_of, path
 
 OWN_KNOWN_HOSTS = ("~/.ssh/known_hosts", "~/.ssh/known_hosts2")
@@ -100,6 +100,16 @@ def record_key(host: Host, key: ServerKey, files: UserFiles | None = None) -> st
     files = files or UserFiles.of_this_user()
     endpoint = resolve(host, files)
     return record_as(endpoint.new_keys or files.home / ".ssh/known_hosts", endpoint.known_as, key)
+
+
+def add_key(host: Host, name: str, key: ServerKey, files: UserFiles | None = None) -> Path:
+    """Write the key of a host that known_hosts calls `name` (`host`, or one on the way to it) where SSH looks it up;
+    return the file. Raises OSError.
+    """
+    files = files or UserFiles.of_this_user()
+    file = resolve(host, files).new_keys or files.home / ".ssh/known_hosts"
+    add(file, name, key)
+    return file
 
 
 def is_known(host: Host, key: ServerKey, files: UserFiles | None = None) -> bool | None:

@@ -6,7 +6,7 @@ import pytest
 
 from metalfoundry.commands import kubectl as said
 from metalfoundry.commands.command import Command, Effect, Raw
-from metalfoundry.commands.kubectl import Kubectl, Refusal, missing_rights, read_event, read_list, refusal
+from metalfoundry.commands.kubectl import Kubectl, Refusal, read_event, read_list, refusal
 from metalfoundry.commands.script import Outcome
 from metalfoundry.model.redact import HIDDEN
 
@@ -121,36 +121,3 @@ def test_lists_single_objects_and_nothing_are_read() -> None:
 )
 def test_a_watch_line_is_an_event_or_nothing(line: str, wanted: object) -> None:
     assert read_event(line) == wanted
-
-
-def review(*rules: dict[str, object], **status: object) -> Outcome:
-    return Outcome(0, json.dumps({"status": {"resourceRules": list(rules), "incomplete": False, **status}}), "")
-
-
-WANTED = (("get", "hardware"), ("patch", "hardware"), ("watch", "workflows"))
-
-
-@pytest.mark.parametrize(
-    ("outcome", "wanted"),
-    [
-        (review({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}), []),
-        (
-            review(
-                {"verbs": ["get", "list"], "apiGroups": ["tinkerbell.org"], "resources": ["*"]},
-                {"verbs": ["watch"], "apiGroups": ["tinkerbell.org"], "resources": ["workflows"]},
-            ),
-            ["patch hardware"],
-        ),
-        (
-            review({"verbs": ["*"], "apiGroups": ["apps"], "resources": ["*"]}),
-            ["get hardware", "patch hardware", "watch workflows"],
-        ),
-        (review(), ["get hardware", "patch hardware", "watch workflows"]),
-        (review(incomplete=True), []),
-        (Outcome(1, "", "Error from server (Forbidden)"), []),
-        (Outcome(0, "no JSON", ""), []),
-        (Outcome(0, '{"kind": "SelfSubjectRulesReview"}', ""), []),
-    ],
-)
-def test_rights_that_are_missing_are_named_and_nothing_is_guessed(outcome: Outcome, wanted: list[str]) -> None:
-    assert missing_rights(outcome, WANTED) == wanted

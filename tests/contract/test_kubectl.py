@@ -199,6 +199,15 @@ def test_rights_are_listed(
         assert answer.stdout["status"]["incomplete"] is False
 
 
+def test_both_tell_their_versions(cluster: Party, lab: Party) -> None:
+    for party in (cluster, lab):
+        client = party.say(Say("version --client -o json").argv)
+        server = party.say(Say("get --raw /version").argv)
+        told = (client.status, server.status, client.stdout["clientVersion"]["gitVersion"], server.stdout["gitVersion"])
+        assert told[:2] == (0, 0)
+        assert all(text.startswith("v1.") for text in told[2:])
+
+
 def test_a_watch_ends_without_a_word_when_its_time_is_over(version: str, cluster: Party, lab: Party) -> None:
     argv = Say(f"get {WF} -n NS -w -o name --request-timeout=1s").argv
     want, got = cluster.say(argv), lab.say(argv)

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metalfoundry.commands import gather, guard, kubernetes, log_parser, machine, netboot, smee
-from metalfoundry.commands.kubectl import missing_rights, read_event
+from metalfoundry.commands.kubectl import read_event
+from metalfoundry.commands.rights import missing_rights, wanted
 from metalfoundry.commands.script import Outcome, read_script
 from metalfoundry.lab.fixtures import hardware
 from metalfoundry.model.resources import Hardware
@@ -33,7 +34,7 @@ READERS: dict[str, Callable[[str], Any]] = {
     "containers": kubernetes.read_containers,
     "parts": read_script,
     "watch": read_event,
-    "rights": lambda said: missing_rights(Outcome(0, said, ""), [("get", "hardware")]),
+    "rights": lambda said: missing_rights(Outcome(0, said, ""), wanted()),
     "log": lambda said: [line.time for line in log_parser.read_log("agent", said)],
 }
 

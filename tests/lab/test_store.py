@@ -237,7 +237,7 @@ class TestStandin:
         "words",
         [
             "edit hw one",
-            "get hw -A",
+            "get hw --sort-by=.metadata.name",
             "get hw -n tink-system -o custom-columns=A:.b",
             "get hw -n tink-system --field-selector spec.x=y",
             "patch hw one -n tink-system -p {}",

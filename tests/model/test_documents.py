@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metalfoundry.model.documents import Document, safe_name, workflow_for, workflow_from
+from metalfoundry.model.documents import Document, _read, safe_name, workflow_for, workflow_from
 from metalfoundry.model.errors import PreflightError
 
 RACK = (Path(__file__).parent / "data/workflows.yaml").read_text(encoding="utf-8")
@@ -184,3 +185,14 @@ def test_every_name_is_one_that_kubernetes_takes(wanted: str) -> None:
     name = safe_name(wanted)
     assert len(name) <= 63
     assert re.fullmatch(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*", name)
+
+
+def test_a_file_is_read_once_for_all_servers_in_it_whose_runs_begin_together() -> None:
+    names = [f"colo-{number}" for number in range(8)]
+    whole = "---\n".join(workflow(name, name) for name in names)
+    before = _read.cache_info()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda name: workflow_for(whole, "many.yaml", name, namespace="tink-system").name, names))
+    after = _read.cache_info()
+    assert found == names
+    assert (after.misses - before.misses, after.hits - before.hits) == (1, 7)

@@ -132,3 +132,18 @@ def test_nobody_waits_for_an_attempt_that_has_hung_for_long(world: World) -> Non
         with pytest.raises(ConnectError):
             hangs.result()
     transport.close()
+
+
+def test_a_long_way_to_a_host_that_is_not_awaited_is_gone_once(world: World, connect: Connect) -> None:
+    lossy = Lossy(world.server().port, lost=1)
+    transport = connect(connect=600, hanging=0.01)
+    host = Host("jump", "127.0.0.1", "root", lossy.port, host_key=HostKeyPolicy.YES)
+    with ThreadPoolExecutor(1) as pool:
+        goes = pool.submit(transport.run, host, Command(("true",)), soon(600))
+        until(lambda: lossy.taken == 1)
+        with pytest.raises(DeadlineExceeded):
+            transport.run(host, Command(("true",)), soon(0.3))
+        assert lossy.taken == 1
+        lossy.close()
+        with pytest.raises(ConnectError):
+            goes.result()

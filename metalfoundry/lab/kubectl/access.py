@@ -46,7 +46,8 @@ def _granted(session: Session) -> list[Object]:
     for kind in KINDS:
         verbs = [verb for verb in VERBS if session.faults.allows(verb, kind)]
         if verbs:
-            rules.append(_rule(verbs, [kind.group], [kind.plural]))
+            also = [f"{kind.plural}/log"] if kind.plural == "pods" else []
+            rules.append(_rule(verbs, [kind.group], [kind.plural, *also]))
     return rules
 
 

@@ -21,9 +21,11 @@ _VALUES: dict[str, dict[str, str]] = {
     "delete": _OUTPUT | _FILE,
     "logs": _SELECTOR | {"--tail": "tail", "--since": "since"},
     "auth": {},
+    "version": _OUTPUT,
 }
 _FLAGS: dict[str, dict[str, str]] = {
     "get": {"-w": "watch", "--watch": "watch", "--ignore-not-found": "ignore-not-found"}
+    | {"-A": "all-namespaces", "--all-namespaces": "all-namespaces"}
     | {"--output-watch-events": "output-watch-events"},
     "patch": {},
     "apply": {"--validate": "validate"},
@@ -32,6 +34,7 @@ _FLAGS: dict[str, dict[str, str]] = {
     "logs": {"-f": "follow", "--follow": "follow", "--timestamps": "timestamps", "--prefix": "prefix"}
     | {"--all-containers": "all-containers"},
     "auth": {"-q": "quiet", "--quiet": "quiet"},
+    "version": {"--client": "client"},
 }
 _TRUTH = {"true": True, "false": False}
 

@@ -42,4 +42,5 @@ _VERBS: dict[str, Callable[[Session, Arguments], int]] = {
     "delete": write.delete,
     "logs": logs.logs,
     "auth": access.can_i,
+    "version": read.version,
 }

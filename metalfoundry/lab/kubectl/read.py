@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,9 +12,10 @@ from metalfoundry.lab.clock import UnknownForm
 from metalfoundry.lab.kubectl import output
 from metalfoundry.lab.kubectl.args import Arguments
 from metalfoundry.lab.kubectl.session import Failure, Session
-from metalfoundry.lab.kubernetes.resources import Kind, resolve
+from metalfoundry.lab.kubernetes.resources import KINDS, TINKERBELL, Kind, resolve
 from metalfoundry.lab.kubernetes.store import NotFound, Object, StoreError
 
+VERSION = "v1.33.4"
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -65,7 +67,7 @@ def fetch(session: Session, kind: Kind, name: str, namespace: str) -> Object:
 def get(session: Session, words: Arguments) -> int:
     """Run `kubectl get`."""
     if "raw" in words.values:
-        return _health(session, words.value("raw"))
+        return _raw(session, words.value("raw"))
     form = output.known(words.value("output"))
     wanted, single = targets(words.plain)
     if words.flag("watch"):
@@ -92,8 +94,9 @@ def _objects(session: Session, words: Arguments, target: ReadTarget) -> list[Obj
     namespace = namespace_of(words)
     if target.name:
         return [fetch(session, target.kind, target.name, namespace)]
-    session.request("list", target.kind, "", namespace)
-    if target.kind.namespaced and namespace != session.store.namespace:
+    everywhere = words.flag("all-namespaces")
+    session.request("list", target.kind, "", "" if everywhere else namespace)
+    if target.kind.namespaced and namespace != session.store.namespace and not everywhere:
         return []
     return [obj for obj in session.store.list(target.kind.key) if chosen(words)(obj)]
 
@@ -173,9 +176,27 @@ def seconds(text: str) -> float:
     return sum(float(number) * _SECONDS[unit] for number, unit in parts)
 
 
-def _health(session: Session, path: str) -> int:
-    if path != "/readyz":
+def _raw(session: Session, path: str) -> int:
+    group = path.removeprefix("/apis/")
+    versions = dict.fromkeys(kind.version for kind in KINDS if kind.group == group)
+    if path == "/readyz":
+        answer = "ok"
+    elif path == "/version":
+        answer = json.dumps({"major": "1", "minor": "33", "gitVersion": VERSION}, indent=2)
+    elif group == TINKERBELL:
+        each = [{"groupVersion": f"{group}/{version}", "version": version} for version in versions]
+        known = {"kind": "APIGroup", "apiVersion": "v1", "name": group, "versions": each, "preferredVersion": each[0]}
+        answer = json.dumps(known, separators=(",", ":")) + "\n"
+    else:
         raise UnknownForm(f"get --raw {path}")
     session.request("get")
-    session.out("ok")
+    session.out(answer)
+    return 0
+
+
+def version(session: Session, words: Arguments) -> int:
+    """Run `kubectl version --client -o json`."""
+    if not words.flag("client") or words.value("output") != "json" or words.plain:
+        raise UnknownForm("version")
+    session.out(json.dumps({"clientVersion": {"major": "1", "minor": "33", "gitVersion": VERSION}}, indent=2) + "\n")
     return 0

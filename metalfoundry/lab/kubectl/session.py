@@ -112,7 +112,7 @@ class Session:
         if kind is None or self.faults.allows(verb, kind):
             return
         what = f'{kind.resource} "{name}"' if name else kind.resource
-        where = f' in the namespace "{namespace}"' if kind.namespaced else " at the cluster scope"
+        where = f' in the namespace "{namespace}"' if kind.namespaced and namespace else " at the cluster scope"
         raise Forbidden(
             f'{what} is forbidden: User "{self.faults.user}" cannot {verb} resource "{kind.plural}" '
             f'in API group "{kind.group}"{where}'

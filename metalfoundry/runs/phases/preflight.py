@@ -8,7 +8,6 @@ from dataclasses import replace
 from metalfoundry.commands import ssh
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.netboot import BY_HAND, ClaimSeen, claim_of, old_systems
-from metalfoundry.diagnosis.identity import identify
 from metalfoundry.model.errors import (
     AuthError,
     ClaimedError,
@@ -21,16 +20,17 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.events import MachineSeen, Notice, Resumed
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.program import ours
-from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.model.resources import Hardware
 from metalfoundry.runs import worker
+from metalfoundry.runs.checks import NOT_PROVEN, is_this_machine, old_workflows
 from metalfoundry.runs.engine import NEEDED, Needed
 from metalfoundry.runs.options import Identity
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.selection import choose_document, choose_hardware
 from metalfoundry.runs.target import Target
-from metalfoundry.runs.verdict import another_machine
 from metalfoundry.site.machine import Machine
-from metalfoundry.site.survey import Survey
+from metalfoundry.site.protection import refuse_protected
+from metalfoundry.site.refused import may_not
 from metalfoundry.transport.clock import Deadline
 
 READ_SECONDS = 60.0
@@ -55,6 +55,7 @@ class Preflight:
         run.smee, hardware = survey.smee, choose_hardware(run, survey)
         claim = run.window.claim
         claim.hardware = hardware
+        refuse_protected({run.server.name: hardware})
         resumes = _take_up(run, hardware)
         document = choose_document(run, survey)
         claim.workflow = document.name
@@ -62,11 +63,7 @@ class Preflight:
         boot_action = template.boot_action()
         claim.boot_action = boot_action or ""
         if survey.missing:
-            raise PreflightError(
-                f"kubectl on the jump host may not {', '.join(survey.missing)}",
-                where=f"namespace {run.site.kubectl.namespace}",
-                next=run.site.kubectl_hint("auth", "can-i", "--list"),
-            )
+            raise may_not(run.site, survey.missing)
         claim.refuse_live(hardware)
         agent = worker.assign(document, template, hardware, run.options.trust_template)
         machine, looking = early or _start_looking(run, deadline, hardware, resumes)
@@ -75,7 +72,7 @@ class Preflight:
         run.found = Target(hardware, document, boot_action, machine, agent, since, resumes, begun)
         _take_facts(run, looking)
         refuse_silent(run)
-        run.found = replace(run.target, old_workflows=_old_workflows(run, survey))
+        run.found = replace(run.target, old_workflows=old_workflows(run, survey))
         identity = _identity(run)
         run.say(f"{identity.hardware} at {identity.address}: {identity.system}")
         if run.options.confirm is not None:
@@ -120,18 +117,15 @@ def _take_facts(run: ProvisionRun, looking: Future[MachineFacts]) -> None:
         run.bus.emit(Notice(f"the machine does not answer SSH: {error}", "warning"))
         return
     run.bus.emit(MachineSeen(_system(look), look.boot_id))
-    identity = identify(target.hardware, old, look)
-    if identity.same is False:
-        raise another_machine(run, f"it has {identity.told}, this server has {identity.known}")
-    if identity.same is None:
-        text = "the machine shows no MAC of the Hardware, and nothing else that is known: its identity is not proven"
-        run.bus.emit(Notice(text, "warning"))
+    proven = is_this_machine(run, old, look)
+    if not proven:
+        run.bus.emit(Notice(f"the machine {NOT_PROVEN}", "warning"))
     target = replace(target, facts_now=look)
     if target.resumes is None and not (look.in_hook and old):
         target = replace(target, facts_old=look)
     if target.resumes is None and not look.in_hook:
         earlier = tuple(system for system in old if _lasting(system) != _lasting(look))
-        run.window.claim.old = (*earlier, look if identity.same else replace(look, serial="", uuid=""))
+        run.window.claim.old = (*earlier, look if proven else replace(look, serial="", uuid=""))
         target = replace(target, old_systems=run.window.claim.old)
     run.found = target
 
@@ -145,33 +139,6 @@ def _since(run: ProvisionRun, resumes: ClaimSeen | None) -> float:
     now = run.clock.now()
     opened = parse_time(resumes.note.opened) if resumes else None
     return now.mono - (max(0.0, (now.wall - opened).total_seconds()) if opened else 0.0)
-
-
-def _old_workflows(run: ProvisionRun, survey: Survey) -> tuple[str, ...]:
-    """Old Workflows of the same agent, to be removed. Raises ClaimedError for a live one that is not own."""
-    agents = [
-        run.target.hardware.agent_id or "",
-        *(interface.mac or "" for interface in run.target.hardware.interfaces),
-    ]
-    old: list[str] = []
-    for workflow in survey.of_agent(agents, run.server.hardware):
-        own = workflow.name == run.target.document.name and workflow.state in ("", "PREPARING", "PENDING")
-        if run.target.resumes is not None and workflow.name == run.target.document.name:
-            continue
-        if workflow.live and not own and not run.options.replace and not _over(run, workflow):
-            raise ClaimedError(
-                f"the Workflow {workflow.name} of the same agent is {workflow.state or 'not rendered yet'}",
-                where=f"namespace {run.site.kubectl.namespace}",
-                next=f"wait for it, or: {ours('provision', run.server.name, '--replace')}",
-            )
-        old.append(workflow.name)
-    return tuple(old)
-
-
-def _over(run: ProvisionRun, workflow: Workflow) -> bool:
-    """A Workflow that ended in a reboot stays RUNNING for ever; a machine that runs its own system is through it."""
-    at_end = workflow.current is not None and workflow.current.name == workflow.boot_action()
-    return at_end and run.target.facts_now is not None and not run.target.facts_now.in_hook
 
 
 def _identity(run: ProvisionRun) -> Identity:

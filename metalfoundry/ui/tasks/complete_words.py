@@ -47,7 +47,7 @@ def server_names(path: Path) -> list[str]:
     except (OSError, ValueError, yaml.YAMLError):
         return []
     servers = found.get("servers") if isinstance(found, dict) else None
-    return [str(name) for name in servers] if isinstance(servers, dict) else []
+    return [str(name) for name in servers if name != "*"] if isinstance(servers, dict) else []
 
 
 def _parsed(tasks: dict[str, list[str]], words: Sequence[str]) -> tuple[str, bool, str]:

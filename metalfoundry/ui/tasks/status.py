@@ -26,7 +26,7 @@ from metalfoundry.ui.output.tables import Paper, table_of
 SPANS = ((86400 * 2, 86400, "d"), (7200, 3600, "h"), (120, 60, "min"), (0, 1, "s"))
 
 
-def status(foundry: Foundry, servers: Sequence[Server], *, watch: bool, probe: bool, json: bool) -> None:
+def status(foundry: Foundry, servers: Sequence[Server] | None, *, watch: bool, probe: bool, json: bool) -> None:
     """Show it once, or until Ctrl-C."""
     if watch:
         try:
@@ -43,7 +43,7 @@ def status(foundry: Foundry, servers: Sequence[Server], *, watch: bool, probe: b
         Paper().print(_table(rows, last, SystemClock().now().wall))
 
 
-def _watch(foundry: Foundry, servers: Sequence[Server], probe: bool, json: bool) -> None:
+def _watch(foundry: Foundry, servers: Sequence[Server] | None, probe: bool, json: bool) -> None:
     """On a terminal the table, repainted in place; elsewhere one line for each row that is new; JSON lines likewise."""
     console = Paper()
     screen = Screen(console) if console.is_terminal and not json else None
@@ -73,9 +73,11 @@ def _table(rows: Sequence[Row], last: Mapping[str, KeptRun], now: datetime) -> T
     columns = {
         "server": [row.server for row in rows],
         "hardware": [row.hardware if row.hardware != row.server else "" for row in rows],
+        "provision": ["" if row.protected else row.refused for row in rows],
         "netboot": [_netboot(row, now) for row in rows],
         "claim": [row.holder for row in rows],
         "guard": [row.guard for row in rows],
+        "protected": [row.protected for row in rows],
         "workflow": [row.workflow for row in rows],
         "state": [row.state for row in rows],
         "action": [row.action for row in rows],
@@ -98,8 +100,11 @@ def _lines(table: Table, width: int, console: Console) -> list[Text]:
 
 
 def _line(row: Row, now: datetime) -> str:
-    words = [f"netboot {_netboot(row, now)}", row.workflow, row.state, row.action, row.machine]
-    return inline(f"{now.astimezone():%H:%M:%S} {row.server:<16} {'  '.join(word for word in words if word)}")
+    protected = f"protected: {row.protected}" if row.protected else ""
+    words = [f"netboot {_netboot(row, now)}", protected, row.workflow, row.state, row.action, row.machine]
+    return inline(
+        f"{now.astimezone():%H:%M:%S} {row.server or row.hardware:<16} {'  '.join(word for word in words if word)}"
+    )
 
 
 def _netboot(row: Row, now: datetime) -> str:

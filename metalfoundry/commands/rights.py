@@ -1,0 +1,166 @@
+"""Which verb on which resource each task needs in the namespace: the one table of it, the reader that holds it against
+what is granted, and the Role that grants just that.
+
+A kubectl call is one or more requests: `patch` and `apply` get the object first, `-w` lists before it watches, `logs`
+gets its pod. A review of one's own rights, and discovery, are everybody's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from metalfoundry.commands.kubectl import FIELD_MANAGER
+from metalfoundry.commands.script import Outcome
+from metalfoundry.model.actions import items, mapping
+from metalfoundry.model.foreign import from_json
+
+NAME = "metalfoundry-operator"
+TINKERBELL, BMC = "tinkerbell.org", "bmc.tinkerbell.org"
+_RBAC = "rbac.authorization.k8s.io"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Right:
+    """`verb` on `resource` (its plural, `pods/log` for a subresource) of the API group `group`, "" for the core's."""
+
+    group: str
+    resource: str
+    verb: str
+
+    def __str__(self) -> str:
+        return f"{self.verb} {self.resource}{f'.{self.group}' if self.group else ''}"
+
+
+def _may(verbs: str, *resources: str, group: str = TINKERBELL) -> frozenset[Right]:
+    return frozenset(Right(group, resource, verb) for resource in resources for verb in verbs.split())
+
+
+_READ = _may("list", "hardware", "templates", "workflows")
+_WATCH = _may("list watch", "hardware", "workflows")
+_CHANGE = _may("get patch", "hardware")
+_PODS = _may("get list", "pods", group="") | _may("get", "pods/log", group="")
+_AROUND = (
+    _may("list", "deployments", group="apps")
+    | _may("list", "events", group="")
+    | _may("list", "jobs", "tasks", group=BMC)
+)
+
+NEEDED: Mapping[str, frozenset[Right]] = {
+    "provision": _READ | _WATCH | _CHANGE | _may("get create delete", "workflows"),
+    "status": _READ | _WATCH,
+    "troubleshoot": _READ,
+    "logs": _READ | _PODS,
+    "attach": _WATCH | _may("get", "hardware", "workflows"),
+    "cancel": _CHANGE | _may("get delete", "workflows"),
+    "init": _CHANGE,
+    "protect": _CHANGE,
+    "unprotect": _CHANGE,
+    "netboot.open": _WATCH | _CHANGE,
+    "netboot.close": _CHANGE,
+    "netboot.break": _CHANGE,
+    "netboot.status": _READ,
+    "netboot.audit": _CHANGE | _may("list", "hardware"),
+}
+"""Without one of these the task refuses, and says which. What installs something into the cluster is an
+administrator's, and not here."""
+
+HELPFUL: Mapping[str, frozenset[Right]] = {
+    "provision": _PODS | _AROUND,
+    "troubleshoot": _PODS | _AROUND,
+    "doctor": _READ | _may("list", "deployments", group="apps") | _may("list", "machines", group=BMC),
+}
+"""Without one of these a diagnosis, or the doctor, goes on, and says what it has not looked at."""
+
+
+def wanted() -> list[Right]:
+    """All that an operator needs, in order."""
+    return sorted(frozenset().union(*NEEDED.values(), *HELPFUL.values()))
+
+
+def tasks_with(right: Right) -> tuple[list[str], list[str]]:
+    """The tasks that refuse without this right, and those that see less."""
+    refusing = [task for task, rights in NEEDED.items() if right in rights]
+    return refusing, [task for task, rights in HELPFUL.items() if right in rights and task not in refusing]
+
+
+def missing_rights(outcome: Outcome, asked: Iterable[Right]) -> list[Right]:
+    """Those that a complete SelfSubjectRulesReview does not grant.
+
+    A review that failed or calls itself incomplete (webhook authorizers) proves nothing and misses nothing.
+    """
+    status = _status(outcome)
+    if not status:
+        return []
+    rules = items(status.get("resourceRules"))
+
+    def granted(right: Right) -> bool:
+        return any(
+            _names(rule.get("verbs"), right.verb)
+            and _names(rule.get("apiGroups"), right.group)
+            and _names(rule.get("resources"), right.resource)
+            and not rule.get("resourceNames")
+            for rule in rules
+        )
+
+    return sorted(right for right in asked if not granted(right))
+
+
+def are_listed(outcome: Outcome) -> bool:
+    """Whether this is a complete SelfSubjectRulesReview, which proves what it does not list."""
+    return bool(_status(outcome))
+
+
+def _status(outcome: Outcome) -> Mapping[str, Any]:
+    status = mapping(mapping(from_json(outcome.stdout)).get("status")) if outcome.ok else {}
+    return {} if status.get("incomplete") else status
+
+
+def _names(words: Any, word: str) -> bool:
+    return isinstance(words, list) and ("*" in words or word in words)
+
+
+def user(name: str) -> dict[str, str]:
+    """The subject of a RoleBinding: a user, as the API server knows it."""
+    return {"kind": "User", "name": name, "apiGroup": _RBAC}
+
+
+def group(name: str) -> dict[str, str]:
+    """The subject of a RoleBinding: a group of users."""
+    return {"kind": "Group", "name": name, "apiGroup": _RBAC}
+
+
+def service_account(name: str, namespace: str) -> dict[str, str]:
+    """The subject of a RoleBinding: a ServiceAccount; `name` may be NAMESPACE:NAME."""
+    space, colon, own = name.rpartition(":")
+    return {"kind": "ServiceAccount", "name": own, "namespace": space if colon else namespace}
+
+
+def rules(rights: Iterable[Right]) -> list[dict[str, list[str]]]:
+    """`rights` as a Role has them, with a rule for each resource."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for right in sorted(rights):
+        found.setdefault((right.group, right.resource), []).append(right.verb)
+    return [{"apiGroups": [api], "resources": [resource], "verbs": verbs} for (api, resource), verbs in found.items()]
+
+
+def manifests(namespace: str, subjects: Iterable[Mapping[str, str]]) -> str:
+    """Role and RoleBinding as YAML: for `kubectl apply`, or for a GitOps repository."""
+    meta = {"name": NAME, "namespace": namespace, "labels": {"app.kubernetes.io/managed-by": FIELD_MANAGER}}
+    api = {"apiVersion": f"{_RBAC}/v1"}
+    role = api | {"kind": "Role", "metadata": meta, "rules": rules(wanted())}
+    reference = {"apiGroup": _RBAC, "kind": "Role", "name": NAME}
+    binding = api | {"kind": "RoleBinding", "metadata": meta, "roleRef": reference, "subjects": [*map(dict, subjects)]}
+    head = "# What an operator of metalfoundry needs in this namespace, and nothing more.\n"
+    return head + "---\n".join(yaml.dump(each, Dumper=_Plain, sort_keys=False) for each in (role, binding))
+
+
+class _Plain(yaml.SafeDumper):
+    """No anchors for what is said twice."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        """Never an alias."""
+        return True
