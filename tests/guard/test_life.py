@@ -78,7 +78,7 @@ def test_a_newer_one_goes_on_counting_the_lease(guard: Client, cluster: Cluster)
 
 def test_a_memory_of_before_the_hosts_start_counts_for_nothing(guard: Client, cluster: Cluster) -> None:
     guard.folder.mkdir(parents=True)
-    (guard.folder / "memory").write_text(f"another-boot\nanvil|{RUN}|1|-100000||.\n")
+    (guard.folder / "memory").write_text(f"another-boot\nM|anvil|{RUN}|1|-100000||.\n")
     cluster.hardware()
     guard.acknowledged()
     assert cluster.open()
