@@ -52,21 +52,28 @@ form() { # one line for each object, with a dot at its end
     '{{with .currentAction}}{{urlquery .}}{{end}}{{else}}|{{end}}|{{end}}.{{"\n"}}{{end}}'
 }
 
+# To each Hardware what is known of it, and its Workflow: a shell that looks for them takes seconds with a hundred servers.
+# shellcheck disable=SC2016
+join='$1 == "M" { known[$2] = $3 "|" $4 "|" $5 "|" $6 }
+  $1 == "W" { flow[$2] = $3 "|" $4 "|" $5 }
+  $1 == "H" { sub(/[.]$/, ""); line[++n] = $0; name[n] = $2; at[n] = $9 }
+  END { for (i = 1; i <= n; i++)
+    print line[i] (name[i] in known ? known[name[i]] : "|||") "|" (at[i] in flow ? flow[at[i]] : "||") "|." }'
 pass() {
   DUE='' HEARD=0 NEXT=$((NOW + PACE))
   empty events
   empty pass
-  if ! list=$($LIMIT $KUBECTL get "$hardware_type,$workflow_type" -n "$NAMESPACE" $BOUND -o "go-template=$FORM" 2>&1); then
+  if ! list=$($LIMIT $KUBECTL get "$hardware_type,$workflow_type" -n "$NAMESPACE" $BOUND -o "go-template=$FORM" 2>&1) ||
+    ! list=$(printf '%s%s\n' "$MEMORY" "$list" | awk -F '|' "$join"); then
     [ -n "$AWAY" ] || log "api-away error=$(last_of "$list")"
     AWAY=yes NEXT=$((NOW + RETRY))
     return 0
   fi
   [ -z "$AWAY" ] || log api-back
-  AWAY='' FLOWS=$nl SEEN=$nl ACKS='' WANTED=' ' CLAIMS=0 REFUSED=''
+  AWAY='' SEEN=$nl ACKS='' WANTED=' ' CLAIMS=0 REFUSED=''
   clock && empty read
   IFS=$nl
-  for line in $list; do case $line in W\|*) FLOWS="$FLOWS${line#W|}$nl" ;; esac; done
-  for line in $list; do case $line in H\|*) hardware "$line" ;; esac; done
+  for line in $list; do hardware "$line"; done
   left=5
   for line in $ACKS; do # a few: what is to be closed meanwhile does not wait for all of them
     [ "$left" = 0 ] || { left=$((left - 1)) && patch "${line%%|*}" "${line#*|}" && DUE=yes || REFUSED=yes; }
@@ -76,13 +83,12 @@ pass() {
   [ "$SEEN" = "$MEMORY" ] || { MEMORY=$SEEN && { printf '%s' "$BOOT_ID$MEMORY" >"$DIR/memory"; } 2>/dev/null; }
   [ "$CLAIMS" = 0 ] || IDLE=$NOW
 }
-hardware() { # LINE of form
-  split "$1" name version pxe map run renewal lease workflow uid until boot flux ack pause old
+hardware() { # LINE of form, with what was seen before and its Workflow behind it
+  split "$1" name version pxe map run renewal lease workflow uid until boot flux ack pause old \
+    known known_renewal since did wf_uid wf_state wf_action
   case $lease in '' | *[!0-9]* | ??????????*) lease=600 ;; esac
   [ -n "$renewal" ] || renewal=$old # a claim of the first design: its note changes at each renewal
-  known='' known_renewal='' since=$NOW did='' wf_uid='' wf_state='' wf_action='' ending=$ENDING open='' index=0
-  recall "$MEMORY" "$name" known known_renewal since did
-  [ -z "$workflow" ] || recall "$FLOWS" "$workflow" wf_uid wf_state wf_action
+  ending=$ENDING open='' index=0
   [ "$run|$renewal" = "$known|$known_renewal" ] || since=$NOW
   age=$((NOW - since))
   while [ -n "$pxe" ]; do
@@ -94,7 +100,7 @@ hardware() { # LINE of form
   act
   [ "$verdict" != close-claim-gone ] || run=$known renewal=$known_renewal # until it is closed
   [ -z "$run" ] || CLAIMS=$((CLAIMS + 1))
-  [ -z "$run$did" ] || SEEN="$SEEN$name|$run|$renewal|$since|$did|.$nl"
+  [ -z "$run$did" ] || SEEN="${SEEN}M|$name|$run|$renewal|$since|$did|.$nl"
 }
 split() { # LINE NAME...: its fields but the first into variables of these names
   fields=${1#*|}
@@ -103,12 +109,6 @@ split() { # LINE NAME...: its fields but the first into variables of these names
     eval "$field=\${fields%%|*}"
     fields=${fields#*|}
   done
-}
-recall() { # TEXT KEY NAME...: as split, of the line that begins with KEY; nothing where there is none
-  fields=${1#*"$nl$2|"}
-  [ "$fields" != "$1" ] || return 0
-  shift 2
-  split "|${fields%%"$nl"*}" "$@"
 }
 proven() { # what the pass before has done, by what was read now
   case $did in '' | [?!] | stray) return 0 ;; esac
@@ -229,8 +229,7 @@ bell() { # starts the watch where it is down; it ends by itself, should everythi
 }
 clock() { # seconds that nobody sets: uptime, else small steps of the time of day
   read -r up rest 2>/dev/null <"$UPTIME" && NOW=${up%%.*} && return 0
-  time=$(date +%s)
-  step=$((time - WALL)) WALL=$time
+  time=$(date +%s) && step=$((time - WALL)) WALL=$time
   if [ "$step" -ge 0 ] && [ "$step" -le 30 ]; then NOW=$((NOW + step)); else NOW=$((NOW + 1)); fi
 }
 register() {
@@ -268,8 +267,7 @@ await() { # STATUS SECONDS WORDS COMMAND...: until COMMAND succeeds; fails as in
   shift 3
   until "$@"; do
     [ "$turns" -gt 0 ] || fail "$status" "$words"
-    turns=$((turns - 1))
-    sleep 0.1
+    turns=$((turns - 1)) && sleep 0.1
   done
 }
 start() { # a guard of this version is there and, where HARDWARE is named, acknowledges RENEWAL of RUN
@@ -277,17 +275,21 @@ start() { # a guard of this version is there and, where HARDWARE is named, ackno
   for word in "${HARDWARE:-x}" "${RUN:-x}" "${RENEWAL:-x}" "${NAMESPACE:-}" "${VERSION:-}"; do
     plain "$word" || fail 2 "a word is missing or has odd characters"
   done
-  if [ "${PATIENCE:-0}" != 0 ] && (await 8 "$PATIENCE" '' acked 2>/dev/null); then exit 0; fi # one elsewhere, as a pod
-  umask 077
-  mkdir -p "$DIR" 2>/dev/null || fail 1 "cannot make $DIR"
-  if ours && fresh; then kill -USR1 "$pid"; else launch; fi
+  if ours && fresh; then kill -USR1 "$pid"
+  elif in_cluster && (await 8 "${PATIENCE:-5}" '' acked 2>/dev/null); then exit 0
+  else launch; fi
   printf '%s\n' "pid=$pid" "version=$version"
-  [ -z "${HARDWARE:-}" ] || await 8 "${WAIT:-10}" "no guard has acknowledged renewal $RENEWAL of $RUN in ${WAIT:-10} s" acked
+  await 8 "${WAIT:-10}" "no guard has acknowledged renewal ${RENEWAL:-} of ${RUN:-} in ${WAIT:-10} s" acked
 }
 acked() {
+  [ -n "${HARDWARE:-}" ] || return 0
   seen=$(${KUBECTL:-kubectl} get "$hardware_type" "$HARDWARE" -n "$NAMESPACE" ${BOUND-'--request-timeout=10s'} -o \
     'go-template={{with .metadata.annotations}}{{with index . "metalfoundry.dev/guard"}}{{.}}{{end}}{{end}}' 2>/dev/null)
   case $seen in *" $RUN $RENEWAL "*) printf 'guard=%s\n' "$seen" ;; *) return 1 ;; esac
+}
+in_cluster() { # whether the Deployment of `fab guard.install` has a pod that guards
+  [ -n "$(${KUBECTL:-kubectl} get deployments.v1.apps/metalfoundry-guard -n "$NAMESPACE" --ignore-not-found \
+    ${BOUND-'--request-timeout=10s'} -o 'go-template={{with .status.readyReplicas}}{{.}}{{end}}' 2>/dev/null)" ]
 }
 method() { # how to leave the SSH session
   if [ "$(id -u)" = 0 ] || [ "$(loginctl show-session -p KillUserProcesses --value 2>/dev/null)" != yes ]; then
@@ -299,6 +301,8 @@ method() { # how to leave the SSH session
   fi
 }
 launch() {
+  umask 077
+  mkdir -p "$DIR" 2>/dev/null || fail 1 "cannot make $DIR"
   METHOD=$(method) || exit 6
   [ -z "$pid" ] || fresh || kill -KILL "$pid" # it hangs
   before=$version text=$DIR/guard-$VERSION.sh LINGER=${LINGER:-300} AT_END=${AT_END:-close}
@@ -309,23 +313,20 @@ launch() {
     guard_text
   } >"$text.$$" 2>/dev/null && mv "$text.$$" "$text" || fail 1 "cannot write to $DIR"
   tail -n 500 "$DIR/log" >"$DIR/log.$$" 2>/dev/null && mv "$DIR/log.$$" "$DIR/log"
-  case $METHOD in
-    *systemd-run) METHOD="$METHOD --user --quiet --collect -p KillMode=mixed" ;;
-  esac
+  case $METHOD in *systemd-run) METHOD="$METHOD --user --quiet --collect -p KillMode=mixed" ;; esac
   export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"
   ACTION='' $METHOD ${GUARD_SHELL:-sh} "$text" run </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
   await 1 30 "the guard did not start: ${GUARD_SHELL:-sh} $text run" ours
   [ -z "$before" ] || [ "$before" = "$VERSION" ] || rm -f "$DIR/guard-$before.sh"
 }
-
 ours() { guarding && [ "$version" = "$VERSION" ]; }
 gone() { ! guarding; }
 quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
-claims() { grep -c '^[^|]*|[^|][^|]*|' "$DIR/memory" 2>/dev/null; }
+claims() { grep -c '^M|[^|]*|[^|]' "$DIR/memory" 2>/dev/null; }
 status() { # key=value lines
   place
   state=none up=0
-  if guarding; then state=stuck && fresh && state=guarding; fi
+  ! guarding || { state=stuck && fresh && state=guarding; }
   read -r up rest 2>/dev/null </proc/uptime
   printf '%s\n' "state=$state" "guard=$(id -un)@$(uname -n)" "pid=$pid" "version=$version" "since=$((${up%%.*} - ${born_of:-0}))" "claims=$(claims)" \
     "closed=$(grep ' closed ' "$DIR/log" 2>/dev/null | tail -n 1)" "log=$(tail -n 1 "$DIR/log" 2>/dev/null)"
@@ -346,5 +347,4 @@ main() {
     *) fail 2 "unknown ACTION" ;;
   esac
 }
-
 main "$@"

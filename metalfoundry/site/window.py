@@ -244,7 +244,11 @@ class Window(Exposure):
                 )
 
     def _refuse_shut(self) -> None:
-        """Raise where the guard says that it has shut the window: it would close again what is opened after that."""
+        """Raise where the guard says that it has shut the window: it would close again what is opened after that. It is
+        asked anew, for it may have meant an earlier Workflow of that name.
+        """
+        if self.guard.shut:
+            self.beat(force=True)
         if self.guard.shut:
             raise MetalfoundryError(
                 f"the guard has shut the window of {self._server.name} already ({self.guard.shut})",

@@ -45,6 +45,11 @@ class Cluster:
         meta: Object = {"name": name} | ({"annotations": notes} if known["run"] is not None else {})
         self.store.create("hardware", {"metadata": meta, "spec": {"interfaces": interfaces}})
 
+    def deployment(self, ready: int) -> None:
+        """The guard in the cluster, with so many pods that are ready."""
+        body = {"metadata": {"name": "metalfoundry-guard"}, "status": {"readyReplicas": ready}}
+        self.store.create("deployments", body)
+
     def workflow(self, state: str = "", action: str = "", name: str = "anvil") -> str:
         """Make it, or bring it into that state; its uid."""
         if not any(obj["metadata"]["name"] == name for obj in self.store.list("workflows")):

@@ -78,7 +78,7 @@ def test_a_newer_one_goes_on_counting_the_lease(guard: Client, cluster: Cluster)
 
 def test_a_memory_of_before_the_hosts_start_counts_for_nothing(guard: Client, cluster: Cluster) -> None:
     guard.folder.mkdir(parents=True)
-    (guard.folder / "memory").write_text(f"another-boot\nanvil|{RUN}|1|-100000||.\n")
+    (guard.folder / "memory").write_text(f"another-boot\nM|anvil|{RUN}|1|-100000||.\n")
     cluster.hardware()
     guard.acknowledged()
     assert cluster.open()
@@ -239,7 +239,17 @@ def test_the_log_is_bounded(guard: Client, cluster: Cluster) -> None:
     assert len((guard.folder / "log").read_text().splitlines()) <= 502
 
 
-def test_where_another_guard_acknowledges_none_is_started(guard: Client, cluster: Cluster) -> None:
+@pytest.mark.parametrize("ready", [1, 0])
+def test_where_the_deployment_guards_none_is_started(guard: Client, cluster: Cluster, ready: int) -> None:
+    cluster.deployment(ready)
+    guard.send("start")
+    assert bool(guard.guards()) is (ready == 0)
+
+
+def test_where_the_deployment_acknowledges_none_is_started_and_one_is_where_it_does_not(
+    guard: Client, cluster: Cluster
+) -> None:
+    cluster.deployment(1)
     cluster.hardware()
     cluster.note("guard", f"pod-1 {RUN} 1 holds")
     done = guard.send("start", HARDWARE="anvil", RUN=RUN, RENEWAL="1", PATIENCE="5")

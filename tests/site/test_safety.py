@@ -109,6 +109,15 @@ def test_what_the_guard_has_shut_is_not_opened(bench: Bench) -> None:
     assert not bench.is_open
 
 
+def test_what_the_guard_has_shut_for_an_earlier_workflow_is_opened(bench: Bench) -> None:
+    window = claimed(bench)
+    bench.shell.guard = ALIVE.replace("holds", "shut-SUCCESS")
+    window.arm()
+    bench.shell.guard = ALIVE
+    window.open()
+    assert bench.is_open
+
+
 def test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec(bench: Bench) -> None:
     """The guard of the run before may be dead, and netboot may stand open."""
     claimed(bench)
