@@ -153,8 +153,10 @@ def test_a_folder_that_is_gone_does_not_end_it(guard: Client, cluster: Cluster) 
     cluster.workflow("RUNNING")
     until(lambda: not cluster.open())
     assert guard.processes()
-    pid = guard.start()
-    until(lambda: guard.guards() == [pid])
+    guard.start()  # either gives way to the other: the folder was both's for a moment
+    until(lambda: len(guard.guards()) == 1)
+    cluster.note("renewal", "2")
+    guard.acknowledged("2")
 
 
 def test_a_full_disk_does_not_end_it(guard: Client, cluster: Cluster) -> None:
