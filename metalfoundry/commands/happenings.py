@@ -44,15 +44,15 @@ class Happening:
 def happening(operations: Sequence[Mapping[str, Any]], who: str) -> Happening | None:
     """What these operations of commands/netboot.py do, by `who`; None where it is nothing that others need to know."""
     run, window, history = pointer(netboot.RUN), pointer(netboot.WINDOW), pointer(HISTORY)
-    added = {op["path"]: op.get("value") for op in operations if op["op"] == "add"}
-    removed = {op["path"] for op in operations if op["op"] == "remove"}
+    removed = {op["path"] for op in operations if op["op"] == "remove"}  # perhaps added before, so as to be there
+    added = {op["path"]: op.get("value") for op in operations if op["op"] == "add" and op["path"] not in removed}
     held = next((str(op["value"]) for op in operations if op["op"] == "test" and op["path"] == run and op["value"]), "")
-    note = WindowNote.from_json(str(added.get(window, "")))
+    note = WindowNote.from_annotations({netboot.WINDOW: str(added.get(window, ""))})
     why = f": {note.reason}" if note.reason else ""
     pxe = {value for path, value in added.items() if path.endswith("/netboot/allowPXE")}
     if run in added:
         return Happening("Claimed", f"claimed by {who} for the run {added[run]}{why}")
-    if run in removed:
+    if run in removed and held:
         return _end(str(added.get(history, "")), who, held)
     if True in pxe:
         text = f"netboot opened by {who} for the run {held}, until {note.expires} at the latest{why}"

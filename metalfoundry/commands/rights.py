@@ -67,6 +67,7 @@ NEEDED: Mapping[str, frozenset[Right]] = {
     "netboot.break": _CHANGE,
     "netboot.status": _READ,
     "netboot.audit": _CHANGE | _may("list", "hardware"),
+    "guard.status": _READ | _may("get", "deployments", group="apps"),
 }
 """Without one of these the task refuses, and says which. What installs something into the cluster is an
 administrator's, and not here."""
@@ -74,6 +75,7 @@ administrator's, and not here."""
 HELPFUL: Mapping[str, frozenset[Right]] = {
     "provision": _PODS | _AROUND | _TELL,
     "troubleshoot": _PODS | _AROUND,
+    "guard.status": _PODS,
     "doctor": _READ | _may("list", "deployments", group="apps") | _may("list", "machines", group=BMC),
     **dict.fromkeys(("cancel", "netboot.open", "netboot.close", "netboot.break", "netboot.audit"), _TELL),
 }

@@ -33,5 +33,5 @@ def entry(run: ProvisionRun) -> HistoryEntry:
         exit_code=0 if error is None else int(getattr(error, "exit_code", 1)),
         cause=error_fields(error)["what"] if error is not None else "",
         started=note.opened if note else "",
-        ended=stamp(run.clock.now().wall),
+        ended=stamp(run.site.now()),
     )

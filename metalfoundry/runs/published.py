@@ -27,7 +27,7 @@ def known_hosts(site: Site, servers: Sequence[Server]) -> dict[str, list[str]]:
     """
     from metalfoundry.transport.ssh_config import known_as  # here: it brings paramiko, which takes its time
 
-    read, _ = Cluster(site).all_hardware(Deadline.after(site.clock, READ_SECONDS))
+    read = Cluster(site).all_hardware(Deadline.after(site.clock, READ_SECONDS))
     hardware = {one.name: one for one in read}
     lines: dict[str, list[str]] = {}
     for server in servers:
