@@ -50,7 +50,7 @@ def happening(operations: Sequence[Mapping[str, Any]], who: str) -> Happening | 
     note = WindowNote.from_annotations({netboot.WINDOW: str(added.get(window, ""))})
     why = f": {note.reason}" if note.reason else ""
     pxe = {value for path, value in added.items() if path.endswith("/netboot/allowPXE")}
-    if run in added:
+    if added.get(run, held) != held:
         return Happening("Claimed", f"claimed by {who} for the run {added[run]}{why}")
     if run in removed and held:
         return _end(str(added.get(history, "")), who, held)
