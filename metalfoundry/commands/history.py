@@ -18,7 +18,7 @@ from metalfoundry.model.resources import Hardware
 HISTORY = "metalfoundry.dev/history"
 MOST_RUNS = 10
 MOST_BYTES = 4096
-_LONGEST = {"run": 120, "who": 80, "reason": 120, "verdict": 20, "cause": 240, "started": 20, "ended": 20}
+_LONGEST = {"run": 120, "who": 80, "reason": 120, "verdict": 20, "cause": 240, "started": 24, "ended": 24}
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,9 +164,10 @@ class Exposure:
         return bool(hardware.interfaces[hardware.interface_for(self.mac)].allow_pxe)
 
     def _is_theirs(self, hardware: Hardware) -> bool:
-        """Whether another run that lives holds it."""
+        """Whether another run that lives holds it; the one that is taken up answers for nothing any more."""
         found = netboot.claim_of(hardware)
-        return found is not None and found.run != self.claim.run and found.live(self.site.now())
+        ours = (self.claim.run, self.claim.resumes)
+        return found is not None and found.run not in ours and found.live(self.site.now())
 
     def _held(self) -> Hardware:
         if self.hardware is None:
