@@ -11,7 +11,6 @@ from metalfoundry import Foundry
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import Retried
 from metalfoundry.runs.fleet import Policy
-from metalfoundry.transport.connection import SshTimeouts
 from tests.lab.bench import SPEED, Ran, clean, hardware
 from tests.real.sshd import SshdJump
 
@@ -49,4 +48,4 @@ def test_a_fleet_within_the_limits_of_a_stock_sshd(tmp_path: Path) -> None:
         assert ran.each(Retried) == []
         log = (tmp_path / "sshd" / "log").read_text()
         assert "no more sessions" not in log
-        assert 0 < most_sessions(log) <= SshTimeouts().sessions + 1  # one that we have closed may still count
+        assert 0 < most_sessions(log) <= 10  # ours are 8 at most; on a busy host some that are closed still count
