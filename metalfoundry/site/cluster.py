@@ -32,6 +32,7 @@ from metalfoundry.transport.clock import Cancel, Deadline
 
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+AHEAD = 2  # sessions kept ready: while one is made, another serves
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,15 +60,17 @@ class Cluster:
     def __init__(self, site: Site) -> None:
         self._site = site
 
-    def survey(self, deadline: Deadline, ask_smee_for: str | None = None, rights: bool = False) -> Survey:
-        """Read the whole namespace in one exec, and (`rights`) what a provision may not do there. Raises PreflightError
-        where kubectl cannot do it.
+    def survey(
+        self, deadline: Deadline, ask_smee_for: str | None = None, rights: bool = False, ahead: int = 0
+    ) -> Survey:
+        """Read the whole namespace in one exec, and (`rights`) what a provision may not do there; `ahead` as in Command.
+        Raises PreflightError where kubectl cannot do it.
         """
         parts = [self._site.kubectl.survey()]
         if rights:
             parts.append(self._site.kubectl.rights())
         asked = self._smee_parts(ask_smee_for)
-        outcomes = self._read([*parts, *asked], deadline)
+        outcomes = self._read([*parts, *asked], deadline, ahead)
         answers = smee.read_answers(outcomes, ask_smee_for) if ask_smee_for and asked else None
         return self._survey_of(outcomes, answers)
 
@@ -77,7 +80,7 @@ class Cluster:
         """
         url, known = self._site.inventory.site.smee, [mac for mac in macs if mac]
         asked = [smee.ask_many(url, known)] if url and known else []
-        outcomes = self._read([self._site.kubectl.survey(), self._site.kubectl.rights(), *asked], deadline)
+        outcomes = self._read([self._site.kubectl.survey(), self._site.kubectl.rights(), *asked], deadline, AHEAD)
         whole = self._survey_of(outcomes, None)
         return [replace(whole, smee=smee.read_many(outcomes, mac) if mac and asked else None) for mac in macs]
 
@@ -86,7 +89,7 @@ class Cluster:
         that ask at the same time. Raises as `survey`.
         """
         surveys = self._site.surveys
-        return surveys(self._site, mac, deadline) if surveys else self.survey(deadline, mac, rights=True)
+        return surveys(self._site, mac, deadline) if surveys else self.survey(deadline, mac, True, AHEAD)
 
     def all_hardware(self, deadline: Deadline) -> tuple[list[Hardware], list[GuardSeen]]:
         """Every Hardware of the namespace in one request, and the guards on the jump host, in one exec."""
@@ -213,9 +216,9 @@ class Cluster:
             answers,
         )
 
-    def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
+    def _read(self, parts: Sequence[Part], deadline: Deadline, ahead: int = 0) -> dict[str, Outcome]:
         command = read_only(*parts, functions=smee.FUNCTIONS)
-        return self._run(command, deadline)
+        return self._run(replace(command, ahead=ahead), deadline)
 
     def _await(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
         """Read, and wait for an API server that is away, until `deadline` or a cancellation."""

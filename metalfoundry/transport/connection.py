@@ -20,6 +20,7 @@ from metalfoundry.transport.auth import Keyring
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.error_mapping import connect_error, forward_error
 from metalfoundry.transport.host_keys import HostKeys, server_key
+from metalfoundry.transport.sessions import Sessions
 from metalfoundry.transport.ssh_config import Endpoint
 from metalfoundry.transport.ssh_options import UserFiles
 
@@ -58,7 +59,7 @@ class Link:
         self.endpoint = endpoint
         self.key = key
         self.timeouts = timeouts
-        self.sessions = threading.BoundedSemaphore(timeouts.sessions)
+        self.sessions: Sessions[Any] = Sessions(timeouts.sessions)
         self._connection = connection
         self._transport: paramiko.Transport = connection.transport
         self._checking = threading.Lock()
@@ -85,9 +86,10 @@ class Link:
         finally:
             timer.cancel()
 
-    def open_channel(self, deadline: Deadline) -> paramiko.Channel:
+    def open_channel(self, deadline: Deadline, *, needed: bool = True) -> paramiko.Channel:
         """A fresh session channel. Raises LinkLost (not sent), DeadlineExceeded, or ChannelException when the host
-        answers with a refusal. A host that does not answer within `timeouts.answer` is dead, and so is this link.
+        answers with a refusal. A host that does not answer within `timeouts.answer` is dead, and so is this link; but
+        where nobody has `needed` the session, others may yet get their answers, and it is a DeadlineExceeded.
         """
         if not self._opening.acquire(timeout=deadline.remaining()):
             raise DeadlineExceeded(f"{self.endpoint.host.name}: no time left", where=self.endpoint.where)
@@ -97,7 +99,7 @@ class Link:
         except paramiko.ChannelException:
             raise
         except (paramiko.SSHException, EOFError, OSError) as exc:
-            if self.active and seconds < self.timeouts.answer:
+            if self.active and (seconds < self.timeouts.answer or not needed):
                 raise DeadlineExceeded(f"{self.endpoint.host.name}: no time left", where=self.endpoint.where) from exc
             self.kill()
             raise self.lost("does not answer any more", sent=False) from exc

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import paramiko
 
@@ -25,12 +26,13 @@ from metalfoundry.model.errors import (
 )
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.base import Result
-from metalfoundry.transport.channel import Exchange, exchange
+from metalfoundry.transport.channel import Exchange, NotBegun, exchange, make_ready
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.connection import Link, SshTimeouts, open_link
 from metalfoundry.transport.follow import Lines, wrap
 from metalfoundry.transport.ssh_config import resolve
 from metalfoundry.transport.ssh_options import UserFiles
+from metalfoundry.transport.threads import Threads
 from metalfoundry.transport.wire import in_any_shell, sent
 
 log = logging.getLogger(__name__)
@@ -38,18 +40,20 @@ log = logging.getLogger(__name__)
 Retrying = Callable[[Host, TransportError, float], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts, before jitter
 MORE_ATTEMPTS = 3
-FIRST_WORDS, LAST_WORDS = 500, 4096  # bytes of output that an error quotes
+END_SECONDS = 1.0
+LAST_WORDS = 4096  # bytes of output that an error quotes
 
 
 @dataclass
 class _Slot:
     """The place of one host's connection; `opening` lets one thread open it while the others wait, `more` lets them try
-    as well once that hangs: it began at `since`, by our clock."""
+    as well once that hangs: it began at `since`, by our clock. `ahead`: how many sessions are kept ready."""
 
     opening: threading.Lock = field(default_factory=threading.Lock)
     since: float = math.inf
     more: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(MORE_ATTEMPTS))
     link: Link | None = None
+    ahead: int = 0
 
 
 class SshTransport:
@@ -79,6 +83,7 @@ class SshTransport:
         self._slots: dict[Host, _Slot] = {}
         self._lock = threading.Lock()
         self._closed = Cancel()
+        self._threads = Threads()
         logging.getLogger("paramiko").addHandler(logging.NullHandler())  # else it writes to stderr by itself
 
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
@@ -87,7 +92,10 @@ class SshTransport:
         lost = link is not None and not link.active
         for pause in self._pauses():
             try:
-                return self._run(host, command, deadline)
+                try:
+                    return self._run(host, command, deadline)
+                except NotBegun:
+                    return self._run(host, command, deadline, ready=False)
             except (LinkLost, ConnectError) as exc:
                 lost = lost or isinstance(exc, LinkLost)
                 final = isinstance(exc, AuthError | HostKeyError)
@@ -106,9 +114,18 @@ class SshTransport:
 
         The command's stdin is given to it whole, then closed; the connection's own stdin is its lifeline.
         """
+        try:
+            yield from self._follow(host, command, deadline, tick)
+        except NotBegun:
+            yield from self._follow(host, command, deadline, tick, ready=False)
+
+    def _follow(
+        self, host: Host, command: Command, deadline: Deadline, tick: float, *, ready: bool = True
+    ) -> Iterator[str | None]:
         lines = Lines()
-        with self._exchange(host, deadline) as talk:
+        with self._exchange(host, deadline, ready) as talk:
             talk.start(*in_any_shell(wrap(command), command.stdin), keep_open=True)
+            self._make_ready(host, command)
             said = b""
             while not talk.ended:
                 if deadline.expired():
@@ -145,13 +162,15 @@ class SshTransport:
         for slot in slots:
             if slot.link:
                 slot.link.kill()
+        self._threads.join(END_SECONDS)
 
-    def _run(self, host: Host, command: Command, deadline: Deadline) -> Result:
+    def _run(self, host: Host, command: Command, deadline: Deadline, *, ready: bool = True) -> Result:
         out: list[bytes] = []
         err: list[bytes] = []
-        with self._exchange(host, deadline) as talk:
+        with self._exchange(host, deadline, ready) as talk:
             begun = self._clock.now().mono
             talk.start(*sent(command))
+            self._make_ready(host, command)
             room = command.most
             while not talk.ended:
                 if deadline.expired():
@@ -161,19 +180,27 @@ class SshTransport:
                 err.append(more[1])
                 room -= len(more[0]) + len(more[1])
                 if room < 0:
-                    raise talk.too_much(command.most, b"".join(out)[:FIRST_WORDS])
+                    raise talk.too_much(command.most, b"".join(out))
             status = talk.status()
         seconds = self._clock.now().mono - begun
         return Result(status, _text(out), _text(err), seconds)
 
+    def _make_ready(self, host: Host, command: Command) -> None:
+        """Now that `command` is on its way, see to those that follow it."""
+        slot = self._slot(host)
+        slot.ahead = max(slot.ahead, command.ahead)
+        link = slot.link
+        while link is not None and link.active and link.sessions.reserve(slot.ahead):
+            self._threads.start(partial(make_ready, link, self._clock), "session")
+
     @contextmanager
-    def _exchange(self, host: Host, deadline: Deadline) -> Iterator[Exchange]:
+    def _exchange(self, host: Host, deadline: Deadline, ready: bool) -> Iterator[Exchange]:
         """A channel for one command. A kept link that proves dead is replaced once: nothing was sent yet."""
         with ExitStack() as stack:
             lost: LinkLost | None = None
             for pause in self._pauses():
                 try:
-                    talk = stack.enter_context(exchange(self._link(host, deadline), deadline))
+                    talk = stack.enter_context(exchange(self._link(host, deadline), deadline, ready=ready))
                     break
                 except LinkLost as exc:
                     if lost:
