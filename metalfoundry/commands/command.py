@@ -34,8 +34,9 @@ class Command:
     """One remote command. `argv` is quoted by `line`; scripts and manifests travel as `stdin`.
 
     `secrets` are hidden wherever the command is shown; none may stand in argv, which any user of the remote
-    host can read. `most`: how many bytes both outputs together may have. `ahead`: how many sessions are kept ready on that
-    host from now on, for others that follow soon.
+    host can read. `most`: how many bytes both outputs together may have. `settles`: whoever sends it
+    reads what stands there, where its reply is lost. `ahead`: how many sessions are kept ready on that host from now
+    on, for the commands that follow soon.
     """
 
     argv: tuple[str | Raw, ...]
@@ -43,6 +44,7 @@ class Command:
     secrets: tuple[str, ...] = field(default=(), repr=False)
     effect: Effect = Effect.READ
     most: int = MOST_BYTES
+    settles: bool = False
     ahead: int = 0
 
     def __post_init__(self) -> None:

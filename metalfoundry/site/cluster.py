@@ -63,8 +63,8 @@ class Cluster:
     def survey(
         self, deadline: Deadline, ask_smee_for: str | None = None, rights: bool = False, ahead: int = 0
     ) -> Survey:
-        """Read the whole namespace in one exec, and (`rights`) what a provision may not do there; `ahead` as in Command.
-        Raises PreflightError where kubectl cannot do it.
+        """Read the whole namespace in one exec, and (`rights`) what a provision may not do there; `ahead` as in
+        Command. Raises PreflightError where kubectl cannot do it.
         """
         parts = [self._site.kubectl.survey()]
         if rights:
@@ -249,7 +249,7 @@ class Cluster:
             raise unsettled from error
 
     def _run(self, command: Command, deadline: Deadline) -> dict[str, Outcome]:
-        result = self._site.transport.run(self._site.jump, command, deadline)
+        result = self._site.transport.run(self._site.jump, replace(command, settles=True), deadline)
         outcomes = read_script(result.stdout)
         if not outcomes:
             raise script_unrun(self._site, result)

@@ -53,16 +53,15 @@ class Machine:
         """The same address while it is being re-installed: its key must be new, and is learned."""
         return replace(self.host, host_key=HostKeyPolicy.LEARN)
 
-    def facts(self, deadline: Deadline, ahead: int = 0) -> MachineFacts:
+    def facts(self, deadline: Deadline) -> MachineFacts:
         """What the machine says before anything is done to it, its host key checked.
 
         HookOS makes new keys at each boot: where the key has changed, the one question whether this is HookOS is
-        asked all the same; any other system's changed key stays the error that it is. `ahead` as in Command. Raises
-        TransportError.
+        asked all the same; any other system's changed key stays the error that it is. Raises TransportError.
         """
         bounded = deadline.within(self._limit)
         try:
-            return self._ask(self.host, bounded, self.site.transport, ahead=ahead)
+            return self._ask(self.host, bounded, self.site.transport)
         except HostKeyError as changed:
             try:
                 seen = self._ask(self.newcomer, deadline.within(self._limit), self.site.transport)
@@ -137,14 +136,12 @@ class Machine:
     def _verifier(self) -> Host:
         return replace(self.newcomer, user=self.server.verify.user or self.host.user)
 
-    def _ask(
-        self, host: Host, deadline: Deadline, transport: Transport, checks: Sequence[str] = (), ahead: int = 0
-    ) -> MachineFacts:
+    def _ask(self, host: Host, deadline: Deadline, transport: Transport, checks: Sequence[str] = ()) -> MachineFacts:
         wanted = self.server.verify
         command = said.facts(wanted.marker or said.DEFAULT_MARKER, wanted.cloud_init, checks)
         given = deadline.remaining()
         try:
-            result = transport.run(host, replace(command, ahead=ahead), deadline)
+            result = transport.run(host, command, deadline)
         except DeadlineExceeded as error:
             if not error.sent:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import paramiko
 from paramiko.agent import AgentKey, AgentSSH
+from paramiko.auth_handler import AuthHandler
 
 from metalfoundry.model.errors import AuthError, ConnectError
 from metalfoundry.model.hosts import Host
@@ -44,6 +46,21 @@ class Agent(AgentSSH):
         hang_up()
 
 
+class _AtOnce(AuthHandler):
+    """Asks for the log-in service and offers the key in one flight, a round trip less for each key. A server takes
+    messages in their order, and nothing makes a client wait for the word that the service is there.
+    """
+
+    def _request_auth(self) -> None:
+        super()._request_auth()  # type: ignore[misc]
+        word = paramiko.Message()
+        word.add_string("ssh-userauth")
+        super()._parse_service_accept(paramiko.Message(word.asbytes()))  # type: ignore[misc]
+
+    def _parse_service_accept(self, m: paramiko.Message) -> None:
+        """All is said already when the word comes."""
+
+
 @dataclass
 class Keyring:
     """The keys to offer to one endpoint, in OpenSSH's order; `authenticate` is what Fabric's strategy calls."""
@@ -75,7 +92,7 @@ class Keyring:
     def _accepted(self, transport: paramiko.Transport, key: paramiko.PKey) -> bool:
         transport.auth_timeout = self.deadline.remaining()
         try:
-            more = transport.auth_publickey(self.endpoint.user, key)
+            more = _offer(transport, self.endpoint.user, key)
         except paramiko.SSHException as exc:
             if transport.is_active() and not self.deadline.expired():
                 return False
@@ -141,6 +158,18 @@ class Keyring:
             where=endpoint.where,
             next=self.remedy or f"ssh-copy-id -p {endpoint.port} {endpoint.user}@{endpoint.address}",
         )
+
+
+def _offer(transport: paramiko.Transport, user: str, key: paramiko.PKey) -> list[str]:
+    """As Transport.auth_publickey, in one round trip instead of two. What is signed with RSA waits: which of its
+    algorithms the server takes may be told as late as with its word.
+    """
+    if key.get_name() == "ssh-rsa" or not transport.is_active():
+        return transport.auth_publickey(user, key)
+    done = threading.Event()
+    handler = transport.auth_handler = _AtOnce(transport)
+    handler.auth_publickey(user, key, done)
+    return handler.wait_for_response(done)
 
 
 def offers(host: Host, deadline: Deadline, files: UserFiles | None = None) -> list[str]:

@@ -1,6 +1,6 @@
 """One command over one paramiko channel: nothing blocks that has no end, and both outputs are always drained.
 
-A session may be made ready ahead: it is open, and a `sh` in it waits for the line that it is to run, so that the command
+A session may be made ready ahead: it is open, and a `sh` in it waits for the line that it is to run. The command then
 costs one round trip instead of three. It serves one command, as every session does.
 """
 
@@ -23,8 +23,12 @@ PIECE = 2**20
 CHUNK = 32 * 1024
 WINDOW_POLL = 0.01  # seconds; only while the far side does not take our stdin
 _READY, _BEGUN = "metalfoundry: ready", "metalfoundry: begun"
-# From a pipe `read` takes no byte beyond the newline, and fails for a line without one, which then is not run.
-_READER = f"sh -c 'echo {_READY}; read -r line && echo {_BEGUN} && eval \"$line\"'"
+# From a pipe `read` takes no byte beyond the newline, and fails for a line without one, which then is not run. An empty
+# line asks whether it is there.
+_LOOP = 'while echo {}; read -r line; do test -z "$line" || {{ echo {}; eval "$line"; exit; }}; done'
+_READER = f"sh -c '{_LOOP.format(_READY, _BEGUN)}'"
+ASK_SECONDS = 1.0  # then a new session is asked for, and who does not answer that is dead
+FRESH_SECONDS = 1.0
 FIRST_WORDS = 500  # bytes of output that an error quotes
 MOST_BEFORE = 2**16  # bytes of what a host prints at log-in
 
@@ -36,8 +40,8 @@ class NotBegun(Exception):
 class Exchange:
     """A command under way. `start` it, `read` until it `ended`, then ask for its `status`.
 
-    In a session that was made ready, `read` and `status` raise NotBegun where the command has provably not begun: before
-    the reader there runs anything, it says so.
+    In a session that was made ready, `status` raises NotBegun where the command has provably not begun: the reader
+    there says so before it runs anything.
     """
 
     def __init__(self, link: Link, channel: paramiko.Channel, deadline: Deadline) -> None:
@@ -68,19 +72,36 @@ class Exchange:
         link = self._link
         self._keep_open = True
         self._request(_READER, link.timeouts.silence + link.timeouts.answer)  # no sooner than others find it dead
+        self._await_reader(self._deadline)
+
+    def take_up(self, deadline: Deadline, blind: bool) -> bool:
+        """Whether what was made ready can be used, until `deadline`. Its reader is asked first, so that nothing is sent
+        into a link that has died before; unless `blind`, and the host was heard just now.
+        """
+        link, now = self._link, deadline.clock.now().mono
+        self._deadline, self._heard = deadline, now
+        if self.spoilt:
+            return False
+        if blind and now - link.heard < FRESH_SECONDS:
+            return True
+        self._stdin, self._all_sent = memoryview(b"\n"), False
+        try:
+            self._send()
+            self._await_reader(deadline.within(ASK_SECONDS))
+        except (TransportError, NotBegun):
+            return False
+        return True
+
+    def _await_reader(self, deadline: Deadline) -> None:
         self._awaited = _line(_READY)
         before = b"", b""
         while self._awaited:
-            if self._deadline.expired():
+            if deadline.expired():
                 raise NotBegun
             if self.ended:
                 self.status()
-            before = self.read(self._deadline.remaining())
+            before = self.read(deadline.remaining())
         self._early, self._awaited = before, _line(_BEGUN)
-
-    def take_up(self, deadline: Deadline) -> None:
-        """What was made ready is wanted, until `deadline`."""
-        self._deadline, self._heard = deadline, deadline.clock.now().mono
 
     def start(self, line: str, stdin: str, *, keep_open: bool = False) -> None:
         """Send the command and its stdin, which is then closed unless `keep_open`."""
@@ -141,6 +162,7 @@ class Exchange:
                 return b"", b""
             self._wait(min(end - moment, WINDOW_POLL if self._stdin else link.timeouts.silence))
         self._heard = now().mono
+        link.hear(self._heard)
         try:
             out = self._channel.recv(PIECE) if self._channel.recv_ready() else b""
             err = self._channel.recv_stderr(PIECE) if self._channel.recv_stderr_ready() else b""
@@ -225,9 +247,9 @@ class Exchange:
 
 
 @contextmanager
-def exchange(link: Link, deadline: Deadline, *, ready: bool = True) -> Iterator[Exchange]:
+def exchange(link: Link, deadline: Deadline, *, ready: bool = False, blind: bool = False) -> Iterator[Exchange]:
     """A session of `link` for one command, given back at the end: one that was made `ready`, where there is one, else a
-    new one. Waits for a place.
+    new one. Waits for a place. `blind`: whoever sends the command can tell whether it took effect, if the link dies.
 
     Raises DeadlineExceeded, LinkLost (not sent), and ChannelException when the host refuses a session.
     """
@@ -238,7 +260,10 @@ def exchange(link: Link, deadline: Deadline, *, ready: bool = True) -> Iterator[
         )
     try:
         try:
-            talk = _taken_up(talk, deadline, ready) or Exchange(link, link.open_channel(deadline), deadline)
+            if talk is not None and not (ready and talk.take_up(deadline, blind)):
+                talk.close(interrupted=False)  # its place is ours
+                talk = None
+            talk = talk or Exchange(link, link.open_channel(deadline), deadline)
         except Exception:
             raise
         except BaseException:
@@ -255,15 +280,6 @@ def exchange(link: Link, deadline: Deadline, *, ready: bool = True) -> Iterator[
             talk.close(interrupted)
     finally:
         link.sessions.give_back()
-
-
-def _taken_up(talk: Exchange | None, deadline: Deadline, ready: bool) -> Exchange | None:
-    if talk is not None and (talk.spoilt or not ready):
-        talk.close(interrupted=False)  # its place is ours
-        return None
-    if talk is not None:
-        talk.take_up(deadline)
-    return talk
 
 
 def make_ready(link: Link, clock: Clock) -> None:

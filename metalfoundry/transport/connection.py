@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -49,17 +50,21 @@ class SshTimeouts:
 
 
 class Link:
-    """An open connection to `endpoint`, whose key is `key`.
+    """An open connection to `endpoint`, whose key is `key`; `heard`: when a command last said a word over it.
 
     Sessions are opened one at a time: sshd gives up those that we have closed only when it has answered all that came
     with the closing, so several that are opened at once might find as many more still counted, and be refused.
     """
 
-    def __init__(self, endpoint: Endpoint, connection: Any, key: ServerKey, timeouts: SshTimeouts) -> None:
+    def __init__(
+        self, endpoint: Endpoint, connection: Any, key: ServerKey, timeouts: SshTimeouts, via: Link | None = None
+    ) -> None:
         self.endpoint = endpoint
         self.key = key
         self.timeouts = timeouts
         self.sessions: Sessions[Any] = Sessions(timeouts.sessions)
+        self.heard = -math.inf
+        self._via = via
         self._connection = connection
         self._transport: paramiko.Transport = connection.transport
         self._checking = threading.Lock()
@@ -69,6 +74,12 @@ class Link:
     def active(self) -> bool:
         """Whether it is not known to be dead."""
         return self._transport.is_active()
+
+    def hear(self, moment: float) -> None:
+        """A command has said something; what it came through lives as well."""
+        self.heard = moment
+        if self._via is not None:
+            self._via.hear(moment)
 
     def kill(self) -> None:
         """Drop it at once, with everything that runs over it."""
@@ -181,7 +192,7 @@ def open_link(
         connection.open()
         connection.transport.set_keepalive(timeouts.keepalive)
         assert check.key is not None
-        return Link(endpoint, connection, check.key, timeouts)
+        return Link(endpoint, connection, check.key, timeouts, via)
     except BaseException as exc:
         if connection is not None:
             connection.client.close()

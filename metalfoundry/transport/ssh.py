@@ -93,7 +93,7 @@ class SshTransport:
         for pause in self._pauses():
             try:
                 try:
-                    return self._run(host, command, deadline)
+                    return self._run(host, command, deadline, ready=True)
                 except NotBegun:
                     return self._run(host, command, deadline, ready=False)
             except (LinkLost, ConnectError) as exc:
@@ -115,15 +115,15 @@ class SshTransport:
         The command's stdin is given to it whole, then closed; the connection's own stdin is its lifeline.
         """
         try:
-            yield from self._follow(host, command, deadline, tick)
+            yield from self._follow(host, command, deadline, tick, ready=True)
         except NotBegun:
             yield from self._follow(host, command, deadline, tick, ready=False)
 
     def _follow(
-        self, host: Host, command: Command, deadline: Deadline, tick: float, *, ready: bool = True
+        self, host: Host, command: Command, deadline: Deadline, tick: float, *, ready: bool
     ) -> Iterator[str | None]:
         lines = Lines()
-        with self._exchange(host, deadline, ready) as talk:
+        with self._exchange(host, deadline, ready, blind=True) as talk:
             talk.start(*in_any_shell(wrap(command), command.stdin), keep_open=True)
             self._make_ready(host, command)
             said = b""
@@ -164,10 +164,11 @@ class SshTransport:
                 slot.link.kill()
         self._threads.join(END_SECONDS)
 
-    def _run(self, host: Host, command: Command, deadline: Deadline, *, ready: bool = True) -> Result:
+    def _run(self, host: Host, command: Command, deadline: Deadline, *, ready: bool) -> Result:
         out: list[bytes] = []
         err: list[bytes] = []
-        with self._exchange(host, deadline, ready) as talk:
+        blind = command.settles or command.effect is Effect.READ
+        with self._exchange(host, deadline, ready, blind) as talk:
             begun = self._clock.now().mono
             talk.start(*sent(command))
             self._make_ready(host, command)
@@ -194,13 +195,14 @@ class SshTransport:
             self._threads.start(partial(make_ready, link, self._clock), "session")
 
     @contextmanager
-    def _exchange(self, host: Host, deadline: Deadline, ready: bool) -> Iterator[Exchange]:
+    def _exchange(self, host: Host, deadline: Deadline, ready: bool, blind: bool) -> Iterator[Exchange]:
         """A channel for one command. A kept link that proves dead is replaced once: nothing was sent yet."""
         with ExitStack() as stack:
             lost: LinkLost | None = None
             for pause in self._pauses():
                 try:
-                    talk = stack.enter_context(exchange(self._link(host, deadline), deadline, ready=ready))
+                    link = self._link(host, deadline)
+                    talk = stack.enter_context(exchange(link, deadline, ready=ready, blind=blind))
                     break
                 except LinkLost as exc:
                     if lost:

@@ -83,7 +83,7 @@ def _start_looking(
 ) -> tuple[Machine, Future[MachineFacts]]:
     """Ask the machine what it is, beside the survey where its address is known beforehand."""
     machine = Machine(run.site, run.server, hardware.address if hardware else None)
-    return machine, run.site.background(machine.look if resumes else lambda: machine.facts(deadline, ahead=1))
+    return machine, run.site.background(machine.look if resumes else lambda: machine.facts(deadline))
 
 
 def _take_up(run: ProvisionRun, hardware: Hardware) -> ClaimSeen | None:
