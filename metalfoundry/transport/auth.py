@@ -47,12 +47,18 @@ class Agent(AgentSSH):
 
 
 class _AtOnce(AuthHandler):
-    """Asks for the log-in service and offers the key in one flight, a round trip less for each key. A server takes
-    messages in their order, and nothing makes a client wait for the word that the service is there.
+    """Asks for the log-in service and offers the key in one flight, and asks once for all keys: paramiko itself waits
+    before each. A server takes messages in their order, and nothing makes a client wait for the word that the service
+    is there.
     """
 
+    def __init__(self, transport: paramiko.Transport, first: bool) -> None:
+        super().__init__(transport)
+        self._first = first
+
     def _request_auth(self) -> None:
-        super()._request_auth()  # type: ignore[misc]
+        if self._first:
+            super()._request_auth()  # type: ignore[misc]
         word = paramiko.Message()
         word.add_string("ssh-userauth")
         super()._parse_service_accept(paramiko.Message(word.asbytes()))  # type: ignore[misc]
@@ -92,7 +98,7 @@ class Keyring:
     def _accepted(self, transport: paramiko.Transport, key: paramiko.PKey) -> bool:
         transport.auth_timeout = self.deadline.remaining()
         try:
-            more = _offer(transport, self.endpoint.user, key)
+            more = _offer(transport, self.endpoint.user, key, first=len(self.offered) == 1)
         except paramiko.SSHException as exc:
             if transport.is_active() and not self.deadline.expired():
                 return False
@@ -160,14 +166,14 @@ class Keyring:
         )
 
 
-def _offer(transport: paramiko.Transport, user: str, key: paramiko.PKey) -> list[str]:
+def _offer(transport: paramiko.Transport, user: str, key: paramiko.PKey, *, first: bool) -> list[str]:
     """As Transport.auth_publickey, in one round trip instead of two. What is signed with RSA waits: which of its
     algorithms the server takes may be told as late as with its word.
     """
-    if key.get_name() == "ssh-rsa" or not transport.is_active():
+    if not transport.is_active() or (first and key.get_name() == "ssh-rsa"):
         return transport.auth_publickey(user, key)
     done = threading.Event()
-    handler = transport.auth_handler = _AtOnce(transport)
+    handler = transport.auth_handler = _AtOnce(transport, first)
     handler.auth_publickey(user, key, done)
     return handler.wait_for_response(done)
 
