@@ -15,8 +15,8 @@ from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.program import ours
+from metalfoundry.ui.tasks import guard_tasks, lab_tasks, netboot_tasks, rbac_tasks, run_tasks
 from metalfoundry.ui.tasks import inventory as inventory_tasks
-from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, rbac_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, warn, watching, words
@@ -259,6 +259,7 @@ for task_ in (
     ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
+ns.add_collection(guard_tasks.collection())
 ns.add_collection(inventory_tasks.collection())
 ns.add_collection(rbac_tasks.collection())
 ns.add_collection(lab_tasks.collection())

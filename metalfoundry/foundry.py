@@ -21,8 +21,8 @@ from typing import Any
 
 from metalfoundry.commands import rights
 from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.guard_cluster import GuardDeployment
 from metalfoundry.commands.log_parser import LogLine
-from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.diagnosis.check import Check
 from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError, UsageError
@@ -37,6 +37,7 @@ from metalfoundry.runs import (
     attach,
     audit,
     doctor,
+    guard_cluster,
     logs,
     netboot_by_hand,
     new_inventory,
@@ -45,7 +46,6 @@ from metalfoundry.runs import (
     provision,
     selection,
     status,
-    sweeper,
     troubleshoot,
 )
 from metalfoundry.runs.attach import Followed
@@ -195,7 +195,7 @@ class Foundry:
         """All that may be named; the cluster is read where the inventory leaves that to the namespace."""
         if self.inventory.rest is None:
             return self.inventory.servers
-        hardware, _ = Cluster(self._site()).all_hardware(Deadline.after(self.clock, READ_SECONDS))
+        hardware = Cluster(self._site()).all_hardware(Deadline.after(self.clock, READ_SECONDS))
         return self.inventory.everyone(one.name for one in hardware)
 
     def provision(self, server: str | Server, options: Options | None = None) -> Report:
@@ -306,33 +306,35 @@ class Foundry:
         """Every open window in the namespace; with `close`, those that nobody holds are closed. Raises UnsafeError."""
         return audit.audit(self._site(), close)
 
-    def guards(self) -> list[GuardSeen]:
-        """All guards on the jump host."""
-        return netboot_by_hand.guards(self._site())
+    def guard_status(self) -> GuardSeen:
+        """The guard on the jump host, which closes windows when their clients cannot."""
+        return netboot_by_hand.guard_status(self._site())
 
-    def reap_guards(self) -> list[str]:
-        """Remove what guards that are over have left there; the runs they belonged to."""
-        return netboot_by_hand.reap_guards(self._site())
+    def guard_log(self) -> str:
+        """The last lines of its log; "" where there is none."""
+        return netboot_by_hand.guard_log(self._site())
 
-    def guard_log(self, run: str) -> str:
-        """The whole log of one guard."""
-        return netboot_by_hand.guard_log(self._site(), run)
+    def stop_guard(self, *, force: bool = False) -> None:
+        """End it; with claims only by `force`, which closes their windows. Raises PreflightError when it stays."""
+        netboot_by_hand.stop_guard(self._site(), force)
 
-    def sweeper_manifests(self) -> str:
-        """The sweeper's objects as YAML."""
-        return sweeper.manifests(self._site())
+    def guard_manifests(self, image: str = "") -> str:
+        """The objects of the guard in the cluster as YAML; `image` instead of the inventory's."""
+        return guard_cluster.manifests(self._site(), image)
 
-    def install_sweeper(self) -> None:
-        """Apply the sweeper's objects. Raises PreflightError."""
-        sweeper.install(self._site())
+    def install_guard(self, image: str = "") -> list[str]:
+        """Apply these objects, and wait until that guard guards. What is left there of a sweeper is removed; return its
+        names. Raises PreflightError.
+        """
+        return guard_cluster.install(self._site(), image)
 
-    def remove_sweeper(self) -> None:
-        """Delete the sweeper's objects. Raises PreflightError."""
-        sweeper.remove(self._site())
+    def remove_guard(self, *, force: bool = False) -> None:
+        """Delete these objects; while runs hold servers only by `force`. Raises PreflightError."""
+        guard_cluster.remove(self._site(), force=force)
 
-    def sweeper_status(self) -> SweeperSeen | None:
-        """The sweeper as it stands; None when it is not installed."""
-        return sweeper.status(self._site())
+    def cluster_guard(self) -> GuardDeployment | None:
+        """The guard in the cluster as it stands; None when it is not installed. Raises PreflightError."""
+        return guard_cluster.status(self._site())
 
     def protect(self, server: str | Server, reason: str) -> bool:
         """Keep one server from being installed, until `unprotect`; say whether anything was to do. Raises ClaimedError

@@ -64,6 +64,7 @@ NEEDED: Mapping[str, frozenset[Right]] = {
     "netboot.break": _CHANGE,
     "netboot.status": _READ,
     "netboot.audit": _CHANGE | _may("list", "hardware"),
+    "guard.status": _READ | _may("get", "deployments", group="apps"),
 }
 """Without one of these the task refuses, and says which. What installs something into the cluster is an
 administrator's, and not here."""
@@ -71,6 +72,7 @@ administrator's, and not here."""
 HELPFUL: Mapping[str, frozenset[Right]] = {
     "provision": _PODS | _AROUND,
     "troubleshoot": _PODS | _AROUND,
+    "guard.status": _PODS,
     "doctor": _READ | _may("list", "deployments", group="apps") | _may("list", "machines", group=BMC),
 }
 """Without one of these a diagnosis, or the doctor, goes on, and says what it has not looked at."""

@@ -22,6 +22,8 @@ printf '{MARK} %s out\\n' "$name"
 printf '\\n{MARK} %s err\\n%s\\n{MARK} %s exit %s\\n' "$name" "$err" "$name" "$code"
 }}
 """
+_TIME = f"""printf '\\n{MARK} %s at %s\\n' "$mark" "$(date +%s 2>/dev/null)"\n"""
+_AT = re.compile(rf"\n{MARK} \w+ at (?P<seconds>[0-9]{{1,11}})$", re.MULTILINE)
 _FIRST = re.compile(rf"^{MARK} (?P<mark>\w+) \S+ out$", re.MULTILINE)
 
 
@@ -53,7 +55,7 @@ def script(parts: Sequence[Part], *, effect: Effect, functions: str = "", secret
 
     All is one function, called by the last line: a script that arrives in part does nothing.
     """
-    lines = [_PART, functions, "script() {\n"]
+    lines = [_PART, functions, "script() {\n", _TIME]
     for part in parts:
         words = " ".join(word if isinstance(word, Raw) else shlex.quote(word) for word in part.argv)
         if part.stdin:
@@ -63,6 +65,12 @@ def script(parts: Sequence[Part], *, effect: Effect, functions: str = "", secret
     text = "".join([*lines, "}\nscript\n"])
     mark = hashlib.sha256(text.encode()).hexdigest()[:12]  # what a part prints cannot hold it, by accident or design
     return Command(("sh", "-s"), stdin=f"mark={mark}\n{text}", secrets=secrets, effect=effect)
+
+
+def read_time(stdout: str) -> int | None:
+    """The remote host's time when a script began there, in seconds since 1970; None where it was not said."""
+    found = _AT.match(stdout)
+    return int(found["seconds"]) if found else None
 
 
 def read_script(stdout: str) -> dict[str, Outcome]:

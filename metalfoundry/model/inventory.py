@@ -81,11 +81,15 @@ class JumpConfig(Section):
         return Host(name=self.host, address=self.host, **self.model_dump(exclude={"host"}))
 
 
-class Sweeper(Section):
-    """The CronJob that `fab netboot.sweeper --install` makes: its image and cron schedule."""
+class GuardConfig(Section):
+    """The guard that `fab guard.install` puts into the cluster: its image, and how kubectl is called in there."""
 
-    image: Annotated[Text, key("an image with sh, sed, date and kubectl", "a container image")] = "alpine/k8s:1.33.4"
-    schedule: Annotated[Text, key("how often it looks for windows past their time", "a cron schedule")] = "* * * * *"
+    image: Annotated[
+        Text, key("an image with a POSIX shell, kubectl, and GNU or busybox tools", "a container image")
+    ] = "alpine/k8s:1.33.4"
+    kubectl: Annotated[Argv, key("how kubectl is called in that image", "a command, or a list of its words")] = (
+        "kubectl",
+    )
 
 
 class SiteConfig(Section):
@@ -112,7 +116,9 @@ class SiteConfig(Section):
         Literal["auto", "off"],
         key("auto: where Flux manages the Hardware, it is paused for that one object during a run", "auto or off"),
     ] = "auto"
-    sweeper: Annotated[Sweeper, key("the CronJob that closes what nobody else closes", "a mapping")] = Sweeper()
+    guard: Annotated[
+        GuardConfig, key("the guard in the cluster, which `fab guard.install` puts there", "a mapping")
+    ] = GuardConfig()
 
 
 class VerifyConfig(Section):

@@ -21,6 +21,8 @@ from metalfoundry.runs.provision import run_id
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.site.site import Site
 
+UID = "(the uid that Kubernetes gives the Workflow)"
+
 
 @dataclass(frozen=True, slots=True)
 class PlannedCommand:
@@ -67,27 +69,21 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
     yield step("Claim", kubectl.patch(name, netboot.claim(target.hardware, run.id, note, old)))
     for finished in target.old_workflows:
         yield step("Clean up", kubectl.delete_workflow(finished))
-    guard = run.window.guard
-    yield step("Apply", guard.arming(target.document.name, target.boot_action, run.window.claim.lease))
+    for part in run.window.guard.ask(note.renewal):
+        yield step("Apply", part)
     declared = kubectl.apply(target.document.text)
     yield step("Apply", replace(declared, stdin=hide(declared.stdin, target.secrets)))
     opened = target.hardware
     if not target.in_hook:
-        yield step(
-            "Open",
-            kubectl.patch(
-                name, netboot.open_(target.hardware, run.id, run.window.mac, replace(note, phase=ClaimPhase.BOOT))
-            ),
-        )
+        renewed = replace(note, phase=ClaimPhase.BOOT, uid=UID).renew(run.site.now())
+        yield step("Open", kubectl.patch(name, netboot.open_(target.hardware, run.id, run.window.mac, renewed)))
         opened = _opened(target.hardware, run.window.mac)
         if run.options.reboot:
             yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
     yield step("Close", kubectl.patch(name, netboot.close(opened, run.id)), Effect.RESTORE)
     if not run.options.keep_workflow:
         yield step("Release", kubectl.delete_workflow(target.document.name), Effect.RESTORE)
-    for part in guard.disarm():
-        yield step("Release", part, Effect.RESTORE)
-    written = {netboot.RUN: run.id, netboot.WINDOW: note.to_json()} | ({netboot.OLD_SYSTEMS: ""} if old else {})
+    written = {netboot.RUN: run.id} | ({netboot.OLD_SYSTEMS: ""} if old else {})
     claimed = _annotated(opened, written)
     yield step("Release", kubectl.patch(name, netboot.release(claimed, run.id, note, well=True)), Effect.RESTORE)
 

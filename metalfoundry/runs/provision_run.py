@@ -145,6 +145,7 @@ class ProvisionRun(Run):
         """Take in one state of the Workflow. One that is given to another machine's agent is deleted at once, and is an
         IdentityError."""
         self.progress.take(workflow)
+        self.window.claim.uid = self.window.claim.uid or workflow.uid
         if workflow.state not in ("", "PREPARING"):
             self.window.toggled()
         agents = worker.foreign(workflow, self.target.hardware)

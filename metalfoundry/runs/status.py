@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from metalfoundry.commands.netboot import claim_of, stamp
+from metalfoundry.commands.netboot import acknowledgement, claim_of, stamp
 from metalfoundry.model.errors import (
     AuthError,
     DeadlineExceeded,
@@ -48,6 +48,7 @@ class Row:
 
     `holder`, `run`, `until` tell whose claim it is ("" for none); `expired` that its time is over. `since`: the last
     moment at which the Workflow moved, by what it says itself. `machine`: what answers there, "" where nobody looked.
+    `guard`: the one that has acknowledged the claim.
     `protected`: why it must not be installed, "" where it may. `refused`: why a provision would refuse it, as far as
     this tells, "" where nothing speaks against it. `server`: "" for a Hardware that the inventory lets nobody name.
     """
@@ -64,6 +65,7 @@ class Row:
     action: str = ""
     since: str = ""
     machine: str = ""
+    guard: str = ""
     protected: str = ""
     refused: str = ""
 
@@ -121,7 +123,7 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
     hardware = survey.hardware.get(server.hardware)
     if hardware is None:
         return Row(server.name, server.hardware, "unknown", refused=why_not(server, survey))
-    claim = claim_of(hardware)
+    claim, word = claim_of(hardware), acknowledgement(hardware)
     macs = [interface.mac for interface in hardware.interfaces]
     workflow = _newest(survey.of_agent([hardware.agent_id or "", *macs], server.hardware))
     return Row(
@@ -131,11 +133,12 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
         holder=claim.note.holder if claim else "",
         run=claim.run if claim else "",
         until=claim.note.expires if claim else "",
-        expired=bool(claim) and not (claim and claim.live(site.clock.now().wall)),
+        expired=bool(claim) and not (claim and claim.live(site.now())),
         workflow=workflow.name if workflow else "",
         state=workflow.state if workflow else "",
         action=workflow.current.name if workflow and workflow.current else "",
         since=_moved(workflow) if workflow else "",
+        guard=word.guard if word else "",
         protected=hardware.protected or "",
         refused=why_not(server, survey),
     )

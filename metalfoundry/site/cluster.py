@@ -7,12 +7,12 @@ not answer is a lost link: one object is waited for until the deadline.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from metalfoundry.commands import smee, ssh
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import (
     HARDWARE,
     WORKFLOWS,
@@ -20,7 +20,7 @@ from metalfoundry.commands.kubectl import (
     read_only,
 )
 from metalfoundry.commands.rights import NEEDED, missing_rights
-from metalfoundry.commands.script import Outcome, Part, read_script, script
+from metalfoundry.commands.script import Outcome, Part, read_script, read_time, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
@@ -33,16 +33,19 @@ from metalfoundry.transport.clock import Cancel, Deadline
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
 AHEAD = 2  # sessions kept ready: while one is made, another serves
+_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Patched:
-    """After a patch: whether it was applied (None: the reply was lost), and the object as read afterwards."""
+    """After a patch: whether it was applied (None: the reply was lost), the object as read afterwards, and what the
+    parts beside it have left."""
 
     applied: bool | None
     hardware: Hardware
     smee: Mapping[str, int] | None
     stderr: str = ""
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,11 +94,9 @@ class Cluster:
         surveys = self._site.surveys
         return surveys(self._site, mac, deadline) if surveys else self.survey(deadline, mac, True, AHEAD)
 
-    def all_hardware(self, deadline: Deadline) -> tuple[list[Hardware], list[GuardSeen]]:
-        """Every Hardware of the namespace in one request, and the guards on the jump host, in one exec."""
-        outcomes = self._read([self._site.kubectl.all_hardware(), list_guards()], deadline)
-        found = [Hardware.of(item) for item in self._objects(outcomes)]
-        return found, read_guards(outcomes["guards"].stdout) if "guards" in outcomes else []
+    def all_hardware(self, deadline: Deadline) -> list[Hardware]:
+        """Every Hardware of the namespace in one request."""
+        return [Hardware.of(item) for item in self._objects(self._read([self._site.kubectl.all_hardware()], deadline))]
 
     def hardware(self, name: str, deadline: Deadline, ask_smee_for: str | None = None) -> Patched:
         """Read one Hardware object (and Smee's answer). Raises PreflightError when it does not exist."""
@@ -253,9 +254,21 @@ class Cluster:
         outcomes = read_script(result.stdout)
         if not outcomes:
             raise script_unrun(self._site, result)
+        self._take_time(result.stdout)
         if silence := api_away(self._site, outcomes, command.effect):
             raise silence
         return outcomes
+
+    def _take_time(self, stdout: str) -> None:
+        """Keep the jump host's time, and say once that this computer's is another."""
+        there, clock = read_time(stdout), self._site.jump_time
+        if there is not None:
+            clock.take(there, self._site.clock.now().wall)
+        if abs(clock.ahead) > _SKEW and not clock.told:
+            clock.told = True
+            seconds, way = abs(clock.ahead).total_seconds(), "behind" if clock.ahead > timedelta(0) else "ahead of"
+            text = f"this computer's clock is {seconds / 60:.0f} min {way} the jump host's, which counts for claims"
+            self._site.bus.emit(Notice(text, "warning"))
 
     def _smee_parts(self, mac: str | None) -> list[Part]:
         url = self._site.inventory.site.smee
@@ -270,7 +283,8 @@ class Cluster:
                 next=self._site.kubectl_hint("get", HARDWARE),
             )
         answers = smee.read_answers(outcomes, mac) if mac and self._site.inventory.site.smee else None
-        return Patched(patch.ok if patch else None, Hardware.of(found[0]), answers, patch.stderr if patch else "")
+        stderr = patch.stderr if patch else ""
+        return Patched(patch.ok if patch else None, Hardware.of(found[0]), answers, stderr, outcomes)
 
     def _objects(self, outcomes: Mapping[str, Outcome], part: str = "objects") -> list[dict[str, Any]]:
         outcome = outcomes.get(part, Outcome(1, "", "the reply was cut short"))

@@ -17,7 +17,7 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, Options, Report
-from metalfoundry.commands.netboot import OLD_SYSTEMS
+from metalfoundry.commands.netboot import GUARD, OLD_SYSTEMS
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import NotFound, Object
 from metalfoundry.lab.lab import Lab
@@ -114,6 +114,12 @@ def kept(obj: Object) -> Object:
     for interface in obj["spec"]["interfaces"]:
         interface.pop("netboot", None)
     return obj
+
+
+def guards(lab: Lab, name: str = NAME) -> list[str]:
+    """The guard's word on the Hardware, while a guard lives on the jump host; nothing where either is missing."""
+    word = hardware(lab, name)["metadata"].get("annotations", {}).get(GUARD)
+    return [word] if word and lab.processes.alive("/metalfoundry/guard/") else []
 
 
 def workflow(lab: Lab, name: str = WORKFLOW) -> Object | None:

@@ -356,7 +356,8 @@ def test_no_room_for_the_guard_on_the_jump_host(own: Lab) -> None:
     (own.folder / "home" / ".local").write_text("a file where a folder belongs")
     ran = provision(own)
     assert (ran.json["exit_code"], ran.json["phases"][-1]["title"]) == (30, "Apply")
-    assert "guard could not be armed" in ran.json["error"]["what"]
+    assert "no guard acknowledges this claim" in ran.json["error"]["what"]
+    assert "cannot make" in ran.json["error"]["evidence"]
     assert ran.json["netboot"]["closed"]
     assert set(hardware(own)["metadata"]["annotations"]) == {OLD_SYSTEMS}
     assert own.store.list("workflows") == []

@@ -61,6 +61,7 @@ class Preflight:
         claim.workflow = document.name
         template = survey.templates[document.template_ref]
         boot_action = template.boot_action()
+        claim.boot_action = boot_action or ""
         if survey.missing:
             raise may_not(run.site, survey.missing)
         claim.refuse_live(hardware)
