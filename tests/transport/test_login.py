@@ -25,7 +25,8 @@ class Wire:
     """What a paramiko transport is to its authentication, and nothing comes back."""
 
     def __init__(self) -> None:
-        self.lock, self.session_id, self.server_extensions = threading.Lock(), b"session", {}
+        self.lock, self.session_id = threading.Lock(), b"session"
+        self.server_extensions: dict[str, bytes] = {}
         self.sent: list[int] = []
         self.preferred_pubkeys = self._preferred_pubkeys = ("ssh-ed25519",)
 

@@ -12,7 +12,6 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-import asyncssh
 import pytest
 
 from metalfoundry.commands.command import Command, Effect, Raw
@@ -24,6 +23,7 @@ from metalfoundry.transport.connection import Link
 from metalfoundry.transport.ssh import SshTransport
 from tests.transport.servers import Server, SilentProxy, World, ends_when, is_running, soon
 from tests.transport.test_login_shells import ODD, SHELLS
+from tests.transport.test_ssh_follow import gone
 from tests.waiting import until
 
 Connect = Callable[..., SshTransport]
@@ -150,15 +150,11 @@ def test_a_host_that_allows_no_more_sessions_is_not_asked_again(world: World, co
     transport.run(host, Command(("true",)), soon())
     link = link_of(transport, host)
 
-    def refuse(*_: object, **__: object) -> asyncssh.SSHServerProcess[bytes]:
-        raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "too many")
-
-    server.before = None
     (connection,) = server.connections
-    allowed, connection._process_factory = connection._process_factory, None  # type: ignore[attr-defined]
+    allowed, connection._process_factory = connection._process_factory, None
     assert link.sessions.reserve(1)
     make_ready(link, SystemClock())
-    connection._process_factory = allowed  # type: ignore[attr-defined]
+    connection._process_factory = allowed
     assert not link.sessions.reserve(1)
     assert transport.run(host, LEADS, soon()).stdout == "first\n"
     assert link.sessions._free == 8
@@ -262,7 +258,7 @@ def test_a_followed_command_ends_with_its_connection_or_its_reader(world: World,
             pids = [int(next(lines)), int(next(lines))]
             leave(stream)
         for pid in pids:
-            until(lambda pid=pid: not is_running(pid), what=f"process {pid} goes on")
+            assert gone(pid)
 
 
 def test_a_followed_command_that_fails_says_so(world: World, connect: Connect) -> None:
@@ -280,7 +276,7 @@ def test_a_reader_ends_with_its_connection(world: World, connect: Connect) -> No
     assert all(map(is_running, pids))
     transport.disconnect(world.host(server))
     for pid in pids:
-        until(lambda pid=pid: not is_running(pid), what=f"process {pid} goes on")
+        assert gone(pid)
 
 
 def test_sixteen_at_once_stay_within_the_places(world: World, connect: Connect) -> None:
