@@ -23,6 +23,7 @@ FLOOD = "tests/transport/test_bounds.py::test_a_flood_is_cut_off_and_the_host_is
 LAB = "tests/lab/test_verdict.py"
 CLUSTER, OBJECTS = "tests/runs/test_guard_cluster.py", "tests/commands/test_guard_cluster.py"
 GATES = "tests/transport/test_gates.py"
+AHEAD = "tests/transport/test_ready.py"
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,18 @@ STEPS = (
     Step("the agent that a Template names is this server's", "runs/worker.py", "    if strange is not None:\n",
          "    if False:\n",
          f"{LAB}::test_a_workflow_for_another_machines_agent_is_refused_and_that_machine_is_not_wiped"),
+    Step("what cannot be settled is not sent into a link that has died", "transport/channel.py",
+         "if blind and now - link.heard < FRESH_SECONDS:", "if True:",
+         f"{AHEAD}::test_what_cannot_be_settled_is_not_sent_into_a_link_that_has_died"),
+    Step("a host that was not heard lately is asked first", "transport/channel.py",
+         "if blind and now - link.heard < FRESH_SECONDS:", "if blind:",
+         f"{AHEAD}::test_a_host_that_was_not_heard_lately_is_asked_whatever_the_effect"),
+    Step("a command that has not begun runs in a session of its own", "transport/channel.py",
+         "        if self._awaited:\n            raise NotBegun\n        return status", "        return status",
+         f"{AHEAD}::test_a_reader_that_ends_before_it_begins_is_replaced_and_the_command_runs_once"),
+    Step("a reboot is never sent blindly", "transport/ssh.py",
+         "blind = command.settles or command.effect is Effect.READ", "blind = True",
+         f"{AHEAD}::test_what_cannot_be_settled_is_not_sent_into_a_link_that_has_died"),
     Step("the output of a host is bounded", "transport/ssh.py", "room = command.most", "room = 2**40",
          f"{FLOOD}[head -c 1200000 /dev/zero]"),
     Step("a name is one before it is a word of a command", "commands/kubectl.py", "if not is_object_name(name):",

@@ -63,7 +63,7 @@ class _AtOnce(AuthHandler):
         word.add_string("ssh-userauth")
         super()._parse_service_accept(paramiko.Message(word.asbytes()))  # type: ignore[misc]
 
-    def _parse_service_accept(self, m: paramiko.Message) -> None:
+    def _parse_service_accept(self, *_: object) -> None:
         """All is said already when the word comes."""
 
 

@@ -182,6 +182,36 @@ def test_a_session_limit_lower_than_ours_delays_but_does_not_fail(
     narrow.stop()
 
 
+@pytest.mark.parametrize("options", [(), ("MaxSessions 1",), ('ForceCommand eval "$SSH_ORIGINAL_COMMAND"',)])
+def test_commands_in_sessions_that_were_made_ready(
+    transport: SshTransport, tmp_path: Path, user_key: Path, options: tuple[str, ...]
+) -> None:
+    server = start(tmp_path / "ready", user_key, *options)
+    there = host(server, tmp_path)
+    transport.run(there, replace(TRUE, ahead=2), soon())
+    link = transport._slot(there).link
+    assert link is not None
+    for number in range(4):
+        until(lambda: link.sessions._fails or len(link.sessions._ready) == 2, what="no session was made ready")
+        script = Command(("sh", "-s"), stdin=f"echo {number}; echo err >&2; exit {number}")
+        result = transport.run(there, script, soon())
+        assert (result.exit_status, result.stdout, result.stderr) == (number, f"{number}\n", "err\n")
+    assert link.sessions._fails is ("MaxSessions 1" in options)
+    assert (server.folder / "log").read_text().count("Accepted publickey") == 1
+    server.stop()
+
+
+@pytest.mark.parametrize("kind", ["ed25519", "rsa"])
+def test_a_key_after_others_that_are_refused(sshd: Sshd, tmp_path: Path, user_key: Path, kind: str) -> None:
+    """OpenSSH counts each, and takes offer and request for the service in one flight."""
+    others = [keygen(tmp_path / f"other-{number}", "-t", kind, "-N", "") for number in range(3)]
+    lines = [f"IdentityFile {key}" for key in (*others, user_key)]
+    (tmp_path / "config").write_text("\n".join(lines))
+    transport = SshTransport(SystemClock(), files=UserFiles(tmp_path, (tmp_path / "config",)))
+    assert transport.run(host(sshd, tmp_path), TRUE, soon()).ok
+    transport.close()
+
+
 def test_a_jump_that_forbids_forwarding_is_named(transport: SshTransport, tmp_path: Path, user_key: Path) -> None:
     jump = start(tmp_path / "closed", user_key, "AllowTcpForwarding no")
     target = Host("target", "127.0.0.1", port=1, via=host(jump, tmp_path))
