@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from metalfoundry.commands.guard import GuardSeen
     from metalfoundry.commands.guard_cluster import GuardDeployment
+    from metalfoundry.commands.history import HistoryEntry
     from metalfoundry.commands.log_parser import LogLine
     from metalfoundry.diagnosis.check import Check, CheckState
     from metalfoundry.diagnosis.findings import Evidence, Finding
@@ -52,15 +53,15 @@ __all__ = [
     "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "Check", "CheckState", "ClaimChanged",
     "ClaimedError", "CommandEnded", "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined",
     "Diagnosis", "Event", "EventLines", "Evidence", "Finding", "Fleet", "FleetFailed", "Followed", "Foundry",
-    "GateClosed", "GuardChanged", "GuardConfig", "GuardDeployment", "GuardSeen", "HookConfig", "HookEnded",
-    "HookStarted", "Host", "HostKeyError", "HostKeyPolicy", "Identity", "IdentityError", "Interrupted", "Inventory",
-    "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log", "LogLine",
-    "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot", "NeverInstalled", "Notice", "OpenWindow", "Options",
-    "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan", "PlannedCommand", "Policy", "PortClosed", "PreflightError",
-    "Proof", "Record", "Report", "Resumed", "Retried", "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig",
-    "Timeouts", "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError", "VerificationFailed",
-    "VerifyConfig", "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed",
-    "WorkflowTimedOut", "load",
+    "GateClosed", "GuardChanged", "GuardConfig", "GuardDeployment", "GuardSeen", "HistoryEntry", "HookConfig",
+    "HookEnded", "HookStarted", "Host", "HostKeyError", "HostKeyPolicy", "Identity", "IdentityError", "Interrupted",
+    "Inventory", "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log",
+    "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot", "NeverInstalled", "Notice", "OpenWindow",
+    "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan", "PlannedCommand", "Policy", "PortClosed",
+    "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried", "Row", "RunEnded", "RunStarted", "Server",
+    "Sink", "SiteConfig", "Timeouts", "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError",
+    "VerificationFailed", "VerifyConfig", "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged",
+    "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
 
 _HOME = {
@@ -77,6 +78,7 @@ _HOME = {
     "GuardConfig": "model.inventory",
     "GuardDeployment": "commands.guard_cluster",
     "GuardSeen": "commands.guard",
+    "HistoryEntry": "commands.history",
     "HookConfig": "model.inventory",
     "Host": "model.hosts",
     "HostKeyPolicy": "model.hosts",

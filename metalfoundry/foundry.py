@@ -22,6 +22,7 @@ from typing import Any
 from metalfoundry.commands import rights
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.guard_cluster import GuardDeployment
+from metalfoundry.commands.history import HistoryEntry
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.diagnosis.check import Check
 from metalfoundry.model.bus import Bus, Sink
@@ -44,6 +45,7 @@ from metalfoundry.runs import (
     plan,
     protection,
     provision,
+    published,
     selection,
     status,
     troubleshoot,
@@ -58,6 +60,7 @@ from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
+from metalfoundry.site.chronicle import Chronicle
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
@@ -95,6 +98,7 @@ class Foundry:
         self._transport = transport or _ssh(self.clock, self._retrying)
         self._local = local or Shell()
         self._threads = Threads()
+        self._chronicle = Chronicle()
         self._fleets: list[Fleet] = []
         self._hub = Hub(self._site(), self._threads)
         self._surveys = Surveys(self._site(), self._threads)
@@ -262,6 +266,18 @@ class Foundry:
         """As `status`, and all rows again whenever one has changed. Raises PreflightError."""
         return status.watch(self._site(), servers if servers is None else self._all(servers), probe)
 
+    def history(self, server: str | Server) -> list[HistoryEntry]:
+        """The last runs on one server, whoever led them, the last one first, as they stand on its Hardware. Raises
+        PreflightError.
+        """
+        return published.history(self._site(), self._server(server))
+
+    def known_hosts(self, servers: Sequence[str | Server] | None = None) -> dict[str, list[str]]:
+        """For each of `servers` (None: all) by name, the lines of OpenSSH's known_hosts for the keys that are pinned or
+        published; none where there are none. Raises PreflightError.
+        """
+        return published.known_hosts(self._site(), self._all(servers))
+
     def doctor(self, servers: Sequence[str | Server] | None = None) -> list[Check]:
         """Every check of the site, then of each of `servers` (None: all); nothing is written, and what fails
         raises nothing.
@@ -390,6 +406,7 @@ class Foundry:
             merge=HeedingMerge(merge, heeds),
             local=self._local,
             background=Background(self._threads),
+            chronicle=self._chronicle,
         ).on(self._bus)
 
 

@@ -21,6 +21,7 @@ PATCHES = "tests/commands/test_netboot.py"
 EXPOSURE = "tests/site/test_exposure.py"
 FLOOD = "tests/transport/test_bounds.py::test_a_flood_is_cut_off_and_the_host_is_usable_afterwards"
 LAB = "tests/lab/test_verdict.py"
+KEYS = "tests/transport/test_host_keys.py"
 CLUSTER, OBJECTS = "tests/runs/test_guard_cluster.py", "tests/commands/test_guard_cluster.py"
 GATES = "tests/transport/test_gates.py"
 AHEAD = "tests/transport/test_ready.py"
@@ -161,6 +162,18 @@ STEPS = (
     Step("who joins a watch while it is asked what is there knows better", "site/watching.py",
          "            asking = list(feed.boxes)", "            asking = feed.boxes",
          "tests/site/test_watching.py::test_who_joins_while_it_is_asked_what_is_there_knows_better"),
+    Step("a pinned host key is the only one", "transport/host_keys.py",
+         "if self.pinned and not is_pinned(self.pinned, key):", "if False:",
+         f"{KEYS}::test_a_pinned_key_is_the_only_one_whatever_the_policy"),
+    Step("a published host key overrides no known one", "transport/host_keys.py",
+         "known = lines if self.known else lines +", "known = lines +",
+         f"{KEYS}::test_a_published_key_overrides_no_line_of_known_hosts"),
+    Step("a server that publishes its keys may show no other", "transport/host_keys.py",
+         "        if self.published:\n            raise self._not_published(key)\n", "",
+         f"{KEYS}::test_a_published_key_overrides_no_line_of_known_hosts"),
+    Step("an Event is made only of a patch that was applied", "commands/script.py",
+         "if part.after else call)", "if False else call)",
+         "tests/commands/test_script.py::test_a_part_that_goes_after_another_is_run_only_where_that_ended_well"),
     Step("a sweeper goes only when the guard guards", "runs/guard_cluster.py", "    _await(site)\n", "",
          f"{CLUSTER}::test_where_it_does_not_guard_the_sweeper_stays"),
     Step("while runs hold servers the guard stays in the cluster", "runs/guard_cluster.py",

@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from metalfoundry.commands.annotate import pointer as _annotation
+from metalfoundry.commands.history import HISTORY, HistoryEntry, with_run
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.reading import whole
 from metalfoundry.model.actions import mapping
@@ -233,15 +234,21 @@ def close_expired(hardware: Hardware) -> list[Operation]:
     return [*known, *close(hardware, claim.run if claim else None)]
 
 
-def release(hardware: Hardware, run: str, note: WindowNote, well: bool = False) -> list[Operation]:
+def release(
+    hardware: Hardware,
+    run: str,
+    note: WindowNote,
+    well: bool = False,
+    leaves: Mapping[str, str | None] | None = None,
+) -> list[Operation]:
     """Close netboot, give the claim back, and put the annotations that it changed back as they were: one patch, so
     that nothing can be opened between the close and the end of the claim. After a run that ended `well`, the old
-    systems are forgotten.
+    systems are forgotten. `leaves`: annotations that stay for all to read, or (None) go.
     """
     operations = [*close(hardware, run), *_given_back()]
     if well and OLD_SYSTEMS in hardware.annotations:
         operations.append(_remove(_annotation(OLD_SYSTEMS)))
-    for key, value in note.before.items():
+    for key, value in {**note.before, **(leaves or {})}.items():
         operations += [_add(_annotation(key), value)] if value is not None else _gone(key)
     return operations
 
@@ -257,9 +264,15 @@ def unpause(hardware: Hardware) -> list[Operation]:
 
 
 def break_(hardware: Hardware, run: str, note: WindowNote, who: str, why: str, when: datetime) -> list[Operation]:
-    """As `release`, for somebody else's claim; who did it, why and when stays on the object until the next claim."""
+    """As `release`, for somebody else's claim; who did it, why and when stays on the object until the next claim, and
+    that the run was ended stands in the history, for its client may be dead.
+    """
     record = json.dumps({"run": run, "by": who, "reason": why, "at": stamp(when)}, sort_keys=True)
-    return [*release(hardware, run, note), _add(_annotation(BROKEN), record)]
+    entry = HistoryEntry(
+        run, note.holder, note.reason, "broken", None, f"by {who}: {why or 'no reason given'}", note.opened, stamp(when)
+    )
+    leaves = {} if note.phase == BY_HAND else {HISTORY: with_run(hardware, entry)}
+    return [*release(hardware, run, note, leaves=leaves), _add(_annotation(BROKEN), record)]
 
 
 def broken(hardware: Hardware) -> str:

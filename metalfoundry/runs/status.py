@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from metalfoundry.commands.history import HistoryEntry, past_runs
 from metalfoundry.commands.netboot import acknowledgement, claim_of, stamp
 from metalfoundry.model.errors import (
     AuthError,
@@ -51,6 +52,7 @@ class Row:
     `guard`: the one that has acknowledged the claim.
     `protected`: why it must not be installed, "" where it may. `refused`: why a provision would refuse it, as far as
     this tells, "" where nothing speaks against it. `server`: "" for a Hardware that the inventory lets nobody name.
+    `last_run`: the last one that ended, whoever led it, as it stands on the Hardware; None where none is told of.
     """
 
     server: str
@@ -68,10 +70,12 @@ class Row:
     guard: str = ""
     protected: str = ""
     refused: str = ""
+    last_run: HistoryEntry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        told = {name: getattr(self, name) for name in self.__slots__}
+        return told | {"last_run": self.last_run.to_json() if self.last_run else None}
 
 
 def status(site: Site, servers: Sequence[Server] | None, probe: bool = False) -> list[Row]:
@@ -141,6 +145,7 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
         guard=word.guard if word else "",
         protected=hardware.protected or "",
         refused=why_not(server, survey),
+        last_run=next(iter(past_runs(hardware)), None),
     )
 
 
@@ -168,7 +173,7 @@ def _machines(site: Site, survey: Survey, servers: Sequence[Server]) -> dict[str
 
 def _machine(site: Site, hardware: Hardware | None, server: Server) -> str:
     here = site.on(site.bus.scoped(server=server.name))
-    machine = Machine(here, server, hardware.address if hardware else None)
+    machine = Machine.of(here, server, hardware)
     try:
         seen = machine.facts(Deadline.after(site.clock, PROBE_SECONDS))
     except MetalfoundryError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -35,7 +35,8 @@ AGAIN_SECONDS = 0.2
 
 class Claim:
     """One run's hold on one server. `note` is None while it holds nothing; `hardware` is the object as last read;
-    `on_sight` is told of each reading. `taken`: whether it ever held, or may have held, the server.
+    `on_sight` is told of each reading. `taken`: whether it ever held, or may have held, the server. `leaves` says which
+    annotations are to stand on the object when the claim is given back (None: no longer).
 
     What is set before `take` is written with it: `workflow`, its `boot_action`, and `old` (the systems that are to be
     replaced). `uid` of the Workflow is written with the next renewal.
@@ -60,6 +61,7 @@ class Claim:
         self.lost: ClaimedError | None = None
         self.taken = False
         self.on_sight: Callable[[Hardware], None] = lambda hardware: None
+        self.leaves: Callable[[Hardware], Mapping[str, str | None]] = lambda hardware: {}
         self.old: Sequence[MachineFacts] = ()
         self.workflow = ""
         self.boot_action = ""
@@ -170,7 +172,7 @@ class Claim:
             return None
         refused = 0
         while refused < REFUSALS:
-            operations = netboot.release(self.hardware, self.run, note, well)
+            operations = netboot.release(self.hardware, self.run, note, well, self.leaves(self.hardware))
             try:
                 seen = self._cluster.patch(
                     self._server.hardware,

@@ -115,20 +115,25 @@ class Cluster:
         then: Sequence[Part] = (),
         patient: bool = True,
     ) -> Patched:
-        """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it.
+        """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it,
+        and last an Event is made of it, where it is one for others to know.
 
         A refused patch is no error here: kube-apiserver gives no reason, the object read afterwards does. Who is not
         `patient` is told at once that the API server is away.
         """
         reads = [self._site.kubectl.get(HARDWARE, name), *self._smee_parts(ask_smee_for)]
         writes = [self._site.kubectl.patch(name, operations)] if operations else []
-        command = script([*also, *writes, *then, *reads], effect=effect, functions=smee.FUNCTIONS)
+        chronicle = self._site.chronicle
+        told = chronicle.parts(self._site.kubectl, name, operations, self._site.holder, self._site.now())
+        command = script([*also, *writes, *then, *reads, *told], effect=effect, functions=smee.FUNCTIONS)
         try:
             outcomes = self._run(command, deadline)
         except _UNSETTLED as error:
             if isinstance(error, ApiAway) and not patient:
                 raise
             return self._seen(name, self._settle(reads, deadline, error), None, ask_smee_for)
+        if unmade := chronicle.heard(outcomes):
+            self._site.bus.emit(Notice(unmade))
         return self._seen(name, outcomes, outcomes.get("patch"), ask_smee_for)
 
     def apply(self, name: str, manifest: str, deadline: Deadline, secrets: tuple[str, ...] = ()) -> Workflow:
@@ -209,8 +214,11 @@ class Cluster:
         by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
         for item in self._objects(outcomes):
             by_kind.setdefault(str(item.get("kind")), []).append(item)
+        hardware = [Hardware.of(item) for item in by_kind["Hardware"]]
+        for one in hardware:
+            self._site.chronicle.saw(one)
         return Survey(
-            {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
+            {one.name: one for one in hardware},
             {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
             {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
             missing,
@@ -283,8 +291,9 @@ class Cluster:
                 next=self._site.kubectl_hint("get", HARDWARE),
             )
         answers = smee.read_answers(outcomes, mac) if mac and self._site.inventory.site.smee else None
-        stderr = patch.stderr if patch else ""
-        return Patched(patch.ok if patch else None, Hardware.of(found[0]), answers, stderr, outcomes)
+        stderr, hardware = patch.stderr if patch else "", Hardware.of(found[0])
+        self._site.chronicle.saw(hardware)
+        return Patched(patch.ok if patch else None, hardware, answers, stderr, outcomes)
 
     def _objects(self, outcomes: Mapping[str, Outcome], part: str = "objects") -> list[dict[str, Any]]:
         outcome = outcomes.get(part, Outcome(1, "", "the reply was cut short"))

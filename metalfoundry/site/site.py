@@ -16,6 +16,7 @@ from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
+from metalfoundry.site.chronicle import Chronicle
 from metalfoundry.site.command_events import CommandEvents
 from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
@@ -90,8 +91,8 @@ class JumpTime:
 @dataclass(frozen=True)
 class Site:
     """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits,
-    `local` the door to programs on this computer, `watches` and `surveys` what several runs share, `jump_time` the
-    jump host's clock."""
+    `local` the door to programs on this computer, `watches`, `surveys` and `chronicle` what several runs share,
+    `jump_time` the jump host's clock."""
 
     inventory: Inventory
     transport: Gated
@@ -104,6 +105,7 @@ class Site:
     background: Executor = field(default_factory=Background)
     watches: Watching | None = None
     surveys: Surveying | None = None
+    chronicle: Chronicle = field(default_factory=Chronicle)
     jump_time: JumpTime = field(default_factory=JumpTime)
     holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
 

@@ -68,6 +68,8 @@ class OnStore(Unwatched):
         return (0, "pid=1", "") if seen else (8, "", "no guard has acknowledged it")
 
     def _kubectl(self, words: list[str], stdin: str) -> tuple[int, str, str]:
+        if words[1:4] == ["create", "-f", "-"] and json.loads(stdin)["kind"] == "Event":
+            return 0, "event/made", ""
         verb, (kind, _, name) = words[1], words[2].partition("/")
         if verb == "delete":
             return 0, "", ""
