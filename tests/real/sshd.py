@@ -24,15 +24,16 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 AllowTcpForwarding yes
-LogLevel VERBOSE
+LogLevel {level}
 SetEnv {env}
 {limits}"""
 
 
 class SshdJump(Jump):
-    """A jump host with OpenSSH behind it; `limits` are more lines of its config."""
+    """A jump host with OpenSSH behind it; `limits` are more lines of its config, `level` how much its log tells."""
 
     limits = ""
+    level = "VERBOSE"
     _sshd: subprocess.Popen[bytes] | None = None
 
     def stop(self) -> None:
@@ -69,7 +70,7 @@ class SshdJump(Jump):
         key.write_bytes(self.host_key.export_private_key())
         (self._folder / "authorized_keys").write_bytes(self._client.export_public_key())
         env = " ".join(f'"{name}={value}"' for name, value in self._env.items())
-        text = _CONFIG.format(port=port, folder=self._folder, env=env, limits=self.limits)
+        text = _CONFIG.format(port=port, folder=self._folder, env=env, limits=self.limits, level=self.level)
         (self._folder / "sshd_config").write_text(text)
 
     def _await(self, port: int) -> None:
