@@ -15,17 +15,25 @@ from metalfoundry.lab.ssh.server import SshHost
 from metalfoundry.lab.ssh.shell import Children, Workspace
 
 
-class Leaving:
-    """A client's connection that is lost while a way is being opened for it."""
+class Staying:
+    """A client's connection."""
+
+    async def forward_connection(self, address: str, port: int) -> asyncssh.SSHForwarder:
+        loop = asyncio.get_running_loop()
+        _, peer = await loop.create_connection(asyncssh.SSHForwarder, address, port)
+        return asyncssh.SSHForwarder(peer)
+
+
+class Leaving(Staying):
+    """One that is lost while a way is being opened for it."""
 
     def __init__(self, host: SshHost) -> None:
         self._host = host
 
     async def forward_connection(self, address: str, port: int) -> asyncssh.SSHForwarder:
-        loop = asyncio.get_running_loop()
-        _, peer = await loop.create_connection(asyncssh.SSHForwarder, address, port)
+        way = await super().forward_connection(address, port)
         self._host.connection_lost(None)
-        return asyncssh.SSHForwarder(peer)
+        return way
 
 
 class FarEnd(asyncio.Protocol):
@@ -53,6 +61,26 @@ def test_a_way_that_was_opened_for_a_client_who_has_gone_is_closed_again() -> No
         assert not isinstance(way, bool)
         with pytest.raises(asyncssh.ChannelOpenError):
             await way
+        async with server:
+            await closed
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+
+
+def test_a_way_that_nobody_took_over_is_closed_when_the_client_goes() -> None:
+    """As where its channel ended while it was opened, and asyncssh has forgotten it."""
+
+    async def story() -> None:
+        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        server = await asyncio.get_running_loop().create_server(lambda: FarEnd(closed), "127.0.0.1", 0)
+        host = SshHost(place, lambda user: None, Children())
+        host.routes = lambda address, port: server.sockets[0].getsockname()[:2]
+        host.connection_made(Staying())  # type: ignore[arg-type]
+        way = host.connection_requested("anvil", 22, "", 0)
+        assert not isinstance(way, bool)
+        await way
+        assert not closed.done()
+        host.connection_lost(None)
         async with server:
             await closed
 

@@ -32,14 +32,18 @@ class SshHost(asyncssh.SSHServer):
         self.connection: asyncssh.SSHServerConnection | None = None
         self.routes: Callable[[str, int], tuple[str, int] | None] = lambda host, port: None
         self.gone: Callable[[SshHost], None] = lambda host: None
+        self._ways: list[asyncssh.SSHForwarder] = []
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         """A client has come."""
         self.connection = conn
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has gone."""
+        """It has gone, and its ways with it: asyncssh forgets one whose channel ended while it was opened."""
         self.connection = None
+        for way in self._ways:
+            way.close()
+        self._ways.clear()
         self.gone(self)
 
     def begin_auth(self, username: str) -> bool:
@@ -74,11 +78,12 @@ class SshHost(asyncssh.SSHServer):
     async def _forward(
         self, connection: asyncssh.SSHServerConnection, route: tuple[str, int]
     ) -> asyncssh.SSHTCPSession[bytes]:
-        """The way to `route`, closed again where the client has gone meanwhile: asyncssh would leave it open."""
+        """The way to `route`, closed at the latest when the client goes, which may be while it is opened."""
         way = await connection.forward_connection(*route)
         if self.connection is None:
             way.close()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "the client has gone")
+        self._ways.append(way)
         return cast(asyncssh.SSHTCPSession[bytes], way)
 
 
