@@ -14,7 +14,6 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from fnmatch import filter as matching
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -28,22 +27,20 @@ from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError, UsageError
 from metalfoundry.model.events import Retried
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, ServerKeys
-from metalfoundry.model.inventory_reader import jump_words, load, of
-from metalfoundry.model.names import is_object_name
+from metalfoundry.model.inventory import Inventory, Server
+from metalfoundry.model.inventory_reader import load, of
 from metalfoundry.model.program import ours
-from metalfoundry.records.run_store import find, home
 from metalfoundry.runs import (
     attach,
     audit,
     doctor,
     logs,
+    named_servers,
     netboot_by_hand,
     new_inventory,
     plan,
     protection,
     provision,
-    selection,
     status,
     sweeper,
     troubleshoot,
@@ -58,13 +55,12 @@ from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
-from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
 from metalfoundry.site.surveys import Surveys
 from metalfoundry.site.watching import Hub
 from metalfoundry.transport.base import Transport
-from metalfoundry.transport.clock import Cancel, Clock, Deadline, Stop, SystemClock
+from metalfoundry.transport.clock import Cancel, Clock, Stop, SystemClock
 from metalfoundry.transport.gates import CancelGate, Gate, Gated, PlanGate
 from metalfoundry.transport.heeding import Heeding, HeedingMerge
 from metalfoundry.transport.local import Local, Shell
@@ -72,7 +68,6 @@ from metalfoundry.transport.merge import Threaded
 from metalfoundry.transport.threads import Threads
 
 END_SECONDS = 2.0
-READ_SECONDS = 30.0
 
 
 class Foundry:
@@ -133,12 +128,8 @@ class Foundry:
         `defaults` are keys of every server (`identity` and `known_hosts` of the jump host, too). Raises InventoryError,
         TransportError, PreflightError, and UsageError where `namespace` must be given.
         """
-        given = dict(defaults or {})
-        both = {key: given[key] for key in ("identity", "known_hosts") if key in given}
-        place = {"jump": jump_words(jump) | both, **({"smee": smee} if smee else {})}
-        known = of({"site": place, "defaults": given, "servers": {"any": {}}})
-        keys = ServerKeys(**{key: getattr(known.server("any"), key) for key in given})
-        with cls(known.model_copy(update={"servers": {}}), sinks=sinks) as foundry:
+        known, keys = new_inventory.place(jump, smee, defaults or {})
+        with cls(known, sinks=sinks) as foundry:
             site = foundry._site(planning=True)
             return new_inventory.explore(site, keys, take_keys, namespace, shlex.split(kubectl)).text()
 
@@ -168,35 +159,7 @@ class Foundry:
         Raises InventoryError for an unknown one, UsageError where none is left or there is no such record,
         PreflightError and TransportError where the labels cannot be read.
         """
-        left_out = self._named(but)
-        chosen = [server for name, server in self._named(names or "all").items() if name not in left_out]
-        if unfinished:
-            wanted = find(home(), unfinished).unfinished
-            chosen = [server for server in chosen if server.name in wanted]
-        if labels and chosen:
-            chosen = selection.labelled(self._site(), chosen, labels)
-        if not chosen:
-            asked = [f"{key}={value}" for key, value in (labels or {}).items()]
-            words = " of ".join(filter(None, (repr(names or "all"), " ".join(asked), unfinished)))
-            raise UsageError(f"no server is left of {words}", next=f"there are: {', '.join(self.inventory.servers)}")
-        return chosen
-
-    def _named(self, names: str) -> dict[str, Server]:
-        words = [word for word in map(str.strip, names.split(",")) if word]
-        some = any(word == "all" or not is_object_name(word.lower()) for word in words)
-        everyone = self._everyone() if some else self.inventory.servers
-        found: dict[str, Server] = {}
-        for word in words:
-            fitting = matching(everyone, "*" if word == "all" else word)
-            found |= {name: everyone[name] for name in fitting} or {word: self.inventory.server(word)}
-        return found
-
-    def _everyone(self) -> Mapping[str, Server]:
-        """All that may be named; the cluster is read where the inventory leaves that to the namespace."""
-        if self.inventory.rest is None:
-            return self.inventory.servers
-        hardware, _ = Cluster(self._site()).all_hardware(Deadline.after(self.clock, READ_SECONDS))
-        return self.inventory.everyone(one.name for one in hardware)
+        return named_servers.named(self._site(), names or "all", but, labels or {}, unfinished)
 
     def provision(self, server: str | Server, options: Options | None = None) -> Report:
         """Re-install one server. Errors of the run are in the report; `report.error` is None when it went well."""
@@ -213,8 +176,8 @@ class Foundry:
         labels that `policy.spread` asks for cannot be read, Declined where one of the servers is protected.
         """
         chosen, policy = {server.name: server for server in self._all(servers)}, policy or Policy()
-        selection.refuse_any_protected(self._site(), chosen.values())
-        domains = selection.labels(self._site(), chosen.values(), policy.spread) if policy.spread else None
+        named_servers.refuse_any_protected(self._site(), chosen.values())
+        domains = named_servers.labels(self._site(), chosen.values(), policy.spread) if policy.spread else None
 
         def one(name: str, cancel: Cancel) -> Report:
             site = replace(self._site(cancel=cancel), watches=self._hub, surveys=self._surveys)
@@ -348,10 +311,8 @@ class Foundry:
         """Role and RoleBinding of an operator as YAML, for whoever is named; `service_account` may be NAMESPACE:NAME.
         Raises UsageError where nobody is.
         """
-        named = [make(name) for name, make in ((user, rights.user), (group, rights.group)) if name]
         namespace = self.inventory.site.namespace
-        if service_account:
-            named.append(rights.service_account(service_account, namespace))
+        named = rights.subjects(namespace, user, group, service_account)
         if not named:
             raise UsageError("nobody is named who is to have the rights", next=ours("rbac.print", "--user", "NAME"))
         return rights.manifests(namespace, named)
@@ -365,7 +326,7 @@ class Foundry:
 
     def _all(self, servers: Sequence[str | Server] | None) -> list[Server]:
         if servers is None:
-            return list(self._everyone().values())
+            return list(named_servers.everyone(self._site()).values())
         return [self._server(one) for one in servers]
 
     def _retrying(self, host: Host, error: TransportError, seconds: float) -> None:

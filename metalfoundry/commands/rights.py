@@ -139,6 +139,12 @@ def service_account(name: str, namespace: str) -> dict[str, str]:
     return {"kind": "ServiceAccount", "name": own, "namespace": space if colon else namespace}
 
 
+def subjects(namespace: str, one_user: str, one_group: str, account: str) -> list[dict[str, str]]:
+    """Whoever is named of these three; "" for nobody."""
+    found = [(one_user, user), (one_group, group), (account, lambda name: service_account(name, namespace))]
+    return [make(name) for name, make in found if name]
+
+
 def rules(rights: Iterable[Right]) -> list[dict[str, list[str]]]:
     """`rights` as a Role has them, with a rule for each resource."""
     found: dict[tuple[str, str], list[str]] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -11,7 +11,8 @@ from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import read_script
 from metalfoundry.model.errors import HostKeyError, MetalfoundryError, PreflightError, TransportError, UsageError
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Server, ServerKeys
+from metalfoundry.model.inventory import Inventory, Server, ServerKeys
+from metalfoundry.model.inventory_reader import jump_words, of
 from metalfoundry.model.program import ours
 from metalfoundry.runs.inventory_text import SiteSeen
 from metalfoundry.site.refused import refused, script_unrun
@@ -40,6 +41,15 @@ class UnknownKey:
 
 TakeKeys = Callable[[Sequence[UnknownKey]], None]
 """Asked whether these keys may be taken; raises Declined where they may not."""
+
+
+def place(jump: str, smee: str, defaults: Mapping[str, str]) -> tuple[Inventory, ServerKeys]:
+    """An inventory of nothing but the jump host, and what `defaults` say of every server. Raises InventoryError."""
+    both = {key: defaults[key] for key in ("identity", "known_hosts") if key in defaults}
+    site = {"jump": jump_words(jump) | both, **({"smee": smee} if smee else {})}
+    known = of({"site": site, "defaults": dict(defaults), "servers": {"any": {}}})
+    keys = ServerKeys(**{key: getattr(known.server("any"), key) for key in defaults})
+    return known.model_copy(update={"servers": {}}), keys
 
 
 def explore(site: Site, keys: ServerKeys, take: TakeKeys, namespace: str, kubectl: Sequence[str]) -> SiteSeen:

@@ -2,46 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.model.documents import Document, workflow_for, workflow_from
 from metalfoundry.model.errors import IdentityError, PreflightError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.names import nearest
 from metalfoundry.model.resources import TEMPLATE_LABEL, Hardware
-from metalfoundry.runs.provision_run import READ_SECONDS, ProvisionRun
-from metalfoundry.site.cluster import Cluster
-from metalfoundry.site.protection import refuse_protected
-from metalfoundry.site.site import Site
+from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.site.survey import Survey
-from metalfoundry.transport.clock import Deadline
-
-
-def labels(site: Site, servers: Iterable[Server], label: str) -> dict[str, str]:
-    """The value of `label` on each server's Hardware, by the server's name; "" where there is none. Raises
-    PreflightError.
-    """
-    return {server.name: known.get(label, "") for server, known in _all_labels(site, servers)}
-
-
-def labelled(site: Site, servers: Iterable[Server], wanted: Mapping[str, str]) -> list[Server]:
-    """Those of `servers` whose Hardware carries all `wanted` labels. Raises PreflightError."""
-    return [server for server, known in _all_labels(site, servers) if wanted.items() <= known.items()]
-
-
-def _all_labels(site: Site, servers: Iterable[Server]) -> list[tuple[Server, Mapping[str, str]]]:
-    """Each server with its Hardware's labels; none where there is no Hardware."""
-    hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
-    return [(one, hardware[one.hardware].labels if one.hardware in hardware else {}) for one in servers]
-
-
-def refuse_any_protected(site: Site, servers: Iterable[Server]) -> None:
-    """Raise Declined where one of these must not be installed. Where nobody can tell, each run finds out for itself."""
-    with suppress(PreflightError):
-        hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
-        refuse_protected({one.name: hardware[one.hardware] for one in servers if one.hardware in hardware})
 
 
 def choose_hardware(run: ProvisionRun, survey: Survey) -> Hardware:

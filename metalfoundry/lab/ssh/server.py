@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import TypeVar, cast
@@ -184,7 +185,7 @@ class Listener:
                 host.connection.abort()
 
 
-class Jump:
+class Jump(ABC):
     """A jump host: `port` is where it is reached, through a `wire` (see faulty_proxy.py) that tests may spoil.
 
     `routes`: (address, port) as said by the client to the (address, port) where it is in the lab. `log` is what was
@@ -208,9 +209,9 @@ class Jump:
         """End, with every connection."""
         self._loop.call(self.wire.close())
 
+    @abstractmethod
     def _listen(self) -> int:
         """Start the server; its port, to which the wire leads."""
-        raise NotImplementedError
 
     @property
     def port(self) -> int:
