@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +69,13 @@ def _asked(question: str, wanted: InventoryWords) -> str:
 
 
 def _write(path: Path, text: str) -> None:
+    """Whole or not at all: where the disk is full, what stood there stays."""
+    file = path.resolve()
+    new = file.with_name(f".{file.name}.new")
     try:
-        path.write_text(text, encoding="utf-8")
+        new.write_text(text, encoding="utf-8")
+        new.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            new.unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written: {error.strerror}", next="--output FILE") from error
