@@ -141,7 +141,6 @@ act() {
     case $did in [?!]) did='!' REFUSED=yes ;; *) did='?' DUE=yes ;; esac
   fi
 }
-
 plain() { case $1 in '' | *[!A-Za-z0-9._-]*) return 1 ;; esac; }
 path() { printf '/metadata/annotations/metalfoundry.dev~1%s' "$1"; }
 add() { ops="$ops,{\"op\":\"add\",\"path\":\"$1\",\"value\":$2}"; }
@@ -187,7 +186,7 @@ run() {
   DIR=${DIR:-/tmp} VERSION=${VERSION:-none} KUBECTL=${KUBECTL:-kubectl} BOUND=${BOUND-'--request-timeout=10s'}
   PACE=${PACE:-3} RETRY=${RETRY:-1} TICK=${TICK:-0.25} LINGER=${LINGER:-0} UPTIME=${UPTIME:-/proc/uptime} LIMIT=''
   BLANKS=$IFS STOP='' DUE='' ENDING='' AWAY='' WATCH='' RANG='' NEXT=0 NOW=0 WALL=$(date +%s) WANTED=' ' HEARD=0
-  MEMORY=$nl BOOT_ID='' CLAIMS=0 FORM=$(form) registered=''
+  MEMORY='' BOOT_ID='' CLAIMS=0 FORM=$(form) registered=''
   ! command -v timeout >/dev/null || LIMIT='timeout 20' # kubectl has a limit of its own, a credential helper has none
   clock
   born=$NOW IDLE=$NOW
@@ -323,6 +322,7 @@ ours() { guarding && [ "$version" = "$VERSION" ]; }
 gone() { ! guarding; }
 quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 claims() { grep -c '^M|[^|]*|[^|]' "$DIR/memory" 2>/dev/null; }
+free() { [ "$(claims)" = 0 ]; }
 status() { # key=value lines
   place
   state=none up=0
@@ -334,7 +334,7 @@ status() { # key=value lines
 stop() { # refuses while there are claims, unless FORCE=yes: their windows are closed first
   place
   guarding || { echo state=none && return 0; }
-  [ "${FORCE:-no}" = yes ] || [ "$(claims)" = 0 ] || fail 7 "it still guards $(claims) claims"
+  [ "${FORCE:-no}" = yes ] || { kill -USR1 "$pid" && await 7 "${PATIENCE:-5}" "it still guards $(claims) claims" free; }
   kill -TERM "$pid"
   await 1 60 "pid $pid does not end" gone
   echo state=ended

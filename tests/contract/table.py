@@ -123,7 +123,6 @@ SCENES: dict[str, list[Say]] = {
         Say("get pods -l app.kubernetes.io/name=metalfoundry-guard -o json -n NS"),
         Say("logs -l app.kubernetes.io/name=metalfoundry-guard --tail=500 -n NS"),
         Say("get cronjobs.v1.batch/old serviceaccounts/old -o name --ignore-not-found -n NS"),
-        path(f"get {HW} --all-namespaces", '{range .items[*]}{.metadata.namespace}{"\\n"}{end}'),
         Say(f"get {HW} one -n NS -o yaml", old=False),
         Say("get --raw /readyz"),
         Say("get --raw /apis/tinkerbell.org"),

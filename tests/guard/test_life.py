@@ -213,11 +213,25 @@ def test_stop_refuses_while_it_has_claims(guard: Client, cluster: Cluster) -> No
     cluster.hardware()
     pid = guard.acknowledged()
     until(lambda: guard.send("status")["claims"] == "1")
-    guard.send("stop", 7)
+    guard.send("stop", 7, PATIENCE="1")
     assert guard.guards() == [pid]
     assert guard.send("stop", FORCE="yes") == {"state": "ended"}
     assert not cluster.open()
     assert guard.send("stop") == {"state": "none"}
+
+
+def test_stop_knows_of_a_claim_that_has_just_ended(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    guard.acknowledged(PACE="600")
+    until(lambda: guard.send("status")["claims"] == "1")
+    cluster.netboot(False)
+    cluster.note("run", None)
+    assert guard.send("stop") == {"state": "ended"}
+
+
+def test_stop_ends_one_that_never_had_a_claim(guard: Client) -> None:
+    guard.start(PACE="600")
+    assert guard.send("stop") == {"state": "ended"}
 
 
 def test_status_and_log(guard: Client, cluster: Cluster) -> None:

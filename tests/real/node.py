@@ -21,7 +21,7 @@ from tests.real.api import ApiClient, HttpStore
 
 TOOLS = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "ip", "unshare", "nsenter", "openssl")
 PLUGINS = tuple(f"/usr/lib/cni/{name}" for name in ("bridge", "host-local", "loopback"))
-SMALL = "sh cat cut date find grep head id ln ls mkdir mv ps rm sed sleep tail timeout touch tr uname sort"
+SMALL = "sh awk cat cut date find grep head id ln ls mkdir mv ps rm sed sleep tail timeout touch tr uname sort"
 
 
 class NodeError(Exception):

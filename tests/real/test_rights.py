@@ -117,6 +117,7 @@ ASKING: dict[Right, Callable[[Operator], subprocess.CompletedProcess[str]]] = {
     Right("", "pods/log", "get"): lambda op: op.kubectl("get", "--raw", f"{_pods(op)}/none/log"),
     Right("", "events", "create"): lambda op: op.kubectl("create", "-f", "-", "--dry-run=server", stdin=_event(op)),
     Right("", "events", "list"): lambda op: op.kubectl("get", "events.v1."),
+    Right("apps", "deployments", "get"): lambda op: op.kubectl("get", "deployments.v1.apps/none"),
     Right("apps", "deployments", "list"): lambda op: op.kubectl("get", "deployments.v1.apps"),
     Right(BMC, "jobs", "list"): lambda op: op.kubectl("get", "jobs.v1alpha1.bmc.tinkerbell.org"),
     Right(BMC, "machines", "list"): lambda op: op.kubectl("get", "machines.v1alpha1.bmc.tinkerbell.org"),
