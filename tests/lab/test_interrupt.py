@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from metalfoundry.lab.lab import Lab
+from metalfoundry.ui.tasks.errors import SAME_WISH
 from tests.lab.bench import NAME, PROGRAM, guards, hardware, is_open, kept, need_ssh, start, workflow
 from tests.waiting import PATIENCE
 
@@ -91,7 +92,7 @@ def test_the_second_leaves_at_once_with_the_command_that_closes(lab: Lab, more: 
     run.until("netboot is open")
     lab.jump.freeze()  # so that the first cannot end
     run.process.send_signal(signal.SIGINT)
-    time.sleep(0.5)  # it is in the middle of taking back; nothing tells us when
+    time.sleep(5 * SAME_WISH[signal.SIGINT])  # it is in the middle of taking back; nothing tells us when
     for _ in range(more):
         with suppress(ProcessLookupError):
             run.process.send_signal(signal.SIGINT)

@@ -106,6 +106,27 @@ def test_a_connection_that_belongs_to_nobody_ends_with_the_loop() -> None:
     assert [str(item.message) for item in said if item.category is ResourceWarning] == []
 
 
+def test_who_is_accepted_while_the_server_closes_is_hung_up_on() -> None:
+    async def closed_amid() -> socket.socket:
+        server = await asyncio.get_running_loop().create_server(asyncio.Protocol, "127.0.0.1", 0)
+        far = socket.create_connection(server.sockets[0].getsockname())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # accepted, and not taken over yet
+        server.close()
+        return far
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        loop = LoopThread()
+        loop.start()
+        with loop.call(closed_amid()) as far:
+            far.settimeout(30)
+            assert not received(far)
+        gc.collect()
+        loop.stop()
+    assert [str(item.message) for item in said if item.category is ResourceWarning] == []
+
+
 def received(far: socket.socket) -> bytes:
     """What the other end has said; nothing where it has hung up, in either way."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import weakref
 from collections.abc import Callable, Coroutine
@@ -20,8 +21,14 @@ class Loop(asyncio.SelectorEventLoop):
         super().__init__()
         self._connections: weakref.WeakSet[asyncio.Transport] = weakref.WeakSet()
 
-    def _make_socket_transport(self, *words: Any, **named: Any) -> asyncio.Transport:
-        transport: asyncio.Transport = super()._make_socket_transport(*words, **named)  # type: ignore[misc]
+    def _make_socket_transport(
+        self, sock: socket.socket, *words: Any, server: asyncio.Server | None = None, **named: Any
+    ) -> asyncio.Transport:
+        if server is not None and not server.is_serving():  # asyncio would fail half way, and leave the client waiting
+            sock.close()
+            raise ConnectionAbortedError("the server was closed when this connection had just been accepted")
+        made = super()._make_socket_transport(sock, *words, server=server, **named)  # type: ignore[misc]
+        transport: asyncio.Transport = made
         self._connections.add(transport)
         return transport
 
