@@ -187,7 +187,7 @@ run() {
   PACE=${PACE:-3} RETRY=${RETRY:-1} TICK=${TICK:-0.25} LINGER=${LINGER:-0} UPTIME=${UPTIME:-/proc/uptime} LIMIT=''
   BLANKS=$IFS STOP='' DUE='' ENDING='' AWAY='' WATCH='' RANG='' NEXT=0 NOW=0 WALL=$(date +%s) WANTED=' ' HEARD=0
   MEMORY='' BOOT_ID='' CLAIMS=0 FORM=$(form) registered=''
-  ! command -v timeout >/dev/null || LIMIT='timeout 20' # kubectl has a limit of its own, a credential helper has none
+  ! command -v timeout >/dev/null || LIMIT="timeout ${HANG:-20}" # kubectl has a limit of its own, a credential helper has none
   clock
   born=$NOW IDLE=$NOW
   read -r BOOT_ID 2>/dev/null </proc/sys/kernel/random/boot_id
@@ -306,7 +306,7 @@ launch() {
   [ -z "$pid" ] || fresh || kill -KILL "$pid" # it hangs
   before=$version text=$DIR/guard-$VERSION.sh LINGER=${LINGER:-300} AT_END=${AT_END:-close}
   {
-    for word in DIR NAMESPACE VERSION PATH HOME KUBECONFIG KUBECTL BOUND LINGER AT_END PACE RETRY TICK UPTIME GUARD; do
+    for word in DIR NAMESPACE VERSION PATH HOME KUBECONFIG KUBECTL BOUND LINGER AT_END PACE RETRY TICK UPTIME HANG GUARD; do
       eval "[ -z \"\${$word+x}\" ] || printf 'export %s=%s\n' $word \"\$(quoted \"\$$word\")\""
     done
     guard_text

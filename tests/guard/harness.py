@@ -7,7 +7,7 @@ import json
 import os
 import shlex
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,17 @@ class Client:
         env = {**os.environ, **self.env}
         words = [*self.shell.split(), "-s"]
         return subprocess.run(words, input=text, text=True, capture_output=True, env=env, check=False, timeout=60)
+
+    @contextlib.contextmanager
+    def begin(self, action: str) -> Iterator[subprocess.Popen[str]]:
+        """Begin to send it, for whoever does not wait for its end."""
+        words, env = [*self.shell.split(), "-s"], {**os.environ, **self.env}
+        none = subprocess.DEVNULL
+        with subprocess.Popen(words, text=True, env=env, stdin=subprocess.PIPE, stdout=none, stderr=none) as running:
+            assert running.stdin is not None
+            running.stdin.write(self.text(action))
+            running.stdin.close()
+            yield running
 
     def send(self, action: str, status: int = 0, script: str = SCRIPT, **more: str) -> dict[str, str]:
         """The key=value facts it printed; checks the exit status."""

@@ -16,6 +16,7 @@ from invoke.exceptions import Exit
 from rich.text import Text
 
 from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.guard_cluster import GuardDeployment
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import ClaimedError
@@ -57,6 +58,9 @@ class Windows:
 
     def audit(self, close: bool) -> list[Any]:
         return [window()]
+
+    def cluster_guard(self) -> GuardDeployment:
+        return GuardDeployment(False, False, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
 
     def guard_status(self) -> GuardSeen:
         return GuardSeen("guarding", HOSTILE, "1", HOSTILE, 60, 1, HOSTILE, HOSTILE)
