@@ -111,6 +111,7 @@ def _container(image: str, kubectl: Sequence[str]) -> dict[str, Any]:
         "DIR": FOLDER,
         "HOME": FOLDER,
         "PACE": "2",
+        "HANG": "10",
     }
     told = {"NAMESPACE": "metadata.namespace", "VERSION": f"metadata.annotations['{VERSION}']"}
     return {
