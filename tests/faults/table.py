@@ -15,14 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
 import yaml
 
 from metalfoundry import Foundry, Options, Report
-from metalfoundry.commands.netboot import GUARD
+from metalfoundry.commands.netboot import GUARD, RUN, WINDOW
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
@@ -32,7 +31,6 @@ from metalfoundry.model.events import Event, PhaseStarted, Record
 from metalfoundry.model.inventory_reader import load
 from metalfoundry.transport.ssh import SshTransport
 from tests.faults.spoil import Fault, Hasty, Spoiled
-from tests.sweeping import RUN, WINDOW, sweep
 from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -44,6 +42,7 @@ OPENS = "Open: patch+object+smee"
 """There the client of a run that is to be resumed is killed."""
 TIMEOUTS = {"netboot": "150s", "install": "300s", "boot": "300s", "verify": "150s"}
 SPEED, WORKERS, LEASE = 60.0, 4, 600.0
+GUARD_SCRIPT = REPOSITORY / "metalfoundry" / "commands" / "guard.sh"
 OF_GUARD = "/metalfoundry/guard/"
 """In the command line of a guard on the jump host."""
 
@@ -117,7 +116,7 @@ class State:
 
 @dataclass
 class Row:
-    """What came of one case: `after` at the client's end, `settled` with every lease over and one pass of the sweeper.
+    """What came of one case: `after` at the client's end, `settled` with every lease over and a guard in the cluster.
 
     `closer`: who closed it (client, guard, cluster), "nobody" where it is open still, "-" where it never was.
     """
@@ -162,9 +161,9 @@ def cases(said: Mapping[Story, Sequence[str]]) -> list[Case]:
     return found
 
 
-def closed_by(opened: bool, left_open: bool, guard_log: str, swept: bool, open_still: bool) -> str:
+def closed_by(opened: bool, left_open: bool, guard_log: str, elsewhere: bool, open_still: bool) -> str:
     """Who closed a window, from what was seen of it: whether it ever stood open, and still when its client had ended,
-    what its guard wrote, what the cluster's own pass found open, and whether it is open at the end of all.
+    what its guard wrote, whether the guard in the cluster did, and whether it is open at the end of all.
 
     A guard whose patch was done but not answered finds it closed, and does not know by whom.
     """
@@ -172,7 +171,7 @@ def closed_by(opened: bool, left_open: bool, guard_log: str, swept: bool, open_s
         return "nobody"
     if not opened:
         return "-"
-    if swept:
+    if elsewhere:
         return "cluster"
     guards = left_open or any(line.split(" ")[1:2] == ["closed"] for line in guard_log.splitlines())
     return "guard" if guards else "client"
@@ -201,7 +200,7 @@ class Bench:
             self._rest()
             self._power_off("")
             opened = self._opened()
-            swept = opened & set(self._sweep())
+            elsewhere = opened & self._guard_in_the_cluster(opened)
             for row in rows:
                 row.settled = self.state(row.case.name)
                 machine = self.lab.machine(row.case.name)
@@ -209,7 +208,7 @@ class Bench:
                 name = row.case.name
                 left_open = row.after is not None and row.after.opened
                 row.closer = closed_by(
-                    name in self._ever_open, left_open, self._log(name), name in swept, row.settled.opened
+                    name in self._ever_open, left_open, self._log(name), name in elsewhere, row.settled.opened
                 )
         return rows
 
@@ -286,8 +285,23 @@ class Bench:
     def _opened(self) -> set[str]:
         return {obj["metadata"]["name"] for obj in self.lab.store.list("hardware") if is_open(obj)}
 
-    def _sweep(self) -> list[str]:
-        return sweep(self.lab.store, datetime.now(UTC) + timedelta(days=1))  # later than any hasty client's clock
+    def _guard_in_the_cluster(self, opened: set[str]) -> set[str]:
+        """What a guard that lives elsewhere closes when the jump host is gone and every lease is over."""
+        with tempfile.TemporaryDirectory() as name:
+            place = Path(name)
+            (place / "uptime").write_text("1000 0\n")
+            words = {"NAMESPACE": self.lab.namespace, "DIR": name, "UPTIME": f"{place}/uptime", "PACE": "1"}
+            path = {"PATH": f"{self.lab.folder}/bin:{os.environ['PATH']}"}
+            guard = subprocess.Popen(["sh", GUARD_SCRIPT, "run"], env=os.environ | path | words)
+            try:
+                until(lambda: (place / "read").exists(), what="the guard has looked")
+                (place / "uptime").write_text(f"{1000 + LEASE} 0\n")
+                until(lambda: not any(self._claim(case.name) for case in self.cases), what="every lease is over")
+                until(lambda: opened <= closes(place / "log"), what="all that was open is closed")
+            finally:
+                guard.terminate()
+                guard.wait()
+            return closes(place / "log")
 
     def _claim(self, name: str) -> str:
         notes: dict[str, str] = self.lab.store.get("hardware", name)["metadata"].get("annotations", {})
@@ -308,6 +322,12 @@ class Bench:
             [word] if word and self.lab.processes.alive(OF_GUARD) else [],
             [process.command for process in self.lab.processes.alive(name) if " -p [" not in process.command],
         )
+
+
+def closes(log: Path) -> set[str]:
+    """The Hardware that a guard has closed."""
+    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    return {words[2].removeprefix("hardware=") for words in lines if words[1] == "closed"}
 
 
 def session_of(pid: int) -> int:

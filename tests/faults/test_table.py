@@ -99,7 +99,7 @@ def test_who_closed(rows: list[Row]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("opened", "left_open", "log", "swept", "still", "who"),
+    ("opened", "left_open", "log", "elsewhere", "still", "who"),
     [
         (False, False, "", False, False, "-"),
         (True, False, "", False, False, "client"),
@@ -111,9 +111,9 @@ def test_who_closed(rows: list[Row]) -> None:
     ],
 )
 def test_who_closed_is_told_by_what_each_left(
-    opened: bool, left_open: bool, log: str, swept: bool, still: bool, who: str
+    opened: bool, left_open: bool, log: str, elsewhere: bool, still: bool, who: str
 ) -> None:
-    assert closed_by(opened, left_open, log, swept, still) == who
+    assert closed_by(opened, left_open, log, elsewhere, still) == who
 
 
 def test_the_server_was_installed_once_at_most(rows: list[Row]) -> None:
