@@ -37,7 +37,7 @@ printf '\n\033[1m$ %s\033[0m\n' "fab provision anvil --yes --reason demo &"
 fab provision anvil --yes --reason demo >"$lab/anvil.txt" 2>&1 &
 hanging=$!
 asked=0 # the cause is there when the installer is up, which takes longer on a busy machine
-until [ $((asked += 1)) = 15 ] || fab troubleshoot anvil | grep -q certain; do sleep 1; done
+until [ $((asked += 1)) = 30 ] || fab troubleshoot anvil | grep -q 'certain; agent-image-pull'; do sleep 1; done
 show fab troubleshoot anvil
 printf '\nMeanwhile, in the background:\n'
 wait "$hanging"
