@@ -34,17 +34,20 @@ class WindowState(StrEnum):
 
 
 class GuardState(StrEnum):
-    """A guard, by its word on the object and what the jump host knows of its own."""
+    """A guard on the jump host, as guard.sh lists it."""
 
     GUARDING = "guarding"
+    ARMING = "arming"
+    ENDED = "ended"
     STUCK = "stuck"
-    NONE = "none"
+    DEAD = "dead"
 
 
 class GuardChange(StrEnum):
-    """What is known of the guard (GuardChanged)."""
+    """What we did to a guard (GuardChanged)."""
 
     ARMED = "armed"
+    DISARMED = "disarmed"
 
 
 class SshAnswer(StrEnum):

@@ -1,13 +1,14 @@
-"""Every open window of the site, and whose it is, and every pause of Flux that nobody took back: one request."""
+"""Every open window of the site, and whose it is: one request for the whole fleet."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from metalfoundry.commands import netboot
-from metalfoundry.commands.command import Effect
+from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.model.errors import UnsafeError
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
@@ -17,15 +18,14 @@ from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
-LIVE, EXPIRED, STRAY, PAUSED = "live", "expired", "stray", "paused"
+LIVE, EXPIRED, STRAY = "live", "expired", "stray"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenWindow:
-    """One Hardware whose next boot installs it. `kind`: live (a run holds it), expired, or stray (nobody's). Or one
-    that is closed, and on which a claim that is gone has left Flux paused: paused.
+    """One Hardware whose next boot installs it. `kind`: live (a run holds it), expired, or stray (nobody's).
 
-    `age` in seconds since the claim, None where there is none; `guard` has acknowledged the claim, "" where none has.
+    `age` in seconds since the claim, None for a stray one; `guard` is the guard's state, "" where there is none.
     """
 
     hardware: str
@@ -41,7 +41,7 @@ class OpenWindow:
     @property
     def trap(self) -> bool:
         """Whether nobody will close it in time."""
-        return self.kind in (EXPIRED, STRAY)
+        return self.kind != LIVE
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
@@ -49,7 +49,7 @@ class OpenWindow:
 
 
 def audit(site: Site, close: bool = False) -> list[OpenWindow]:
-    """All open windows; with `close`, traps are closed first and pauses taken back, and those that stay remain.
+    """All open windows; with `close`, traps are closed first and those that stay open remain in the list.
 
     Raises UnsafeError when a trap could not be closed.
     """
@@ -58,31 +58,28 @@ def audit(site: Site, close: bool = False) -> list[OpenWindow]:
         return windows
     failed: list[UnsafeError] = []
     for window in windows:
-        if window.kind == PAUSED:
-            _unpause(site, hardware[window.hardware])
-        elif window.trap:
+        if window.trap:
             try:
                 _close(site, hardware[window.hardware], window)
             except UnsafeError as error:
                 failed.append(error)
     if failed:
         raise failed[0]
-    return [window for window in windows if not window.trap and window.kind != PAUSED]
+    return [window for window in windows if not window.trap]
 
 
 def _look(site: Site) -> tuple[list[OpenWindow], dict[str, Hardware]]:
-    found = Cluster(site).all_hardware(Deadline.after(site.clock, 30.0))
-    now = site.now()
+    found, guards = Cluster(site).all_hardware(Deadline.after(site.clock, 30.0))
+    now = site.clock.now().wall
     names = {server.hardware: server.name for server in site.inventory.servers.values()}
-    shown = [one for one in found if one.open_interfaces() or netboot.left_paused(one)]
-    return [_window(one, names.get(one.name, ""), now) for one in shown], {one.name: one for one in found}
+    opened = [_window(one, names.get(one.name, ""), guards, now) for one in found if one.open_interfaces()]
+    return opened, {one.name: one for one in found}
 
 
-def _window(hardware: Hardware, server: str, now: datetime) -> OpenWindow:
-    claim, word = netboot.claim_of(hardware), netboot.acknowledgement(hardware)
+def _window(hardware: Hardware, server: str, guards: Sequence[GuardSeen], now: datetime) -> OpenWindow:
+    claim = netboot.claim_of(hardware)
     if claim is None:
-        kind = STRAY if hardware.open_interfaces() else PAUSED
-        return OpenWindow(hardware.name, server, kind, "", "", "", "", None, "")
+        return OpenWindow(hardware.name, server, STRAY, "", "", "", "", None, "")
     since = parse_time(claim.note.opened)
     return OpenWindow(
         hardware=hardware.name,
@@ -93,13 +90,8 @@ def _window(hardware: Hardware, server: str, now: datetime) -> OpenWindow:
         until=claim.note.expires,
         reason=claim.note.reason,
         age=(now - since).total_seconds() if since else None,
-        guard=word.guard if word else "",
+        guard=next((guard.state for guard in guards if guard.run == claim.run), ""),
     )
-
-
-def _unpause(site: Site, hardware: Hardware) -> None:
-    deadline = Deadline.after(site.clock, 30.0)
-    Cluster(site).patch(hardware.name, netboot.unpause(hardware), deadline, effect=Effect.RESTORE)
 
 
 def _close(site: Site, hardware: Hardware, window: OpenWindow) -> None:

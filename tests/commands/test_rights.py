@@ -32,11 +32,9 @@ WITHOUT_CLUSTER = (
     "lab",
     "inventory",
     "rbac",
-    "guard.print",
-    "guard.log",
-    "guard.stop",
+    "netboot.guards",
 )  # tasks that ask no API server
-ADMINISTRATORS = ("guard.install", "guard.remove")
+ADMINISTRATORS = ("netboot.sweeper",)
 ASKED = [Right(TINKERBELL, "hardware", verb) for verb in ("get", "patch")] + [Right(TINKERBELL, "workflows", "watch")]
 ALL = ["get hardware.tinkerbell.org", "patch hardware.tinkerbell.org", "watch workflows.tinkerbell.org"]
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guard.harness import Client, Cluster, client
+from tests.guard.harness import Client, FakeCluster, client
 
 
 @pytest.fixture(params=["dash", "busybox ash", "bash"])
@@ -23,15 +23,13 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> Iterator[Cluster]:
-    one = Cluster(tmp_path / "bin")
-    yield one
-    one.door.stop()
+def cluster(tmp_path: Path) -> FakeCluster:
+    return FakeCluster(tmp_path / "cluster")
 
 
 @pytest.fixture
-def guard(shell: str, tmp_path: Path, cluster: Cluster) -> Iterator[Client]:
-    one = client(shell, tmp_path, str(cluster.kubectl))
+def guard(shell: str, tmp_path: Path, cluster: FakeCluster) -> Iterator[Client]:
+    one = client(shell, tmp_path, cluster.folder)
     yield one
     for pid in one.processes():
         with contextlib.suppress(ProcessLookupError):

@@ -29,7 +29,7 @@ MAIN = (
     "old-system-returns",
     "wrong-host-key",
 )
-SPEED = 10.0
+SPEED = 20.0
 QUIET = (CommandStarted, CommandEnded)
 
 

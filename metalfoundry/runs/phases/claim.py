@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from metalfoundry.commands.netboot import claim_of
 from metalfoundry.model.errors import NeverInstalled
 from metalfoundry.runs.engine import NEEDED, Needed
 from metalfoundry.runs.provision_run import ProvisionRun
@@ -20,9 +21,11 @@ class TakeClaim:
     def act(self, run: ProvisionRun) -> None:
         """Annotate. Raises ClaimedError when another run was quicker.
 
-        An earlier run's window may be open, and its guard dead: one is started in the same exec.
+        An earlier run's window may be open, and its guard leaves with its claim: ours is armed in the same exec.
         """
         run.undo("close netboot and give the claim back", lambda: run.window.end("the run failed"))
         target, window = run.target, run.window
-        window.claim.take(target.hardware, then=window.guard.start())
+        earlier = claim_of(target.hardware)
+        guard = [window.guard.arming(target.document.name, target.boot_action, window.claim.lease)] if earlier else []
+        window.claim.take(target.hardware, then=guard)
         run.say(f"held by {run.site.holder} as {run.id}")
