@@ -20,6 +20,7 @@ from metalfoundry.model.events import Record
 from metalfoundry.model.foreign import from_json
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
+from metalfoundry.model.whole_file import replace_text
 from metalfoundry.records.run_state import record_of, told
 
 Warn = Callable[[str], object]
@@ -103,9 +104,7 @@ class Journal:
             return None
         try:
             folder = self._folder(run)
-            text = json_text(report, indent=2)
-            (folder / f"{REPORT}.new").write_text(text + "\n", encoding="utf-8")
-            (folder / f"{REPORT}.new").replace(folder / REPORT)
+            replace_text(folder / REPORT, json_text(report, indent=2) + "\n")
         except OSError as error:
             self._give_up(error)
             return None

@@ -8,13 +8,13 @@ import fcntl
 import hashlib
 import hmac
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from metalfoundry.model.errors import TransportError
 from metalfoundry.model.hosts import ServerKey
+from metalfoundry.model.whole_file import replace_text
 from metalfoundry.transport.host_keys import Entry, host_name, names_match, parse
 
 
@@ -55,7 +55,7 @@ def record_as(known_hosts: Path, name: str, key: ServerKey) -> str | None:
             old = [entry for entry in mine if entry.base64 != key.base64]
             if mine and not old:
                 return None
-            _replace(file, _without(text, mine, name) + _line(name, key, any("|1|" in e.names for e in mine)))
+            replace_text(file, _without(text, mine, name) + _line(name, key, any("|1|" in e.names for e in mine)))
     except OSError as exc:
         raise TransportError(
             f"the new host key of {name} could not be recorded: {exc.strerror}",
@@ -89,21 +89,6 @@ def _line(name: str, key: ServerKey, hashed: bool) -> str:
         digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
         name = f"|1|{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
     return f"{name} {key.type} {key.base64}\n"
-
-
-def _replace(file: Path, text: str) -> None:
-    mode = file.stat().st_mode & 0o777
-    descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as new:
-            new.write(text)
-            new.flush()
-            os.fchmod(new.fileno(), mode)
-            os.fsync(new.fileno())
-        Path(temporary).replace(file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 @contextmanager

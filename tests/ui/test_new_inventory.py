@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -50,3 +51,24 @@ def test_a_link_to_the_inventory_stays_one(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="cannot be written"):
         _write(tmp_path / "none" / "inventory.yaml", "site: {}")
+
+
+def test_a_file_keeps_its_mode(tmp_path: Path) -> None:
+    file = tmp_path / "inventory.yaml"
+    file.write_text("mine")
+    file.chmod(0o640)
+    _write(file, "site: {}")
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ("site: {}", 0o640)
+
+
+def test_what_is_no_file_is_written_and_stays_what_it_is(tmp_path: Path) -> None:
+    """Such as /dev/null, which a file in its place would spoil for everybody."""
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        _write(fifo, "site: {}")
+        assert (os.read(reader, 100), fifo.is_fifo()) == (b"site: {}", True)
+    finally:
+        os.close(reader)
+    assert [each.name for each in tmp_path.iterdir()] == ["fifo"]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.program import ours
+from metalfoundry.model.whole_file import replace_text
 from metalfoundry.runs.new_inventory import UnknownKey
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.tasks.confirm import typed
@@ -69,13 +69,11 @@ def _asked(question: str, wanted: InventoryWords) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    """Whole or not at all: where the disk is full, what stood there stays."""
-    file = path.resolve()
-    new = file.with_name(f".{file.name}.new")
+    """A file whole or not at all; what is no file, such as /dev/stdout, as it is."""
     try:
-        new.write_text(text, encoding="utf-8")
-        new.replace(file)
+        if path.exists() and not path.is_file():
+            path.write_text(text, encoding="utf-8")
+        else:
+            replace_text(path, text)
     except OSError as error:
-        with suppress(OSError):
-            new.unlink(missing_ok=True)
         raise UsageError(f"{path} cannot be written: {error.strerror}", next="--output FILE") from error
