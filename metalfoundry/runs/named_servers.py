@@ -9,6 +9,7 @@ from fnmatch import filter as matching
 from metalfoundry.model.errors import PreflightError, UsageError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.names import is_object_name
+from metalfoundry.model.resources import Hardware
 from metalfoundry.records.run_store import find, home
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.protection import refuse_protected
@@ -31,7 +32,7 @@ def everyone(site: Site) -> Mapping[str, Server]:
 def named(site: Site, names: str, but: str, wanted: Mapping[str, str], unfinished: str) -> list[Server]:
     """The servers that Foundry.servers is asked for; it says what each part means, and what is raised."""
     left_out = _by_name(site, but)
-    chosen = [server for name, server in _by_name(site, names or "all").items() if name not in left_out]
+    chosen = [server for name, server in _by_name(site, names).items() if name not in left_out]
     if unfinished:
         failed = find(home(), unfinished).unfinished
         chosen = [server for server in chosen if server.name in failed]
@@ -39,7 +40,7 @@ def named(site: Site, names: str, but: str, wanted: Mapping[str, str], unfinishe
         chosen = [server for server, known in _all_labels(site, chosen) if wanted.items() <= known.items()]
     if not chosen:
         asked = [f"{key}={value}" for key, value in wanted.items()]
-        words = " of ".join(filter(None, (repr(names or "all"), " ".join(asked), unfinished)))
+        words = " of ".join(filter(None, (repr(names), " ".join(asked), unfinished)))
         raise UsageError(f"no server is left of {words}", next=f"there are: {', '.join(everyone(site)) or 'none'}")
     return chosen
 
@@ -54,7 +55,7 @@ def labels(site: Site, servers: Iterable[Server], label: str) -> dict[str, str]:
 def refuse_any_protected(site: Site, servers: Iterable[Server]) -> None:
     """Raise Declined where one of these must not be installed. Where nobody can tell, each run finds out for itself."""
     with suppress(PreflightError):
-        hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
+        hardware = _hardware(site)
         refuse_protected({one.name: hardware[one.hardware] for one in servers if one.hardware in hardware})
 
 
@@ -71,5 +72,10 @@ def _by_name(site: Site, names: str) -> dict[str, Server]:
 
 def _all_labels(site: Site, servers: Iterable[Server]) -> list[tuple[Server, Mapping[str, str]]]:
     """Each server with its Hardware's labels; none where there is no Hardware."""
-    hardware = Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware
+    hardware = _hardware(site)
     return [(one, hardware[one.hardware].labels if one.hardware in hardware else {}) for one in servers]
+
+
+def _hardware(site: Site) -> Mapping[str, Hardware]:
+    """By its name, as the survey that a fleet shares has it."""
+    return Cluster(site).survey(Deadline.after(site.clock, READ_SECONDS)).hardware

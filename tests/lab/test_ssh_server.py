@@ -6,6 +6,8 @@ import asyncio
 import gc
 import socket
 import warnings
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager
 
 import asyncssh
 import pytest
@@ -50,19 +52,26 @@ def place(user: str) -> Workspace:
     raise AssertionError(user)
 
 
+@asynccontextmanager
+async def way(host: SshHost, client: Staying) -> AsyncIterator[tuple[Awaitable[object], asyncio.Future[None]]]:
+    """One that `client` asks for, and what is done when its far end is closed: waited for at the end."""
+    closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    server = await asyncio.get_running_loop().create_server(lambda: FarEnd(closed), "127.0.0.1", 0)
+    host.routes = lambda address, port: server.sockets[0].getsockname()[:2]
+    host.connection_made(client)  # type: ignore[arg-type]
+    asked = host.connection_requested("anvil", 22, "", 0)
+    assert not isinstance(asked, bool)
+    async with server:
+        yield asked, closed
+        await closed
+
+
 def test_a_way_that_was_opened_for_a_client_who_has_gone_is_closed_again() -> None:
     async def story() -> None:
-        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        server = await asyncio.get_running_loop().create_server(lambda: FarEnd(closed), "127.0.0.1", 0)
         host = SshHost(place, lambda user: None, Children())
-        host.routes = lambda address, port: server.sockets[0].getsockname()[:2]
-        host.connection_made(Leaving(host))  # type: ignore[arg-type]
-        way = host.connection_requested("anvil", 22, "", 0)
-        assert not isinstance(way, bool)
-        with pytest.raises(asyncssh.ChannelOpenError):
-            await way
-        async with server:
-            await closed
+        async with way(host, Leaving(host)) as (asked, _):
+            with pytest.raises(asyncssh.ChannelOpenError):
+                await asked
 
     asyncio.run(asyncio.wait_for(story(), 30))
 
@@ -71,18 +80,11 @@ def test_a_way_that_nobody_took_over_is_closed_when_the_client_goes() -> None:
     """As where its channel ended while it was opened, and asyncssh has forgotten it."""
 
     async def story() -> None:
-        closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        server = await asyncio.get_running_loop().create_server(lambda: FarEnd(closed), "127.0.0.1", 0)
         host = SshHost(place, lambda user: None, Children())
-        host.routes = lambda address, port: server.sockets[0].getsockname()[:2]
-        host.connection_made(Staying())  # type: ignore[arg-type]
-        way = host.connection_requested("anvil", 22, "", 0)
-        assert not isinstance(way, bool)
-        await way
-        assert not closed.done()
-        host.connection_lost(None)
-        async with server:
-            await closed
+        async with way(host, Staying()) as (asked, closed):
+            await asked
+            assert not closed.done()
+            host.connection_lost(None)
 
     asyncio.run(asyncio.wait_for(story(), 30))
 

@@ -27,8 +27,9 @@ class Loop(asyncio.SelectorEventLoop):
         if server is not None and not server.is_serving():  # asyncio would fail half way, and leave the client waiting
             sock.close()
             raise ConnectionAbortedError("the server was closed when this connection had just been accepted")
-        made = super()._make_socket_transport(sock, *words, server=server, **named)  # type: ignore[misc]
-        transport: asyncio.Transport = made
+        transport: asyncio.Transport = super()._make_socket_transport(  # type: ignore[misc]
+            sock, *words, server=server, **named
+        )
         self._connections.add(transport)
         return transport
 
