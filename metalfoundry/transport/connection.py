@@ -20,6 +20,7 @@ from metalfoundry.transport.auth import Keyring
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.error_mapping import connect_error, forward_error
 from metalfoundry.transport.host_keys import HostKeys, server_key
+from metalfoundry.transport.orderly import OrderlyTransport
 from metalfoundry.transport.ssh_config import Endpoint
 from metalfoundry.transport.ssh_options import UserFiles
 
@@ -191,7 +192,7 @@ def open_link(
 
 def _connection(endpoint: Endpoint, sock: Any, known: HostKeys, keys: Keyring, attempt: Deadline) -> Any:
     def transport(sock: Any, **options: Any) -> paramiko.Transport:
-        made = paramiko.Transport(sock, **options)
+        made = OrderlyTransport(sock, **options)
         made.handshake_timeout = attempt.remaining()
         security = made.get_security_options()
         security.key_types = known.prefer(security.key_types)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import getpass
 import os
 import shutil
 import socket
@@ -11,13 +13,16 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import paramiko
 import pytest
+from paramiko.common import MSG_CHANNEL_DATA
 
 from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import AuthError, ConnectError, HostKeyError, LinkLost
 from metalfoundry.model.hosts import Host, HostKeyPolicy
 from metalfoundry.transport.clock import Deadline, SystemClock
 from metalfoundry.transport.known_hosts import record
+from metalfoundry.transport.orderly import OrderlyTransport
 from metalfoundry.transport.ssh import SshTransport
 from metalfoundry.transport.ssh_options import UserFiles
 from tests.transport.servers import is_running
@@ -85,7 +90,7 @@ def user_key(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def sshd(tmp_path: Path, user_key: Path) -> Iterator[Sshd]:
-    server = start(tmp_path / "jump", user_key)
+    server = start(tmp_path / "jump", user_key, "LogLevel DEBUG2")
     yield server
     server.stop()
 
@@ -216,3 +221,31 @@ def test_an_encrypted_key_is_used_through_the_agent(sshd: Sshd, tmp_path: Path, 
         transport.close()
     agent.terminate()
     agent.wait(60)
+
+
+@pytest.mark.parametrize("kind", [paramiko.Transport, OrderlyTransport])
+def test_what_a_closed_channel_says_ends_the_connection_unless_it_is_held_back(
+    sshd: Sshd, user_key: Path, kind: type[paramiko.Transport]
+) -> None:
+    """As a thread does that has made its packet before another one closed the channel."""
+    with (
+        contextlib.closing(kind(("127.0.0.1", sshd.port))) as client,
+        socket.create_server(("127.0.0.1", 0)) as machine,
+    ):
+        client.connect(username=getpass.getuser(), pkey=paramiko.Ed25519Key.from_private_key_file(str(user_key)))
+        way = client.open_channel("direct-tcpip", machine.getsockname(), ("127.0.0.1", 0))
+        late = paramiko.Message()
+        late.add_byte(bytes([MSG_CHANNEL_DATA]))
+        late.add_int(way.remote_chanid)
+        late.add_string(b"late")
+        machine.accept()[0].close()
+        assert way.recv(1) == b""
+        way.close()
+        until(lambda: "free: direct-tcpip" in (sshd.folder / "log").read_text(), what="sshd has forgotten the channel")
+        client._send_user_message(late)  # type: ignore[attr-defined]
+        if kind is paramiko.Transport:
+            with pytest.raises((paramiko.SSHException, EOFError)):
+                client.open_session(timeout=60)
+            assert "nonexistent channel" in (sshd.folder / "log").read_text()
+        else:
+            client.open_session(timeout=60).close()
