@@ -1,9 +1,9 @@
 """paramiko's end of a connection, which says nothing on a channel that it has closed.
 
 paramiko makes a packet of a channel's data under the channel's lock and sends it without: where another thread closes
-the channel between the two, the data goes after the close. For that sshd ends the whole connection, with all that others
-run over it ("data packet referred to nonexistent channel"). It does not matter who closed first: the machine behind a
-forwarded channel, at its reboot, or our end of it.
+the channel between the two, the data goes after the close. For that sshd ends the whole connection, with all that
+others run over it ("data packet referred to nonexistent channel"). It does not matter who closed first: the machine
+behind a forwarded channel, at its reboot, or our end of it.
 """
 
 from __future__ import annotations
