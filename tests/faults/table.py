@@ -32,6 +32,7 @@ from metalfoundry.model.events import Event, PhaseStarted, Record
 from metalfoundry.model.inventory_reader import load
 from metalfoundry.transport.ssh import SshTransport
 from tests.faults.spoil import Fault, Hasty, Spoiled
+from tests.processes import session_of
 from tests.sweeping import RUN, WINDOW, sweep
 from tests.waiting import until
 
@@ -302,14 +303,6 @@ class Bench:
             [guard for guard in guards if guard.hardware == name and guard.state not in ("ended", "dead")],
             [process.command for process in self.lab.processes.alive(name)],
         )
-
-
-def session_of(pid: int) -> int:
-    """The session of a process; 0 where it has ended."""
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
 
 
 def is_open(hardware: Object) -> bool:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.guard.harness import RUN, SCRIPT, Client, FakeCluster, facts, until
+from tests.processes import session_of
 
 
 def test_arm_returns_and_leaves_the_session(guard: Client, cluster: FakeCluster) -> None:
@@ -64,7 +65,7 @@ def test_of_two_that_arm_at_once_one_wins(guard: Client, cluster: FakeCluster) -
     for arm in arms:
         arm.join()
     assert sorted(ends) == [0, 3, 3]
-    leaders = {pid for pid in guard.processes() if os.getsid(pid) == pid}
+    leaders = {pid for pid in guard.processes() if session_of(pid) == pid}
     assert leaders == {int(guard.send("alive")["pid"])}
 
 
