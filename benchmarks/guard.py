@@ -1,4 +1,4 @@
-"""How long netboot stays open once the installer runs: guard.sh on a real kube-apiserver, beside a ten-second loop.
+"""How long netboot stays open once the installer runs, and what the guard costs: guard.sh on a real kube-apiserver.
 
     KUBEBUILDER_ASSETS=... python benchmarks/guard.py [reactions, default 50]
 
@@ -35,6 +35,8 @@ from tests.realtier import SHARED, assets
 SCRIPT = Path(__file__).parent.parent / "metalfoundry" / "commands" / "guard.sh"
 NAMESPACE = "tink-system"
 MERGE = "application/merge-patch+json"
+COST_SECONDS = 60.0
+PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 ASSETS, CRDS = assets(), SHARED / "data" / "crds" / "v0.21"
 KUBECTL = os.environ.get("METALFOUNDRY_TEST_KUBECTL", str(ASSETS / "kubectl") if ASSETS else "kubectl")
 
@@ -73,38 +75,45 @@ class Api:
 def objects(name: str, run: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """A claimed Hardware with an open window, and its Workflow."""
     api = {"apiVersion": "tinkerbell.org/v1alpha1"}
+    words = {"run": run, "renewal": "1", "lease": "3600", "workflow": name, "until": "running"}
     hardware = {
         "kind": "Hardware",
-        "metadata": {"name": name, "annotations": {"metalfoundry.dev/run": run}},
+        "metadata": {"name": name, "annotations": {f"metalfoundry.dev/{key}": value for key, value in words.items()}},
         "spec": {"interfaces": [{"dhcp": {"mac": "02:00:00:00:00:01"}, "netboot": {"allowPXE": True}}]},
     }
     workflow = {"kind": "Workflow", "metadata": {"name": name}, "spec": {"templateRef": name, "hardwareRef": name}}
     return api | hardware, api | workflow
 
 
-def guard(action: str, run: str, name: str, uid: str, folder: str) -> None:
-    """Run one sub-command as the client does; raises CalledProcessError."""
+def guard(action: str, folder: str, **more: str) -> str:
+    """Run one sub-command as the client does, and give what it prints; raises CalledProcessError."""
     values = {
-        "RUN": run, "NONCE": "bench", "NAMESPACE": NAMESPACE, "HARDWARE": name, "WORKFLOW": name,
-        "WORKFLOW_UID": uid, "KUBECTL": KUBECTL, "EXPIRES": "+600", "HARD_CAP": "+3600", "STATE_DIR": folder,
+        "NAMESPACE": NAMESPACE, "PLACE": "bench", "VERSION": "bench", "KUBECTL": KUBECTL, "STATE_DIR": folder,
         "ACTION": action,
-    }  # fmt: skip
+    } | more  # fmt: skip
     preamble = "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
     text = f"{preamble}guard_text() {{ cat <<'END_OF_GUARD'\n{SCRIPT.read_text()}END_OF_GUARD\n}}\n"
-    subprocess.run(["sh", "-s"], input=text + 'eval "$(guard_text)"\n', text=True, check=True, capture_output=True)
+    done = subprocess.run(
+        ["sh", "-s"], input=text + 'eval "$(guard_text)"\n', text=True, check=True, capture_output=True
+    )
+    return done.stdout
+
+
+def opened(api: Api, name: str) -> None:
+    """Claimed, with an open window."""
+    hardware, workflow = objects(name, f"run-{name}")
+    for kind, body in (("hardware", hardware), ("workflows", workflow)):
+        api.remove(f"{kind}/{name}")
+        api.send("POST", kind, body)
 
 
 def reaction(api: Api, number: int, folder: str) -> float:
-    """Seconds from RUNNING to closed, once."""
-    name, run = f"bench-guard-{number}", f"bench-{number}"
-    hardware, workflow = objects(name, run)
-    for kind in ("hardware", "workflows"):
-        api.remove(f"{kind}/{name}")
-    api.send("POST", "hardware", hardware)
-    uid = api.send("POST", "workflows", workflow)["metadata"]["uid"]
+    """Seconds from RUNNING to closed, once, with the client dead."""
+    name = f"bench-guard-{number}"
+    opened(api, name)
     try:
-        for action in ("arm", "alive"):
-            guard(action, run, name, uid, folder)
+        guard("start", folder, HARDWARE=name, RUN=f"run-{name}", RENEWAL="1")
+        time.sleep(random.uniform(0, 3))  # wherever between two passes
         version = api.send("GET", f"hardware/{name}")["metadata"]["resourceVersion"]
         query = f"hardware?watch=1&fieldSelector=metadata.name%3D{name}&resourceVersion={version}"
         with api.open("GET", query) as events:
@@ -115,9 +124,58 @@ def reaction(api: Api, number: int, folder: str) -> float:
                     return time.perf_counter() - begin
         raise RuntimeError("the watch ended before the window closed")
     finally:
-        guard("disarm", run, name, uid, folder)
         for kind in ("hardware", "workflows"):
             api.remove(f"{kind}/{name}")
+
+
+def session(pid: int) -> dict[int, int]:
+    """Resident KiB of each process of the guard's session."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.getsid(int(path.name)) == pid:
+                found[int(path.name)] = int((path / "statm").read_text().split()[1]) * PAGE_KIB
+        except (OSError, ProcessLookupError):
+            continue
+    return found
+
+
+def spent(pid: int, alive: dict[int, int]) -> float:
+    """CPU seconds of the guard, of its children that have ended, and of its watch."""
+    ticks = 0
+    for one in {pid, *alive}:
+        try:
+            cells = Path(f"/proc/{one}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        ticks += sum(int(cell) for cell in (cells[11:15] if one == pid else cells[11:13]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def cost(api: Api, windows: int, folder: str) -> str:
+    """Processes, memory and CPU of a guard with so many open windows, over COST_SECONDS."""
+    names = [f"bench-cost-{number}" for number in range(windows)]
+    for name in names:
+        opened(api, name)
+    pid = int(dict(line.split("=", 1) for line in guard("start", folder).splitlines())["pid"])
+    for name in (names[0], names[-1]):
+        guard("start", folder, HARDWARE=name, RUN=f"run-{name}", RENEWAL="1", WAIT="120")
+    time.sleep(5)
+    counts, sizes = [], []
+    before, begin = spent(pid, session(pid)), time.perf_counter()
+    while time.perf_counter() - begin < COST_SECONDS:
+        alive = session(pid)
+        counts.append(len(alive))
+        sizes.append(sum(alive.values()) / 1024)
+        time.sleep(0.1)
+    busy = (spent(pid, session(pid)) - before) / (time.perf_counter() - begin)
+    for name in names:
+        for kind in ("hardware", "workflows"):
+            api.remove(f"{kind}/{name}")
+    return (
+        f"{windows:>4} windows: {statistics.median(counts):.0f} processes (at most {max(counts)}), "
+        f"{statistics.median(sizes):.0f} MiB resident (at most {max(sizes):.0f}), {100 * busy:.1f} % of a core"
+    )
 
 
 def loop(api: Api, times: int) -> list[float]:
@@ -171,10 +229,13 @@ def measure(kubeconfig: Path) -> None:
     api = Api(kubeconfig)
     with tempfile.TemporaryDirectory() as folder:
         ours = [reaction(api, number, folder) for number in range(times)]
+        costs = [cost(api, windows, folder) for windows in (1, 10, 100)]
+        guard("stop", folder, FORCE="yes")
     theirs = loop(api, max(6, times))
     print(f"{'RUNNING written → closed, seconds':<34}{'median':>8}{'p99':>8}{'worst':>8}")
     print(line("guard.sh", ours))
     print(line("ten-second loop, phase at random", theirs))
+    print("\n".join(costs))
 
 
 if __name__ == "__main__":

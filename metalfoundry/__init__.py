@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from metalfoundry.commands.guard import GuardSeen
+    from metalfoundry.commands.guard_cluster import GuardDeployment
+    from metalfoundry.commands.history import HistoryEntry
     from metalfoundry.commands.log_parser import LogLine
-    from metalfoundry.commands.sweeper import SweeperSeen
     from metalfoundry.diagnosis.check import Check, CheckState
     from metalfoundry.diagnosis.findings import Evidence, Finding
     from metalfoundry.foundry import Foundry
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     )
     from metalfoundry.model.hosts import Host, HostKeyPolicy
     from metalfoundry.model.inventory import (
-        HookConfig, Inventory, JumpConfig, Server, SiteConfig, Sweeper, Timeouts, VerifyConfig,
+        GuardConfig, HookConfig, Inventory, JumpConfig, Server, SiteConfig, Timeouts, VerifyConfig,
     )
     from metalfoundry.model.inventory_reader import load
     from metalfoundry.records.run_store import EventLines, Journal, KeptRun
@@ -52,14 +53,15 @@ __all__ = [
     "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "Check", "CheckState", "ClaimChanged",
     "ClaimedError", "CommandEnded", "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined",
     "Diagnosis", "Event", "EventLines", "Evidence", "Finding", "Fleet", "FleetFailed", "Followed", "Foundry",
-    "GateClosed", "GuardChanged", "GuardSeen", "HookConfig", "HookEnded", "HookStarted", "Host", "HostKeyError",
-    "HostKeyPolicy", "Identity", "IdentityError", "Interrupted", "Inventory", "InventoryError", "Journal", "JumpConfig",
-    "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log", "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError",
-    "Netboot", "NeverInstalled", "Notice", "OpenWindow", "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted",
-    "Plan", "PlannedCommand", "Policy", "PortClosed", "PreflightError", "Proof", "Record", "Report", "Resumed",
-    "Retried", "Row", "RunEnded", "RunStarted", "Server", "Sink", "SiteConfig", "Sweeper", "SweeperSeen", "Timeouts",
-    "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError", "VerificationFailed", "VerifyConfig",
-    "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
+    "GateClosed", "GuardChanged", "GuardConfig", "GuardDeployment", "GuardSeen", "HistoryEntry", "HookConfig",
+    "HookEnded", "HookStarted", "Host", "HostKeyError", "HostKeyPolicy", "Identity", "IdentityError", "Interrupted",
+    "Inventory", "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log",
+    "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot", "NeverInstalled", "Notice", "OpenWindow",
+    "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan", "PlannedCommand", "Policy", "PortClosed",
+    "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried", "Row", "RunEnded", "RunStarted", "Server",
+    "Sink", "SiteConfig", "Timeouts", "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError",
+    "VerificationFailed", "VerifyConfig", "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged",
+    "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
 
 _HOME = {
@@ -73,7 +75,10 @@ _HOME = {
     "Fleet": "runs.fleet",
     "Followed": "runs.attach",
     "Foundry": "foundry",
+    "GuardConfig": "model.inventory",
+    "GuardDeployment": "commands.guard_cluster",
     "GuardSeen": "commands.guard",
+    "HistoryEntry": "commands.history",
     "HookConfig": "model.inventory",
     "Host": "model.hosts",
     "HostKeyPolicy": "model.hosts",
@@ -97,8 +102,6 @@ _HOME = {
     "Server": "model.inventory",
     "Sink": "model.bus",
     "SiteConfig": "model.inventory",
-    "Sweeper": "model.inventory",
-    "SweeperSeen": "commands.sweeper",
     "Timeouts": "model.inventory",
     "UnknownKey": "runs.new_inventory",
     "VerifyConfig": "model.inventory",

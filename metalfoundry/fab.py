@@ -15,8 +15,8 @@ from invoke.context import Context
 
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.program import ours
+from metalfoundry.ui.tasks import guard_tasks, lab_tasks, netboot_tasks, rbac_tasks, run_tasks
 from metalfoundry.ui.tasks import inventory as inventory_tasks
-from metalfoundry.ui.tasks import lab_tasks, netboot_tasks, rbac_tasks, run_tasks
 from metalfoundry.ui.tasks.completion import completion
 from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.options import INVENTORY, finish, opened, task, warn, watching, words
@@ -139,6 +139,30 @@ def status(
         body.status(foundry, foundry.servers(server) if server else None, watch=watch, probe=probe, json=json)
 
 
+@task(positional=["name"], help=words("name", "inventory", "json"))
+def history(c: Context, name: str, inventory: str = INVENTORY, json: bool = False) -> None:
+    """Show the last runs on a server, whoever led them.
+
+    Example: fab history colo-server-01
+    """
+    from metalfoundry.ui.tasks import published as body
+
+    with opened(inventory, json) as foundry:
+        body.history(foundry, foundry.servers(name), json)
+
+
+@task(help=words("server", "inventory"))
+def known_hosts(c: Context, server: str = "", inventory: str = INVENTORY) -> None:
+    """Print known_hosts lines of what was installed.
+
+    Example: fab known-hosts > known_hosts
+    """
+    from metalfoundry.ui.tasks import published as body
+
+    with opened(inventory, quiet=True) as foundry:
+        body.known_hosts(foundry, foundry.servers(server or None))
+
+
 @task(help=words("server", "inventory", "json", all="also list what passed"))
 def doctor(c: Context, server: str = "", inventory: str = INVENTORY, all: bool = False, json: bool = False) -> None:
     """Check the way from here to every disk; exits 10.
@@ -246,9 +270,11 @@ ns = Collection()
 for task_ in (
     provision,
     status,
+    history,
     doctor,
     troubleshoot,
     logs,
+    known_hosts,
     init,
     protect,
     unprotect,
@@ -259,6 +285,7 @@ for task_ in (
     ns.add_task(task_)
 ns.add_collection(run_tasks.collection())
 ns.add_collection(netboot_tasks.collection())
+ns.add_collection(guard_tasks.collection())
 ns.add_collection(inventory_tasks.collection())
 ns.add_collection(rbac_tasks.collection())
 ns.add_collection(lab_tasks.collection())

@@ -20,8 +20,9 @@ from typing import Any
 
 from metalfoundry.commands import rights
 from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.guard_cluster import GuardDeployment
+from metalfoundry.commands.history import HistoryEntry
 from metalfoundry.commands.log_parser import LogLine
-from metalfoundry.commands.sweeper import SweeperSeen
 from metalfoundry.diagnosis.check import Check
 from metalfoundry.model.bus import Bus, Sink
 from metalfoundry.model.errors import TransportError, UsageError
@@ -34,6 +35,7 @@ from metalfoundry.runs import (
     attach,
     audit,
     doctor,
+    guard_cluster,
     logs,
     named_servers,
     netboot_by_hand,
@@ -41,8 +43,8 @@ from metalfoundry.runs import (
     plan,
     protection,
     provision,
+    published,
     status,
-    sweeper,
     troubleshoot,
 )
 from metalfoundry.runs.attach import Followed
@@ -55,6 +57,7 @@ from metalfoundry.runs.plan import Plan
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
+from metalfoundry.site.chronicle import Chronicle
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.site import Background, Site
 from metalfoundry.site.surveys import Surveys
@@ -90,6 +93,7 @@ class Foundry:
         self._transport = transport or _ssh(self.clock, self._retrying)
         self._local = local or Shell()
         self._threads = Threads()
+        self._chronicle = Chronicle()
         self._fleets: list[Fleet] = []
         self._hub = Hub(self._site(), self._threads)
         self._surveys = Surveys(self._site(), self._threads)
@@ -225,6 +229,18 @@ class Foundry:
         """As `status`, and all rows again whenever one has changed. Raises PreflightError."""
         return status.watch(self._site(), servers if servers is None else self._all(servers), probe)
 
+    def history(self, server: str | Server) -> list[HistoryEntry]:
+        """The last runs on one server, whoever led them, the last one first, as they stand on its Hardware. Raises
+        PreflightError.
+        """
+        return published.history(self._site(), self._server(server))
+
+    def known_hosts(self, servers: Sequence[str | Server] | None = None) -> dict[str, list[str]]:
+        """For each of `servers` (None: all) by name, the lines of OpenSSH's known_hosts for the keys that are pinned or
+        published; none where there are none. Raises PreflightError.
+        """
+        return published.known_hosts(self._site(), self._all(servers))
+
     def doctor(self, servers: Sequence[str | Server] | None = None) -> list[Check]:
         """Every check of the site, then of each of `servers` (None: all); nothing is written, and what fails
         raises nothing.
@@ -269,33 +285,35 @@ class Foundry:
         """Every open window in the namespace; with `close`, those that nobody holds are closed. Raises UnsafeError."""
         return audit.audit(self._site(), close)
 
-    def guards(self) -> list[GuardSeen]:
-        """All guards on the jump host."""
-        return netboot_by_hand.guards(self._site())
+    def guard_status(self) -> GuardSeen:
+        """The guard on the jump host, which closes windows when their clients cannot."""
+        return netboot_by_hand.guard_status(self._site())
 
-    def reap_guards(self) -> list[str]:
-        """Remove what guards that are over have left there; the runs they belonged to."""
-        return netboot_by_hand.reap_guards(self._site())
+    def guard_log(self) -> str:
+        """The last lines of its log; "" where there is none."""
+        return netboot_by_hand.guard_log(self._site())
 
-    def guard_log(self, run: str) -> str:
-        """The whole log of one guard."""
-        return netboot_by_hand.guard_log(self._site(), run)
+    def stop_guard(self, *, force: bool = False) -> None:
+        """End it; with claims only by `force`, which closes their windows. Raises PreflightError when it stays."""
+        netboot_by_hand.stop_guard(self._site(), force)
 
-    def sweeper_manifests(self) -> str:
-        """The sweeper's objects as YAML."""
-        return sweeper.manifests(self._site())
+    def guard_manifests(self, image: str = "") -> str:
+        """The objects of the guard in the cluster as YAML; `image` instead of the inventory's."""
+        return guard_cluster.manifests(self._site(), image)
 
-    def install_sweeper(self) -> None:
-        """Apply the sweeper's objects. Raises PreflightError."""
-        sweeper.install(self._site())
+    def install_guard(self, image: str = "") -> list[str]:
+        """Apply these objects, and wait until that guard guards. What is left there of a sweeper is removed; return its
+        names. Raises PreflightError.
+        """
+        return guard_cluster.install(self._site(), image)
 
-    def remove_sweeper(self) -> None:
-        """Delete the sweeper's objects. Raises PreflightError."""
-        sweeper.remove(self._site())
+    def remove_guard(self, *, force: bool = False) -> None:
+        """Delete these objects; while runs hold servers only by `force`. Raises PreflightError."""
+        guard_cluster.remove(self._site(), force=force)
 
-    def sweeper_status(self) -> SweeperSeen | None:
-        """The sweeper as it stands; None when it is not installed."""
-        return sweeper.status(self._site())
+    def cluster_guard(self) -> GuardDeployment | None:
+        """The guard in the cluster as it stands; None when it is not installed. Raises PreflightError."""
+        return guard_cluster.status(self._site())
 
     def protect(self, server: str | Server, reason: str) -> bool:
         """Keep one server from being installed, until `unprotect`; say whether anything was to do. Raises ClaimedError
@@ -349,6 +367,7 @@ class Foundry:
             merge=HeedingMerge(merge, heeds),
             local=self._local,
             background=Background(self._threads),
+            chronicle=self._chronicle,
         ).on(self._bus)
 
 

@@ -114,7 +114,10 @@ TABLES: dict[str, tuple[str, Callable[[str], str]]] = {
     "lab.md": ("| name | what happens |\n|---|---|\n", scenarios),
     "events.md": ("| event | field | type | what it says |\n|---|---|---|---|\n", events_table),
     "library.md": ("| name | what it is |\n|---|---|\n", public_names),
-    "rights.md": ("| right | without it these refuse | without it these see less |\n|---|---|---|\n", rights_table),
+    "rights.md": (
+        "| right | without it these refuse | without it these see or tell less |\n|---|---|---|\n",
+        rights_table,
+    ),
     "inventory.md": ("| key | default | what may stand there | what it means |\n|---|---|---|---|\n", inventory_table),
 }
 

@@ -1,7 +1,8 @@
-"""Where the real programs are found: kube-apiserver, etcd, kubectl in two versions.
+"""Where the real programs are found: kube-apiserver, etcd, kubectl in two versions, and a whole node.
 
 KUBEBUILDER_ASSETS names a folder with etcd, kube-apiserver and kubectl; without it `../shared/kube` beside the
-repository is looked at. METALFOUNDRY_KUBECTL_120 names Debian's old kubectl. Tinkerbell's CRDs are in `../shared/data`.
+repository is looked at, which also has what makes a node. METALFOUNDRY_KUBECTL_120 names Debian's old kubectl.
+Tinkerbell's CRDs are in `../shared/data`.
 """
 
 from __future__ import annotations
@@ -9,12 +10,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.real.kube import Kube, find_assets
+from tests.real.node import Node, NodeError, missing, running
 
 SHARED = Path(__file__).resolve().parent.parent.parent / "shared"
 PROGRAMS = ("etcd", "kube-apiserver", "kubectl")
@@ -62,6 +65,20 @@ def kubectl_120() -> Path | None:
     """Debian's kubectl 1.20."""
     named = os.environ.get("METALFOUNDRY_KUBECTL_120", "")
     return Path(named) if named and os.access(named, os.X_OK) else None
+
+
+@contextmanager
+def need_node() -> Iterator[Node]:
+    """A Kubernetes whose pods run; without what it takes the test is skipped, or fails where it is required."""
+    programs, give_up = SHARED / "kube", pytest.fail if required() else pytest.skip
+    if why := missing(programs):
+        give_up(why)
+    with ExitStack() as stack:
+        try:
+            node = stack.enter_context(running(programs))
+        except NodeError as error:
+            give_up(str(error))
+        yield node
 
 
 def need_kubectl(version: str) -> Path:

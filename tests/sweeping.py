@@ -9,6 +9,7 @@ from typing import Any
 from metalfoundry.lab.kubernetes.store import Invalid, Object, Store
 
 RUN, WINDOW = "metalfoundry.dev/run", "metalfoundry.dev/window"
+KEPT = ("metalfoundry.dev/old-system", "metalfoundry.dev/broken")
 FLUX = "kustomize.toolkit.fluxcd.io/reconcile"
 
 
@@ -35,7 +36,8 @@ def sweep_one(store: Store, seen: Object) -> bool:
         old = before[FLUX]
         operations.append({"op": "remove", "path": _note(FLUX)} if old is None else
                           {"op": "add", "path": _note(FLUX), "value": old})  # fmt: skip
-    operations += [{"op": "remove", "path": _note(RUN)}, {"op": "remove", "path": _note(WINDOW)}]
+    for key in [key for key in notes if key.startswith("metalfoundry.dev/") and key not in KEPT]:
+        operations.append({"op": "remove", "path": _note(key)})
     try:
         store.patch("hardware", seen["metadata"]["name"], operations)
     except Invalid:

@@ -42,6 +42,8 @@ done
 key=root say findmnt -n -o UUID,FSTYPE /
 stat -c 'born=%W %Y %d %n' / /etc/machine-id /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_rsa_key.pub \
   "$MARKER" 2>/dev/null
+cat /etc/ssh/ssh_host_ed25519_key.pub /etc/ssh/ssh_host_ecdsa_key.pub /etc/ssh/ssh_host_rsa_key.pub 2>/dev/null |
+  while IFS= read -r line; do printf 'host_key=%s\n' "$line"; done
 key=marker.text say sh -c "cat \"\$1\" | tr '\\n' ' '" sh "$MARKER"
 if [ -n "${CLOUD_INIT:-}" ]; then
   key=cloud_init say cloud-init status

@@ -11,9 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 
-from metalfoundry.commands import smee
+from metalfoundry.commands import guard, smee
 from metalfoundry.commands.command import Command
-from metalfoundry.commands.guard import list_guards
 from metalfoundry.commands.kubectl import Kubectl, Refusal, read_only, refusal
 from metalfoundry.commands.kubernetes import Container, MachineProbe, read_containers
 from metalfoundry.commands.machine import DEFAULT_MARKER, facts
@@ -59,7 +58,7 @@ def cluster(kubectl: Kubectl, wanted: Wanted) -> Command:
     }
     asked = ("smee0", "smee1") if wanted.smee else ()
     parts = [Part(name, ("result", name)) for name in (*_STARTED, *asked)]
-    parts += [list_guards(), Part("addresses", ("addresses",)), Part("clock", ("date", "-u", "+%s.%N"))]
+    parts += [guard.status(kubectl), Part("addresses", ("addresses",)), Part("clock", ("date", "-u", "+%s.%N"))]
     return read_only(*parts, functions=f"{smee.FUNCTIONS}{_cluster(kubectl, words)}begin\n")
 
 

@@ -6,113 +6,105 @@ argv, and nothing has to be installed on the jump host. docs/guard.md says what 
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 
-from metalfoundry.commands.command import Command
+from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.commands.reading import whole
 from metalfoundry.commands.script import Part
 
 _END = "METALFOUNDRY_GUARD"
 REFUSED_BY_LOGIND = 6
-HOLDING = 7
 
 
-@dataclass(frozen=True, slots=True)
-class Guard:
-    """One guard, as the client names it; `nonce` tells it from another one for the same run."""
-
-    run: str
-    nonce: str
-
-    def arm(
-        self,
-        *,
-        kubectl: tuple[str, ...],
-        namespace: str,
-        hardware: str,
-        workflow: str,
-        boot_action: str,
-        until_end: bool,
-        lease: float,
-        hard_cap: float,
-    ) -> Part:
-        """Start it, detached from this session. `lease` and `hard_cap`: seconds from now, by the jump host's clock."""
-        words = {
-            "NAMESPACE": namespace,
-            "HARDWARE": hardware,
-            "WORKFLOW": workflow,
-            "KUBECTL": shlex.join(kubectl),
-            "EXPIRES": f"+{int(lease)}",
-            "HARD_CAP": f"+{int(hard_cap)}",
-            "BOOT_ACTION": boot_action,
-            "UNTIL": "end" if until_end else "running",
-        }
-        return Part("arm", ("sh", "-s"), _text("arm", self._words() | words))
-
-    def alive(self, wait: int = 10) -> Command:
-        """Whether it guards; asked over a new exec. Waits up to `wait` seconds for its watch to be established."""
-        return Command(("sh", "-s"), stdin=_text("alive", self._words() | {"WAIT": str(wait)}))
-
-    def extend(self, lease: float) -> Part:
-        """Let it hold the window open for `lease` more seconds from now."""
-        return Part("extend", ("sh", "-s"), _text("extend", self._words() | {"EXPIRES": f"+{int(lease)}", "WAIT": "0"}))
-
-    def disarm(self) -> Part:
-        """End it, and remove its folder; it refuses as long as it cannot see the window closed."""
-        return Part("disarm", ("sh", "-s"), _text("disarm", self._words()))
-
-    def _words(self) -> dict[str, str]:
-        return {"RUN": self.run, "NONCE": self.nonce}
+def start(kubectl: Kubectl) -> Part:
+    """See that a guard of this version is there, and ring it."""
+    return Part("guard", ("sh", "-s"), _text("start", kubectl, {}))
 
 
-def list_guards() -> Part:
-    """All guards on the jump host, with the last line of each log."""
-    return Part("guards", ("sh", "-s"), _text("list", {}))
+def ask(kubectl: Kubectl, hardware: str, run: str, renewal: int, wait: int) -> Part:
+    """As `start`, and wait up to `wait` seconds until one acknowledges that renewal of the claim."""
+    words = {"HARDWARE": hardware, "RUN": run, "RENEWAL": str(renewal), "WAIT": str(wait)}
+    return Part("guard", ("sh", "-s"), _text("start", kubectl, words))
 
 
-def reap_guards(hardware: str = "") -> Part:
-    """Remove what ended and dead guards (of one Hardware) left behind; print their runs."""
-    return Part("reaped", ("sh", "-s"), _text("reap", {"HARDWARE": hardware} if hardware else {}))
+def status(kubectl: Kubectl) -> Part:
+    """What the guard on the jump host is, and does."""
+    return Part("guards", ("sh", "-s"), _text("status", kubectl, {}))
 
 
-def guard_log(run: str) -> Part:
-    """The whole log of one guard."""
-    return Part("log", ("sh", "-s"), _text("log", {"RUN": run}))
+def log(kubectl: Kubectl) -> Part:
+    """The last lines of its log."""
+    return Part("log", ("sh", "-s"), _text("log", kubectl, {}))
+
+
+def stop(kubectl: Kubectl, force: bool) -> Part:
+    """End it; where it has claims only by `force`, and then their windows are closed."""
+    return Part("stop", ("sh", "-s"), _text("stop", kubectl, {"FORCE": "yes"} if force else {}))
 
 
 @dataclass(frozen=True, slots=True)
 class GuardSeen:
-    """One guard as `list` shows it; `expires` in seconds since 1970.
+    """The guard on the jump host. `state`: guarding, stuck (there, but silent for two minutes) or none.
 
-    `state`: guarding, arming, ended, stuck (there, but silent) or dead.
+    `since`: seconds since it began; `claims` that it has; `closed`: the last line of its log about a close; `log`: its
+    last line.
     """
 
-    run: str
-    hardware: str
     state: str
-    pid: str
-    expires: int | None
-    log: str
+    guard: str = ""
+    pid: str = ""
+    version: str = ""
+    since: int | None = None
+    claims: int | None = None
+    closed: str = ""
+    log: str = ""
 
 
-def read_guards(stdout: str) -> list[GuardSeen]:
-    """The reader of `list_guards`."""
-    rows = [line.split("\t") for line in stdout.splitlines() if line.count("\t") >= 5]
-    return [GuardSeen(row[0], row[1], row[2], row[3], whole(row[4]), "\t".join(row[5:])) for row in rows]
+def read_status(stdout: str) -> GuardSeen:
+    """The reader of `status`."""
+    words = read_words(stdout)
+    there = words.get("state") in ("guarding", "stuck")
+    return GuardSeen(
+        state=words["state"] if there else "none",
+        guard=words.get("guard", ""),
+        pid=words.get("pid", "") if there else "",
+        version=words.get("version", "") if there else "",
+        since=whole(words.get("since", "")) if there else None,
+        claims=whole(words.get("claims", "")) if there else None,
+        closed=words.get("closed", ""),
+        log=words.get("log", ""),
+    )
 
 
 def read_words(stdout: str) -> Mapping[str, str]:
-    """The `key=value` lines of the other sub-commands; a value goes to the end of its line."""
+    """The `key=value` lines of the sub-commands; a value goes to the end of its line."""
     pairs = (line.partition("=") for line in stdout.splitlines())
     return {key: value for key, equals, value in pairs if equals}
 
 
-def _text(action: str, words: Mapping[str, str]) -> str:
-    script = files("metalfoundry.commands").joinpath("guard.sh").read_text(encoding="utf-8")
-    lines = [f"{name}={shlex.quote(value)}" for name, value in ({**words, "ACTION": action}).items()]
+def script() -> str:
+    """The guard itself."""
+    return files("metalfoundry.commands").joinpath("guard.sh").read_text(encoding="utf-8")
+
+
+def version() -> str:
+    """Which script it is: another one takes its place."""
+    return _hash(script())
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _text(action: str, kubectl: Kubectl, more: Mapping[str, str]) -> str:
+    spelt = shlex.join(kubectl.words)  # another spelling may be another cluster
+    place = kubectl.namespace if spelt == "kubectl" else f"{kubectl.namespace}-{_hash(spelt)}"
+    words = {"NAMESPACE": kubectl.namespace, "PLACE": place, "KUBECTL": spelt, "VERSION": version()}
+    lines = [f"{name}={shlex.quote(value)}" for name, value in ({**words, **more, "ACTION": action}).items()]
     return "\n".join(
-        [*lines, f"guard_text() {{ cat <<'{_END}'\n{script.rstrip()}\n{_END}\n}}", 'eval "$(guard_text)"', ""]
+        [*lines, f"guard_text() {{ cat <<'{_END}'\n{script().rstrip()}\n{_END}\n}}", 'eval "$(guard_text)"', ""]
     )

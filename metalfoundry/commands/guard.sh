@@ -1,764 +1,350 @@
 #!/bin/sh
-# Closes the netboot window of one run without the client's help; docs/guard.md says what it promises.
+# Closes netboot windows without the client's help: one reconciler per user and namespace. docs/guard.md has its promises.
 #
-# The client sends assignments, this text as the function guard_text, and `eval "$(guard_text)"` to `sh -s`; ACTION
-# chooses the sub-command. Detached, the guard is `sh guard.sh FOLDER`. Everything is a function and the last line
-# calls one: a text that arrived in part does nothing.
-#
-# The guard proper is one loop that reads lines from a fifo. Watches, reads, patches and the clock are children that
-# write there, so nothing ever keeps it waiting. Each line starts with the nonce; a line without it is not ours.
-# shellcheck disable=SC2153  # capitals come from the client or from arm
+# It keeps nothing but what it has seen. A pass reads all Hardware and Workflows, decides by `rule`, and patches under a
+# test of the version that it read; what the next pass reads is the proof. Between passes a watch of the Workflows rings:
+# its lines name what has changed, no more. The last line calls a function: a text that arrived in part does nothing.
+# shellcheck disable=SC2086,SC2153,SC2154  # KUBECTL and BOUND are words; capitals come from the client or from launch
+# shellcheck disable=SC2015                # in `A && B || C`, C is right as well where B fails
 set -uf
 export LC_ALL=C
-
 hardware_type=hardware.v1alpha1.tinkerbell.org
 workflow_type=workflows.v1alpha1.tinkerbell.org
+pause_path=/metadata/annotations/kustomize.toolkit.fluxcd.io~1reconcile
+keys='run renewal lease workflow workflow-uid until boot-action flux guard'
+nl='
+'
 
-fail() { # STATUS WORDS
-  status=$1
-  shift
-  printf '%s\n' "$*" >&2
-  exit "$status"
-}
-
-# ---- the guard proper ------------------------------------------------------------------------------------------
-
-guard() { # FOLDER
-  DIR=$1
-  # shellcheck disable=SC1091  # written by arm
-  . "$DIR/facts" || exit 1
-  umask 077
-  WROTE='' SHUT='' OVER='' WHY='' PROVED=no CLOSED=no ENDING='' STOP='' STOP_AT=0
-  CLAIM=unknown BY='' PXE=unknown OPEN='' RV='' HW_UID=''
-  API=unknown TRIES=0 READING='' PROOF='' READ_SINCE=0 AGAIN='' NEXT_READ=0 SAW_HW='' SAW_WF=''
-  PATCHING='' STANDBY='' PATCH='' PATCH_SINCE=0 REFUSED=0 PATCH_AFTER=0
-  HW=down HW_SPOKE='' HW_AT=0 HW_QUICK=0 WF=down WF_SPOKE='' WF_AT=0 WF_QUICK=0 WF_GONE=''
-  KID_HW='' KID_WF='' KID_READ='' KID_PATCH='' KID_TICK='' ANNOUNCED='' TICKS=0 LAST=''
-  NOW=$(date +%s)
-  trap '' HUP
-  trap 'STOP=yes' TERM INT
-  exec 3<>"$DIR/events"
-  janitor &
-  exec 4>"$DIR/life"
-  ticker &
-  adopt TICK "$!"
-  log "armed hardware=$HARDWARE workflow=${WORKFLOW:-none} until=$UNTIL expires=$(stamp "$EXPIRES")"
-  printf '%s\n' "$$" >"$DIR/pid"
-  look
-  watches
-  loop
-}
-
-loop() {
-  while :; do
-    line=''
-    IFS= read -r line <&3
-    [ -n "$line" ] && hear "$line"
-    if [ -n "$STOP" ] && [ "$STOP_AT" = 0 ]; then
-      STOP_AT=$((NOW + 5))
-      end_when_closed term
-    fi
-  done
-}
-
-hear() { # LINE
-  rest=${1#"$NONCE|"}
-  [ "$rest" != "$1" ] || return 0
-  word=${rest%%|*}
-  rest=${rest#*|}
-  case $word in
-    ADDED | MODIFIED | DELETED | READ) object "$word" "$rest" ;;
-    tick) tick ;;
-    kid) adopt "${rest%%|*}" "${rest#*|}" ;;
-    ended) watch_ended "$rest" ;;
-    read) read_done "$rest" ;;
-    patch) patch_done "$rest" ;;
-    ask) answer "$rest" ;;
-    disarm) end_when_closed disarmed ;;
-  esac
-}
-
-log() { # WORDS: one line per decision
-  LAST="$(date -u +%Y-%m-%dT%H:%M:%SZ) $*"
-  printf '%s\n' "$LAST" >>"$DIR/log"
-}
-
-# ---- what is seen ----------------------------------------------------------------------------------------------
-
-object() { # EVENT kind|uid|resourceVersion|state|allowPXE,...|run|action
-  event=$1
-  rest=$2
-  kind=${rest%%|*} rest=${rest#*|}
-  uid=${rest%%|*} rest=${rest#*|}
-  rv=${rest%%|*} rest=${rest#*|}
-  state=${rest%%|*} rest=${rest#*|}
-  pxe=${rest%%|*} rest=${rest#*|}
-  [ "$API" != unknown ] || API=ok
-  case $kind in
-    Hardware) hardware ;;
-    Workflow) workflow ;;
-  esac
-}
-
-hardware() {
-  first=''
-  if [ "$event" = READ ]; then SAW_HW=yes; elif [ -z "$HW_SPOKE" ]; then first=yes HW_SPOKE=yes; fi
-  # A read and the watch overtake each other; what is older than the newest seen says nothing. The first line of a
-  # watch counts always: after a restore from backup the numbers start again lower.
-  if [ -z "$first" ] && [ "$uid" = "$HW_UID" ] && [ "$rv" -lt "${RV:-0}" ] 2>/dev/null; then return 0; fi
-  RV=$rv HW_UID=$uid
-  run=${rest%|*}
-  if [ "$event" = DELETED ]; then
-    CLAIM=hardware-gone
-  elif [ "$run" = "$RUN" ]; then
-    CLAIM=ours
-  elif [ -z "$run" ]; then
-    CLAIM=gone
-  else
-    CLAIM=foreign BY=$run
-  fi
-  [ "$pxe" = "$PXE" ] || interfaces
-  announce
-  judge
-}
-
-interfaces() { # prepares the close patch, so that closing costs no more than kubectl itself
-  PXE=$pxe OPEN='' index=0 rest=$pxe
-  PATCH="[{\"op\":\"test\",\"path\":\"/metadata/annotations/metalfoundry.dev~1run\",\"value\":\"$RUN\"}"
-  while [ -n "$rest" ]; do
-    if [ "${rest%%,*}" = true ]; then
-      OPEN="$OPEN${OPEN:+,}$index"
-      for field in allowPXE allowWorkflow; do
-        PATCH="$PATCH,{\"op\":\"add\",\"path\":\"/spec/interfaces/$index/netboot/$field\",\"value\":false}"
-      done
-    fi
-    rest=${rest#*,} index=$((index + 1))
-  done
-  PATCH=$PATCH]
-  printf '%s\n' "$PATCH" >"$DIR/close.json"
-  [ -z "$OPEN" ] || [ -z "$SHUT" ] || reopened
-}
-
-reopened() {
-  if [ "$PROVED" = yes ]; then
-    WHY=foreign-write
-    [ "$CLAIM" != ours ] || log "reopened interfaces=$OPEN"
-  fi
-  PROVED=no
-}
-
-workflow() {
-  if [ "$event" = READ ]; then SAW_WF=yes; else WF_SPOKE=yes; fi
-  action=${rest#*|}
-  [ -n "$WORKFLOW_UID" ] || WORKFLOW_UID=$uid
-  state=${state#STATE_}
-  if [ "$event" = DELETED ] || [ "$uid" != "$WORKFLOW_UID" ]; then
-    workflow_gone
-  else
-    WF_GONE='' over=''
-    case $state in SUCCESS | FAILED | TIMEOUT) over=yes ;; esac
-    [ -z "$BOOT_ACTION" ] || [ "$action" != "$BOOT_ACTION" ] || over=yes
-    if [ -z "$over" ]; then OVER=''; elif [ -z "$OVER" ]; then OVER=$NOW; fi
-    case $state in
-      RUNNING)
-        if [ "$UNTIL" = running ]; then
-          shut running
-        elif [ -n "$BOOT_ACTION" ] && [ "$action" = "$BOOT_ACTION" ]; then
-          shut boot-action
-        fi
-        ;;
-      POST) shut post ;;
-      SUCCESS) shut success ;;
-      FAILED) shut failed ;;
-      TIMEOUT) shut timeout ;;
+# ---- the rule: nothing but these variables decides; tests/guard/rule.txt is the same as a table --------------------
+rule() { # run known flux open age lease ending workflow uid until boot wf_uid wf_state wf_action -> verdict
+  verdict=keep state=${wf_state#STATE_}
+  if [ -z "$run" ]; then
+    verdict=nothing
+    [ -z "$open" ] || verdict=stray
+    [ -z "$flux" ] || verdict=unpause
+    [ -z "$open" ] || [ -z "$known" ] || verdict=close-claim-gone
+  elif [ "$age" -ge "$lease" ]; then
+    verdict=end-expired
+  elif [ -n "$ending" ]; then
+    verdict=shut-term
+  elif [ -n "$workflow" ] && [ -n "$uid" ] && [ "$uid" != "$wf_uid" ]; then
+    verdict=shut-deleted
+  elif [ -n "$workflow" ]; then
+    case $state,$until in
+      RUNNING,end) [ -z "$boot" ] || [ "$boot" != "$wf_action" ] || verdict=shut-boot-action ;;
+      RUNNING,* | POST,* | SUCCESS,* | FAILED,* | TIMEOUT,*) verdict=shut-$state ;;
     esac
   fi
-  announce
 }
 
-workflow_gone() {
-  WF_GONE=yes
-  [ -n "$WORKFLOW_UID" ] || return 0
-  [ -n "$OVER" ] || OVER=$NOW
-  shut deleted
+# ---- one pass ------------------------------------------------------------------------------------------------------
+# What anybody may have written comes as a URL's query writes it: without blank, bar, quote or line end.
+note() { printf '{{with index . "%s"}}{{urlquery .}}{{end}}|' "$1"; }
+form() { # one line for each object, with a dot at its end
+  printf '%s' '{{range .items}}{{if eq .kind "Hardware"}}H|{{.metadata.name}}|{{.metadata.resourceVersion}}|' \
+    '{{range .spec.interfaces}}{{with .netboot}}{{with .allowPXE}}true{{end}}{{end}},{{end}}|' \
+    '{{with .metadata.annotations}}map|'
+  for key in $keys; do note "metalfoundry.dev/$key"; done
+  note kustomize.toolkit.fluxcd.io/reconcile
+  printf '%s' '{{with index . "metalfoundry.dev/lease"}}{{else}}{{with index . "metalfoundry.dev/window"}}{{urlquery .}}' \
+    '{{end}}{{end}}|{{else}}||||||||||||{{end}}{{else}}W|{{.metadata.name}}|{{.metadata.uid}}|{{with .status}}' \
+    '{{with .state}}{{urlquery .}}{{end}}|{{with .currentState}}{{with .actionName}}{{urlquery .}}{{end}}{{end}}' \
+    '{{with .currentAction}}{{urlquery .}}{{end}}{{else}}|{{end}}|{{end}}.{{"\n"}}{{end}}'
 }
 
-announce() {
-  [ -z "$ANNOUNCED" ] && [ "$(watching)" = yes ] || return 0
-  ANNOUNCED=yes
-  log "watching claim=$CLAIM window=$(window)"
-  standby
-}
-
-watching() {
-  if [ "$API" != away ] && [ -n "$HW_SPOKE" ] && { [ -z "$WORKFLOW" ] || [ -n "$WF_SPOKE$WF_GONE" ]; }; then
-    echo yes
-  else
-    echo no
+# To each Hardware what is known of it, and its Workflow: a shell that looks for them takes seconds with a hundred servers.
+# shellcheck disable=SC2016
+join='$1 == "M" { known[$2] = $3 "|" $4 "|" $5 "|" $6 }
+  $1 == "W" { flow[$2] = $3 "|" $4 "|" $5 }
+  $1 == "H" { sub(/[.]$/, ""); line[++n] = $0; name[n] = $2; at[n] = $9 }
+  END { for (i = 1; i <= n; i++)
+    print line[i] (name[i] in known ? known[name[i]] : "|||") "|" (at[i] in flow ? flow[at[i]] : "||") "|." }'
+pass() {
+  DUE='' HEARD=0 NEXT=$((NOW + PACE))
+  empty events
+  empty pass
+  if ! list=$($LIMIT $KUBECTL get "$hardware_type,$workflow_type" -n "$NAMESPACE" $BOUND -o "go-template=$FORM" 2>&1) ||
+    ! list=$(printf '%s%s\n' "$MEMORY" "$list" | awk -F '|' "$join"); then
+    [ -n "$AWAY" ] || log "api-away error=$(last_of "$list")"
+    AWAY=yes NEXT=$((NOW + RETRY))
+    return 0
   fi
+  [ -z "$AWAY" ] || log api-back
+  AWAY='' SEEN=$nl ACKS='' WANTED=' ' CLAIMS=0 REFUSED=''
+  clock && empty read
+  IFS=$nl
+  for line in $list; do hardware "$line"; done
+  left=5
+  for line in $ACKS; do # a few: what is to be closed meanwhile does not wait for all of them
+    [ "$left" = 0 ] || { left=$((left - 1)) && patch "${line%%|*}" "${line#*|}" && DUE=yes || REFUSED=yes; }
+  done
+  IFS=$BLANKS
+  [ -z "$REFUSED" ] || NEXT=$((NOW + RETRY))
+  [ "$SEEN" = "$MEMORY" ] || { MEMORY=$SEEN && { printf '%s' "$BOOT_ID$MEMORY" >"$DIR/memory"; } 2>/dev/null; }
+  [ "$CLAIMS" = 0 ] || IDLE=$NOW
 }
-
-window() {
-  if [ "$PXE" = unknown ]; then echo unknown; elif [ -n "$OPEN" ]; then echo open; else echo closed; fi
+hardware() { # LINE of form, with what was seen before and its Workflow behind it
+  split "$1" name version pxe map run renewal lease workflow uid until boot flux ack pause old \
+    known known_renewal since did wf_uid wf_state wf_action
+  case $lease in '' | *[!0-9]* | ??????????*) lease=600 ;; esac
+  [ -n "$renewal" ] || renewal=$old # a claim of the first design: its note changes at each renewal
+  ending=$ENDING open='' index=0
+  [ "$run|$renewal" = "$known|$known_renewal" ] || since=$NOW
+  age=$((NOW - since))
+  while [ -n "$pxe" ]; do
+    [ "${pxe%%,*}" != true ] || open="$open${open:+,}$index"
+    pxe=${pxe#*,} index=$((index + 1))
+  done
+  rule
+  proven
+  act
+  [ "$verdict" != close-claim-gone ] || run=$known renewal=$known_renewal # until it is closed
+  [ -z "$run" ] || CLAIMS=$((CLAIMS + 1))
+  [ -z "$run$did" ] || SEEN="${SEEN}M|$name|$run|$renewal|$since|$did|.$nl"
 }
-
-# ---- what is decided -------------------------------------------------------------------------------------------
-
-shut() { # REASON: from here on the window has to be closed; there is no way back
-  [ -z "$SHUT" ] || return 0
-  SHUT=$1 WHY=$1 PROVED=no
-  judge
+split() { # LINE NAME...: its fields but the first into variables of these names
+  fields=${1#*|}
+  shift
+  for field in "$@"; do
+    eval "$field=\${fields%%|*}"
+    fields=${fields#*|}
+  done
 }
-
-judge() {
-  case $CLAIM in
-    unknown) return 0 ;;
-    ours) ;;
-    foreign) finish "claim-foreign by=$(printf '%.100s' "$BY" | tr -cd '!-~')" ;;
-    gone) finish claim-gone ;;
-    *) finish "$CLAIM" ;;
+proven() { # what the pass before has done, by what was read now
+  case $did in '' | [?!] | stray) return 0 ;; esac
+  [ -z "$open" ] || { [ -n "$run" ] && [ "$run" != "$known" ]; } || return 0
+  log "closed hardware=$name run=$known reason=$did"
+  did=''
+}
+act() {
+  ops='' ack_state='' reason=${verdict#*-}
+  case $verdict in
+    keep) ack_state=holds WANTED="$WANTED$workflow " ;;
+    shut-*) ack_state=$verdict && close ;;
+    close-*) close ;;
+    end-*) close && give_back ;;
+    unpause) give_back ;;
+    stray) [ "$did" = stray ] || { log "stray hardware=$name interfaces=$open" && did=stray; } ;;
+    nothing) did='' ;;
   esac
-  [ -n "$SHUT" ] || return 0
-  if [ -z "$OPEN" ]; then
-    [ "$PROVED" = yes ] || [ -n "$PATCHING" ] || [ -n "$PROOF" ] || look
-  elif [ -z "$PATCHING" ] && [ "$NOW" -ge "$PATCH_AFTER" ]; then
-    close
+  urgent=$ops
+  if [ -n "$ack_state" ] && plain "$run" && plain "$renewal" && [ "${ack#*+}" != "$run+$renewal+$ack_state" ]; then
+    add "$(path guard)" "\"$GUARD $run $renewal $ack_state\""
+  fi
+  if [ -n "$ops" ] && [ -z "$urgent" ]; then
+    ACKS="$ACKS$name|$(tests)$ops$nl"
+  elif [ -n "$ops" ] && patch "$name" "$(tests)$ops"; then
+    did=$reason DUE=yes
+    [ "$verdict" != unpause ] || { log "unpaused hardware=$name" && did=''; }
+  elif [ -n "$ops" ]; then # the first time it was changed meanwhile, as a rule
+    [ "$did" != '?' ] || log "close-refused hardware=$name reason=$reason error=$(last_of "$reply")"
+    case $did in [?!]) did='!' REFUSED=yes ;; *) did='?' DUE=yes ;; esac
   fi
 }
-
-end_when_closed() { # REASON
-  ENDING=$1
-  if [ "$CLAIM" = ours ] && [ -z "$OPEN" ] && [ -z "$PATCHING" ]; then
-    if [ "$PROVED" = yes ] || [ "$(watching)" = yes ]; then finish "$ENDING"; fi
-  fi
-  if [ -n "$SHUT" ]; then judge; else shut "$ENDING"; fi
+plain() { case $1 in '' | *[!A-Za-z0-9._-]*) return 1 ;; esac; }
+path() { printf '/metadata/annotations/metalfoundry.dev~1%s' "$1"; }
+add() { ops="$ops,{\"op\":\"add\",\"path\":\"$1\",\"value\":$2}"; }
+remove() { ops="$ops,{\"op\":\"remove\",\"path\":\"$1\"}"; }
+tests() { # the object is as it was read, and its claim with it
+  printf '{"op":"test","path":"/metadata/resourceVersion","value":"%s"}' "$version"
+  ! plain "$run" || printf ',{"op":"test","path":"%s","value":"%s"}' "$(path run)" "$run"
+  [ -n "$run" ] || [ -z "$map" ] || printf ',{"op":"test","path":"%s","value":null}' "$(path run)"
+}
+close() { # every interface that may netboot
+  IFS=,
+  for index in $open; do
+    for key in allowPXE allowWorkflow; do add "/spec/interfaces/$index/netboot/$key" false; done
+  done
+  IFS=$nl
+}
+give_back() { # the claim (`remove` needs what it removes, so it is added first), and Flux's switch
+  IFS=$BLANKS
+  for key in $keys renewed window; do add "$(path "$key")" '""' && remove "$(path "$key")"; done
+  IFS=$nl
+  case $old in
+    *reconcile%22%3A+null*) flux=absent ;;
+    *reconcile%22%3A+%22*) flux=${old#*reconcile%22%3A+%22} && flux=${flux%%\%22*} ;;
+  esac
+  [ "$pause" = disabled ] && [ -n "$flux" ] || return 0
+  if [ "$flux" != absent ] && plain "$flux"; then add "$pause_path" "\"$flux\""; else remove "$pause_path"; fi
+}
+patch() { # NAME OPERATIONS
+  empty pass
+  IFS=$BLANKS
+  reply=$($LIMIT $KUBECTL patch "$hardware_type" "$1" -n "$NAMESPACE" $BOUND --type=json --field-manager=metalfoundry \
+    -p "[$2]" 2>&1)
+  set -- "$?"
+  IFS=$nl
+  return "$1"
 }
 
-proved() {
-  PROVED=yes
-  if [ -n "$WROTE" ]; then
-    log "closed reason=$WHY interfaces=$WROTE"
-    CLOSED=yes
-  else
-    log "found-closed reason=$WHY"
-  fi
-  WROTE=''
-  [ -z "$ENDING" ] || finish "$ENDING"
+# ---- its life ------------------------------------------------------------------------------------------------------
+run() {
+  umask 077
+  trap '' HUP && trap 'STOP=yes' TERM INT && trap 'DUE=yes' USR1
+  GUARD=$(printf '%s' "${GUARD:-$(id -un)@$(uname -n)}" | sed 's/[^A-Za-z0-9._@-]/-/g')
+  DIR=${DIR:-/tmp} VERSION=${VERSION:-none} KUBECTL=${KUBECTL:-kubectl} BOUND=${BOUND-'--request-timeout=10s'}
+  PACE=${PACE:-3} RETRY=${RETRY:-1} TICK=${TICK:-0.25} LINGER=${LINGER:-0} UPTIME=${UPTIME:-/proc/uptime} LIMIT=''
+  BLANKS=$IFS STOP='' DUE='' ENDING='' AWAY='' WATCH='' RANG='' NEXT=0 NOW=0 WALL=$(date +%s) WANTED=' ' HEARD=0
+  MEMORY='' BOOT_ID='' CLAIMS=0 FORM=$(form) registered=''
+  ! command -v timeout >/dev/null || LIMIT="timeout ${HANG:-20}" # kubectl has a limit of its own, a credential helper has none
+  clock
+  born=$NOW IDLE=$NOW
+  read -r BOOT_ID 2>/dev/null </proc/sys/kernel/random/boot_id
+  kept=$(cat "$DIR/memory" 2>/dev/null)$nl
+  [ "${kept%%"$nl"*}" != "$BOOT_ID" ] || MEMORY=$nl${kept#*"$nl"} # uptime goes on from one guard to the next
+  log "started version=$VERSION pid=$$ guard=$GUARD namespace=$NAMESPACE"
+  guarding || register
+  until [ -n "$STOP" ]; do
+    pass
+    if [ -z "$registered" ] || ! guarding; then register; fi
+    [ "$pid" = "$$" ] || [ -n "$DUE" ] || leave "yielded to=$pid"
+    [ "$LINGER" = 0 ] || [ $((NOW - IDLE)) -lt "$LINGER" ] || leave idle
+    while bell && [ -z "$DUE$STOP" ] && [ "$NOW" -lt "$NEXT" ]; do
+      sleep "$TICK" &
+      wait "$!"
+      clock
+      [ ! -s "$DIR/events" ] || heed
+    done
+  done
+  [ "${AT_END:-leave}" != close ] || { ENDING=yes && pass && pass; }
+  leave term
 }
-
-tick() {
-  NOW=$(date +%s) TICKS=$((TICKS + 1))
-  read -r EXPIRES 2>/dev/null <"$DIR/expires" || finish_unheard
-  [ "$EXPIRES" -le "$HARD_CAP" ] || EXPIRES=$HARD_CAP
-  [ "$NOW" -lt "$EXPIRES" ] || shut expired
-  [ "$STOP_AT" = 0 ] || [ "$NOW" -lt "$STOP_AT" ] || finish "$ENDING"
-  if [ "$NOW" -ge "$HARD_CAP" ] && [ "$PROVED" = yes ]; then finish hard-cap; fi
-  [ -z "$OVER" ] || [ "$PROVED" != yes ] || [ $((NOW - OVER)) -lt "$LINGER" ] || finish over
-  [ "$NOW" -lt $((HARD_CAP + 3600)) ] || finish gave-up
-  # kubectl has its own time limit; this one is for what hangs before it, such as a credential helper.
-  [ -z "$READING" ] || [ $((NOW - READ_SINCE)) -lt 20 ] || slay "$KID_READ"
-  [ -z "$PATCHING" ] || [ $((NOW - PATCH_SINCE)) -lt 20 ] || slay "$KID_PATCH"
-  [ "$NOW" -lt "$NEXT_READ" ] || look
-  [ "$API" = away ] || [ -n "$READING" ] || judge
-  [ -z "$ANNOUNCED" ] || [ -n "$PATCHING" ] || [ "$API" = away ] || standby
+heed() { # a line that came since may name a Workflow whose window is to be closed yet
+  count=0
+  while read -r word && count=$((count + 1)); do
+    [ "$count" -le "$HEARD" ] || case $WANTED in *" $word "*) DUE=yes ;; esac
+  done 2>/dev/null <"$DIR/events"
+  HEARD=$count
 }
-
-finish_unheard() { # nobody can speak to a guard whose folder is gone; it closes, says so in a new one, and goes
-  EXPIRES=0
-  mkdir -p "$DIR" && printf '%s\n' "$PATCH" >"$DIR/close.json"
-  end_when_closed folder-gone
+bell() { # starts the watch where it is down; it ends by itself, should everything of ours be killed at once
+  [ -z "$WATCH" ] || ! kill -0 "$WATCH" 2>/dev/null || return 0
+  [ "$NEXT" -le $((NOW + 1)) ] || NEXT=$((NOW + 1)) # without a bell it looks oftener
+  [ -z "$RANG" ] || [ "$NOW" -ge $((RANG + 5)) ] || return 0
+  RANG=$NOW
+  $KUBECTL get "$workflow_type" -n "$NAMESPACE" ${BOUND:+--request-timeout=600s} -w --output-watch-events \
+    -o 'go-template={{with .object}}{{.metadata.name}}{{"\n"}}{{end}}' </dev/null >>"$DIR/events" 2>/dev/null &
+  WATCH=$!
 }
-
-finish() { # REASON: leaves the log and one file of facts; ends all children
-  trap '' TERM INT
-  log "ended reason=$1 window=$(window)"
-  printf '%s\n' "state=ended" "end=$1" "window=$(window)" "closed=$CLOSED" "shut=$SHUT" >"$DIR/ended.new"
-  echo bye >&4
-  stop_kids
-  mv "$DIR/ended.new" "$DIR/ended"
-  rm -f "$DIR/guard.sh" "$DIR/close.json" "$DIR/kids" "$DIR/life" "$DIR/patch" "$DIR/events" "$DIR/pid"
+clock() { # seconds that nobody sets: uptime, else small steps of the time of day
+  read -r up rest 2>/dev/null <"$UPTIME" && NOW=${up%%.*} && return 0
+  time=$(date +%s) && step=$((time - WALL)) WALL=$time
+  if [ "$step" -ge 0 ] && [ "$step" -le 30 ]; then NOW=$((NOW + step)); else NOW=$((NOW + 1)); fi
+}
+register() {
+  registered=yes pid=$$
+  { printf '%s\n' "$$ $VERSION $born" >"$DIR/pid"; } 2>/dev/null
+}
+leave() { # REASON
+  log "ended reason=$1 claims=$CLAIMS"
+  case $KUBECTL in sudo\ *) sudo -n kill "$WATCH" ;; *) kill "$WATCH" ;; esac 2>/dev/null
   exit 0
 }
+# A full disk, or a folder that is gone, must not end it: no redirection of a special built-in, none around a kubectl.
+log() { { printf '%s\n' "$(date -u +%Y-%m-%dT%H:%M:%SZ) $*" >>"$DIR/log"; } 2>/dev/null; }
+empty() { { printf '' >"$DIR/$1"; } 2>/dev/null; }
+last_of() { printf '%s\n' "$1" | tail -n 1 | tr -cd ' -~' | cut -c 1-200; }
 
-# ---- what is done ----------------------------------------------------------------------------------------------
-
-# The fields of object(), as a go-template: with jsonpath, whose `range` state outlives an object, `kubectl get -w`
-# ends at the second event without a word (1.20 to 1.33). The run id stands near the end because somebody else's may
-# hold anything.
-fields() {
-  printf '%s' '|{{.kind}}|{{.metadata.uid}}|{{.metadata.resourceVersion}}|{{with .status}}{{with .state}}{{.}}{{end}}' \
-    '{{end}}|{{range .spec.interfaces}}{{with .netboot}}{{with .allowPXE}}true{{end}}{{end}},{{end}}|' \
-    '{{with .metadata.annotations}}{{with index . "metalfoundry.dev/run"}}{{.}}{{end}}{{end}}|{{with .status}}' \
-    '{{with .currentState}}{{with .actionName}}{{.}}{{end}}{{end}}{{with .currentAction}}{{.}}{{end}}{{end}}{{"\n"}}'
+# ---- sub-commands --------------------------------------------------------------------------------------------------
+fail() { # STATUS WORDS
+  printf '%s\n' "$2" >&2
+  exit "$1"
 }
-
-pump() { # kubectl writes a line in pieces; they become one write, so that lines do not mix
-  while IFS= read -r piece; do
-    case $piece in "$NONCE|"*) printf '%.2000s\n' "$piece" >&3 ;; esac
+place() { # sets DIR
+  plain "${PLACE:-}" || fail 2 "PLACE is missing or has odd characters"
+  DIR=${STATE_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/metalfoundry/guard}/$PLACE
+}
+guarding() { # whether pid, version and born are those of a guard that lives
+  pid='' version='' born_of=''
+  read -r pid version born_of 2>/dev/null <"$DIR/pid"
+  [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null || return 1
+  [ "$pid" = "$$" ] || { tr '\0' ' ' <"/proc/$pid/cmdline" || ps -p "$pid" -o args=; } 2>/dev/null | grep -qF "$DIR/guard-"
+}
+fresh() { [ -n "$(find "$DIR/pass" -mmin -2 2>/dev/null)" ]; }
+await() { # STATUS SECONDS WORDS COMMAND...: until COMMAND succeeds; fails as in `fail` when it does not
+  turns=$(($2 * 10)) status=$1 words=$3
+  shift 3
+  until "$@"; do
+    [ "$turns" -gt 0 ] || fail "$status" "$words"
+    turns=$((turns - 1)) && sleep 0.1
   done
 }
-
-look() { # reads Hardware and Workflow in one process
-  if [ -n "$READING" ]; then
-    AGAIN=yes
-    return 0
-  fi
-  READING=yes READ_SINCE=$NOW AGAIN='' PROOF='' SAW_HW='' SAW_WF=''
-  [ -z "$SHUT" ] || [ -n "$PATCHING" ] || PROOF=yes
-  (
-    exec 4>&- 5>&-
-    if [ -n "$WORKFLOW" ]; then
-      set -- "$hardware_type/$HARDWARE" "$workflow_type/$WORKFLOW"
-      form="{{range .items}}$NONCE|READ$(fields){{end}}"
-    else
-      set -- "$hardware_type/$HARDWARE"
-      form="$NONCE|READ$(fields)"
-    fi
-    {
-      # shellcheck disable=SC2086  # KUBECTL may be several words
-      $KUBECTL get "$@" -n "$NAMESPACE" --ignore-not-found --request-timeout=10s -o "go-template=$form" \
-        2>"$DIR/err.read" 3>&- &
-      printf '%s|kid|READ|%s\n' "$NONCE" "$!" >&3
-      wait "$!"
-      printf '%s|read|%s\n' "$NONCE" "$?"
-    } | pump
-  ) &
-}
-
-read_done() { # EXIT-STATUS
-  proof=$PROOF READING='' PROOF='' KID_READ=''
-  if [ "$1" != 0 ]; then
-    [ "$API" = away ] || log "api-away error=$(reason read)"
-    API=away TRIES=$((TRIES + 1))
-    delay=$((RETRY * TRIES))
-    [ "$delay" -le 30 ] || delay=30
-    NEXT_READ=$((NOW + delay))
-    return 0
-  fi
-  [ "$API" != away ] || log "api-back"
-  API=ok TRIES=0 NEXT_READ=$((NOW + REREAD))
-  [ -n "$SAW_HW" ] || CLAIM=hardware-gone
-  [ -z "$WORKFLOW" ] || [ -n "$SAW_WF" ] || workflow_gone
-  if [ -n "$AGAIN" ]; then
-    look
-  elif [ -n "$proof" ] && [ "$CLAIM" = ours ] && [ -z "$OPEN" ] && [ "$PROVED" = no ]; then
-    proved
-  fi
-  judge
-  watches
-  announce
-}
-
-watches() { # starts what is down
-  [ "$HW" = up ] || watch HW "$hardware_type" "$HARDWARE"
-  [ -z "$WORKFLOW" ] || [ "$WF" = up ] || watch WF "$workflow_type" "$WORKFLOW"
-}
-
-watch() { # HW|WF TYPE NAME
-  if [ "$1" = HW ]; then HW=up HW_SPOKE='' HW_AT=$TICKS; else WF=up WF_SPOKE='' WF_AT=$TICKS; fi
-  (
-    exec 4>&- 5>&-
-    {
-      # An end after ten minutes: should everything of ours be killed at once, kubectl is not left for ever.
-      # shellcheck disable=SC2086
-      $KUBECTL get "$2" -n "$NAMESPACE" --field-selector "metadata.name=$3" -w --output-watch-events \
-        --request-timeout=600s -o "go-template=$NONCE|{{.type}}{{with .object}}$(fields){{end}}" 2>"$DIR/err.$1" 3>&- &
-      printf '%s|kid|%s|%s\n' "$NONCE" "$1" "$!" >&3
-      wait "$!"
-    } | pump
-    printf '%s|ended|%s\n' "$NONCE" "$1" >&3
-  ) &
-}
-
-watch_ended() { # HW|WF: an ended watch says nothing about why; read again, then resume
-  quick=0
-  if [ "$1" = HW ]; then
-    HW=down KID_HW=''
-    [ $((TICKS - HW_AT)) -ge 2 ] || quick=$((HW_QUICK + 1))
-    HW_QUICK=$quick
-  else
-    WF=down KID_WF=''
-    [ $((TICKS - WF_AT)) -ge 2 ] || quick=$((WF_QUICK + 1))
-    WF_QUICK=$quick
-  fi
-  if [ "$quick" -le 1 ]; then
-    look
-  elif [ "$API" = ok ]; then
-    [ "$quick" != 3 ] || log "watch-failing kind=$1 error=$(reason "$1")"
-    NEXT_READ=$NOW
-  fi
-}
-
-# Most of kubectl's time is its own start: one that is already waiting for its patch closes four times as fast.
-standby() {
-  [ -z "$STANDBY" ] && [ -p "$DIR/patch" ] || return 0
-  STANDBY=yes
-  exec 5<>"$DIR/patch"
-  patch_from "$DIR/patch"
-}
-
-close() {
-  PATCHING=yes PROOF='' PATCH_SINCE=$NOW WROTE=$OPEN
-  if [ -n "$STANDBY" ]; then
-    STANDBY=''
-    printf '%s\n' "$PATCH" >&5
-    exec 5>&-
-  else
-    patch_from "$DIR/close.json"
-  fi
-}
-
-patch_from() { # FILE
-  (
-    exec 4>&-
-    # Through cat, because kubectl opens /dev/stdin anew: on a fifo whose writer has gone that would wait for ever.
-    # shellcheck disable=SC2086
-    cat <"$1" 3>&- 5>&- | $KUBECTL patch "$hardware_type" "$HARDWARE" -n "$NAMESPACE" --type=json \
-      --patch-file=/dev/stdin --field-manager=metalfoundry --request-timeout=10s \
-      >/dev/null 2>"$DIR/err.patch" 3>&- 5>&- &
-    exec 5>&-
-    printf '%s|kid|PATCH|%s\n' "$NONCE" "$!" >&3
-    wait "$!"
-    printf '%s|patch|%s\n' "$NONCE" "$?" >&3
-  ) &
-}
-
-patch_done() { # EXIT-STATUS: whatever it says, what counts is what is read afterwards
-  KID_PATCH=''
-  if [ -z "$PATCHING" ]; then # the one on standby ended by itself; the next tick starts another
-    STANDBY=''
-    exec 5>&-
-    return 0
-  fi
-  PATCHING=''
-  if [ "$1" = 0 ]; then
-    REFUSED=0 PATCH_AFTER=0 PROVED=no
-    standby
-  else
-    WROTE='' REFUSED=$((REFUSED + 1)) PATCH_AFTER=$NOW
-    [ "$REFUSED" != 2 ] || log "close-refused error=$(reason patch)"
-    [ "$REFUSED" -lt 2 ] || PATCH_AFTER=$((NOW + RETRY))
-  fi
-  look
-}
-
-adopt() { # WHOSE PID
-  case $1 in HW) KID_HW=$2 ;; WF) KID_WF=$2 ;; READ) KID_READ=$2 ;; PATCH) KID_PATCH=$2 ;; TICK) KID_TICK=$2 ;; esac
-  printf '%s\n' "$KID_HW $KID_WF $KID_READ $KID_PATCH $KID_TICK" >"$DIR/kids"
-}
-
-reason() { # NAME: the last line that kubectl left on stderr
-  tail -n 1 "$DIR/err.$1" | tr -cd ' -~' | cut -c 1-200
-}
-
-# ---- life and death --------------------------------------------------------------------------------------------
-
-ticker() {
-  exec 4>&- 5>&-
-  while sleep "$TICK" && kill -0 "$$" 2>/dev/null; do printf '%s|tick|\n' "$NONCE" >&3; done
-}
-
-# Sleeps until the guard says bye or, being killed, closes the fifo without a word: then closes the window once and
-# ends the children. Without it an idle watch would stay.
-janitor() {
-  trap '' TERM INT
-  exec 3>&-
-  word=''
-  read -r word <"$DIR/life"
-  [ "$word" != bye ] || exit 0
-  read -r patch <"$DIR/close.json" && case $patch in
-    *allowPXE*)
-      # shellcheck disable=SC2086
-      $KUBECTL patch "$hardware_type" "$HARDWARE" -n "$NAMESPACE" --type=json --patch-file=/dev/stdin \
-        --field-manager=metalfoundry --request-timeout=5s <"$DIR/close.json" >/dev/null 2>"$DIR/err.patch"
-      log "killed last-close=$?"
-      ;;
-    *) log "killed last-close=not-needed" ;;
-  esac
-  stop_kids
-}
-
-slay() { # PIDS
-  # shellcheck disable=SC2086  # a list
-  kill -TERM $1 2>/dev/null
-  # shellcheck disable=SC2086
-  case $KUBECTL in sudo\ *) sudo -n kill -TERM $1 2>/dev/null ;; esac
-}
-
-stop_kids() {
-  kids=''
-  read -r kids 2>/dev/null <"$DIR/kids"
-  [ -z "$kids" ] || slay "$kids"
-  # The whole group, where the guard leads one; otherwise no group has this number.
-  kill -TERM "-$$" 2>/dev/null
-  case $KUBECTL in sudo\ *) sudo -n kill -TERM "-$$" 2>/dev/null ;; esac
-  return 0
-}
-
-answer() { # TOKEN
-  printf '%s\n' "state=guarding" "run=$RUN" "hardware=$HARDWARE" "workflow=$WORKFLOW" "pid=$$" \
-    "watching=$(watching)" "api=$API" "claim=$CLAIM" "window=$(window)" "shut=$SHUT" "proved=$PROVED" \
-    "closed=$CLOSED" "ending=$ENDING" "expires=$EXPIRES" "hard_cap=$HARD_CAP" "log=$LAST" >"$DIR/answer.new"
-  mv "$DIR/answer.new" "$DIR/answer.$1"
-}
-
-# ---- sub-commands ----------------------------------------------------------------------------------------------
-
-stamp() { # EPOCH: as RFC3339, where date can do that (GNU, busybox; then BSD)
-  date -u -d "@$1" +%Y-%m-%dT%H:%M:%SZ 2>/dev/null || date -u -r "$1" +%Y-%m-%dT%H:%M:%SZ
-}
-
-quoted() { # WORD: for the shell
-  printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"
-}
-
-only() { # NAME VALUE CHARACTERS: refuses a value that could mean something else in a path, in JSON or to kubectl
-  case $2 in '' | [.-]* | *[!$3]*) fail 2 "$1 is missing or has odd characters" ;; esac
-}
-
-epoch() { # NAME VALUE: seconds since 1970, or +SECONDS from now by this host's clock
-  case $2 in
-    +*) only "$1" "${2#+}" 0-9 && echo $(($(date +%s) + ${2#+})) ;;
-    *) only "$1" "$2" 0-9 && echo "$2" ;;
-  esac
-}
-
-place() { # sets ROOT, and DIR where a run is named
-  ROOT=${STATE_DIR:-${XDG_STATE_HOME:-$HOME/.local/state}/metalfoundry/guards}
-  [ "${1:-}" = all ] || { only RUN "${RUN:-}" A-Za-z0-9._- && DIR=$ROOT/$RUN; }
-}
-
-own() { # after place: the folder is there, and is the one the client means
-  [ -d "$DIR" ] || { echo state=none && exit 4; }
-  KNOWN=''
-  read -r KNOWN 2>/dev/null <"$DIR/nonce"
-  [ -z "${NONCE:-}" ] || [ "$NONCE" = "$KNOWN" ] || fail 5 "another guard holds run $RUN"
-}
-
-ask() { # FOLDER WORD: a line to the loop itself; true when it answers, with $1/answer.$$ left
-  pid='' known=''
-  read -r pid 2>/dev/null <"$1/pid" && kill -0 "$pid" 2>/dev/null || return 1
-  read -r known 2>/dev/null <"$1/nonce"
-  [ -p "$1/events" ] || return 1
-  printf '%s|%s|%s\n' "$known" "$2" "$$" 1<>"$1/events"
-  turns=0
-  while [ "$turns" -lt 100 ]; do
-    [ ! -e "$1/answer.$$" ] || return 0
-    [ ! -e "$1/ended" ] || return 1
-    sleep 0.03
-    turns=$((turns + 1))
+start() { # a guard of this version is there and, where HARDWARE is named, acknowledges RENEWAL of RUN
+  place
+  for word in "${HARDWARE:-x}" "${RUN:-x}" "${RENEWAL:-x}" "${NAMESPACE:-}" "${VERSION:-}"; do
+    plain "$word" || fail 2 "a word is missing or has odd characters"
   done
-  return 1
+  if ours && fresh; then kill -USR1 "$pid"
+  elif in_cluster && (await 8 "${PATIENCE:-5}" '' acked 2>/dev/null); then exit 0
+  else launch; fi
+  printf '%s\n' "pid=$pid" "version=$version"
+  await 8 "${WAIT:-10}" "no guard has acknowledged renewal ${RENEWAL:-} of ${RUN:-} in ${WAIT:-10} s" acked
 }
-
+acked() {
+  [ -n "${HARDWARE:-}" ] || return 0
+  seen=$(${KUBECTL:-kubectl} get "$hardware_type" "$HARDWARE" -n "$NAMESPACE" ${BOUND-'--request-timeout=10s'} -o \
+    'go-template={{with .metadata.annotations}}{{with index . "metalfoundry.dev/guard"}}{{.}}{{end}}{{end}}' 2>/dev/null)
+  case $seen in *" $RUN $RENEWAL "*) printf 'guard=%s\n' "$seen" ;; *) return 1 ;; esac
+}
+in_cluster() { # whether the Deployment of `fab guard.install` has a pod that guards
+  [ -n "$(${KUBECTL:-kubectl} get deployments.v1.apps/metalfoundry-guard -n "$NAMESPACE" --ignore-not-found \
+    ${BOUND-'--request-timeout=10s'} -o 'go-template={{with .status.readyReplicas}}{{.}}{{end}}' 2>/dev/null)" ]
+}
 method() { # how to leave the SSH session
-  uid=$(id -u)
-  if [ "$uid" != 0 ] && [ "$(loginctl show-session -p KillUserProcesses --value 2>/dev/null)" = yes ]; then
-    user=$(id -un)
-    linger=$(loginctl show-user "$user" -p Linger --value 2>/dev/null)
-    if [ "$linger" = yes ] && command -v systemd-run >/dev/null; then
-      echo systemd-run
-    else
-      fail 6 "this host ends a user's processes at logout; remedy: sudo loginctl enable-linger $user"
-    fi
-  elif command -v setsid >/dev/null; then
-    echo setsid
+  if [ "$(id -u)" = 0 ] || [ "$(loginctl show-session -p KillUserProcesses --value 2>/dev/null)" != yes ]; then
+    command -v setsid || command -v nohup
+  elif [ "$(loginctl show-user "$(id -un)" -p Linger --value 2>/dev/null)" = yes ] && command -v systemd-run >/dev/null; then
+    command -v systemd-run
   else
-    echo nohup
+    fail 6 "this host ends a user's processes at logout; remedy: sudo loginctl enable-linger $(id -un)"
   fi
 }
-
-arm() {
-  place
-  only NONCE "${NONCE:-}" A-Za-z0-9
-  only NAMESPACE "${NAMESPACE:-}" a-z0-9.-
-  only HARDWARE "${HARDWARE:-}" a-z0-9.-
-  [ -z "${WORKFLOW:-}" ] || only WORKFLOW "$WORKFLOW" a-z0-9.-
-  [ -z "${WORKFLOW_UID:-}" ] || only WORKFLOW_UID "$WORKFLOW_UID" A-Za-z0-9-
-  case ${UNTIL:-running} in running | end) ;; *) fail 2 "UNTIL is neither running nor end" ;; esac
-  HARD_CAP=$(epoch HARD_CAP "${HARD_CAP:-}") || exit 2
-  EXPIRES=$(epoch EXPIRES "${EXPIRES:-}") || exit 2
-  [ "$EXPIRES" -le "$HARD_CAP" ] || EXPIRES=$HARD_CAP
+launch() {
+  umask 077
+  mkdir -p "$DIR" 2>/dev/null || fail 1 "cannot make $DIR"
   METHOD=$(method) || exit 6
-  umask 077
-  { mkdir -p "$ROOT" && chmod 700 "$ROOT"; } || fail 1 "cannot make $ROOT"
-  make_folder
-  furnish || { rm -rf "$DIR" && fail 1 "cannot write to $DIR"; }
-  detach
-  turns=0
-  until [ -s "$DIR/pid" ] || [ -s "$DIR/ended" ]; do
-    [ "$turns" -lt 150 ] || fail 1 "the guard did not start: $(tail -n 1 "$DIR/errors")"
-    sleep 0.03
-    turns=$((turns + 1))
-  done
-  pid='' && read -r pid 2>/dev/null <"$DIR/pid"
-  printf '%s\n' "run=$RUN" "pid=$pid" "method=$METHOD" "now=$(date +%s)" "expires=$EXPIRES" "hard_cap=$HARD_CAP"
-}
-
-make_folder() { # mkdir decides between two that arm at once; a dead guard's remains make room, its log is kept
-  OLD_LOG=''
-  if ! mkdir "$DIR" 2>/dev/null; then
-    ! ask "$DIR" ask || { rm -f "$DIR/answer.$$" && fail 3 "a guard for run $RUN is already armed"; }
-    ! stuck "$DIR" || fail 3 "a guard for run $RUN is there and does not answer"
-    if arming "$DIR" || ! mv "$DIR" "$DIR.dead.$$" 2>/dev/null || ! mkdir "$DIR" 2>/dev/null; then
-      fail 3 "a guard for run $RUN is being armed"
-    fi
-    OLD_LOG=$DIR.dead.$$/log
-  fi
-}
-
-furnish() {
-  : >"$DIR/errors"
-  [ -z "$OLD_LOG" ] || { cat "$OLD_LOG" >"$DIR/log" 2>/dev/null && rm -rf "${OLD_LOG%/log}"; }
+  [ -z "$pid" ] || fresh || kill -KILL "$pid" # it hangs
+  before=$version text=$DIR/guard-$VERSION.sh LINGER=${LINGER:-300} AT_END=${AT_END:-close}
   {
-    for name in RUN NONCE NAMESPACE HARDWARE HARD_CAP EXPIRES PATH HOME; do
-      eval "printf '%s=%s\n' $name \"\$(quoted \"\$$name\")\""
+    for word in DIR NAMESPACE VERSION PATH HOME KUBECONFIG KUBECTL BOUND LINGER AT_END PACE RETRY TICK UPTIME HANG GUARD; do
+      eval "[ -z \"\${$word+x}\" ] || printf 'export %s=%s\n' $word \"\$(quoted \"\$$word\")\""
     done
-    printf '%s\n' "WORKFLOW=$(quoted "${WORKFLOW:-}")" "WORKFLOW_UID=$(quoted "${WORKFLOW_UID:-}")" \
-      "KUBECTL=$(quoted "${KUBECTL:-kubectl}")" "BOOT_ACTION=$(quoted "${BOOT_ACTION:-}")" \
-      "UNTIL=${UNTIL:-running}" "TICK=${TICK:-3}" "RETRY=${RETRY:-3}" "REREAD=${REREAD:-30}" "LINGER=${LINGER:-5}" \
-      "export PATH HOME"
-    [ -z "${KUBECONFIG:-}" ] || printf '%s\n' "export KUBECONFIG=$(quoted "$KUBECONFIG")"
-  } >"$DIR/facts" && guard_text >"$DIR/guard.sh" && printf '%s\n' "$NONCE" >"$DIR/nonce" &&
-    printf '%s\n' "$EXPIRES" >"$DIR/expires" && mkfifo "$DIR/events" "$DIR/life" "$DIR/patch"
+    guard_text
+  } >"$text.$$" 2>/dev/null && mv "$text.$$" "$text" || fail 1 "cannot write to $DIR"
+  tail -n 500 "$DIR/log" >"$DIR/log.$$" 2>/dev/null && mv "$DIR/log.$$" "$DIR/log"
+  case $METHOD in *systemd-run) METHOD="$METHOD --user --quiet --collect -p KillMode=mixed" ;; esac
+  export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"
+  ACTION='' $METHOD ${GUARD_SHELL:-sh} "$text" run </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &
+  await 1 30 "the guard did not start: ${GUARD_SHELL:-sh} $text run" ours
+  [ -z "$before" ] || [ "$before" = "$VERSION" ] || rm -f "$DIR/guard-$before.sh"
 }
-
-detach() {
-  case $METHOD in
-    systemd-run)
-      XDG_RUNTIME_DIR=${XDG_RUNTIME_DIR:-/run/user/$(id -u)}
-      export XDG_RUNTIME_DIR
-      # KillMode: at a stop the guard alone is told, and still has its children to close with.
-      # shellcheck disable=SC2086  # GUARD_SHELL may be two words
-      systemd-run --user --quiet --collect -p KillMode=mixed --unit="metalfoundry-guard-$RUN-$NONCE" \
-        ${GUARD_SHELL:-sh} "$DIR/guard.sh" "$DIR" </dev/null >/dev/null 2>>"$DIR/errors"
-      ;;
-    *)
-      # shellcheck disable=SC2086
-      ACTION='' "$METHOD" ${GUARD_SHELL:-sh} "$DIR/guard.sh" "$DIR" </dev/null >/dev/null 2>>"$DIR/errors" &
-      ;;
-  esac
-}
-
-alive() { # waits up to WAIT seconds for the watch to be established
+ours() { guarding && [ "$version" = "$VERSION" ]; }
+gone() { ! guarding; }
+quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
+claims() { grep -c '^M|[^|]*|[^|]' "$DIR/memory" 2>/dev/null; }
+free() { [ "$(claims)" = 0 ]; }
+status() { # key=value lines
   place
-  own
-  rounds=$((${WAIT:-10} * 10))
-  while ask "$DIR" ask; do
-    facts=$(cat "$DIR/answer.$$")
-    rm -f "$DIR/answer.$$"
-    case $facts in *watching=yes*) printf '%s\n' "$facts" && exit 0 ;; esac
-    [ "$rounds" -gt 0 ] || { printf '%s\n' "$facts" && exit 8; }
-    rounds=$((rounds - 1))
-    sleep 0.1
-  done
-  epitaph
-  exit 4
+  state=none up=0
+  ! guarding || { state=stuck && fresh && state=guarding; }
+  read -r up rest 2>/dev/null </proc/uptime
+  printf '%s\n' "state=$state" "guard=$(id -un)@$(uname -n)" "pid=$pid" "version=$version" "since=$((${up%%.*} - ${born_of:-0}))" "claims=$(claims)" \
+    "closed=$(grep ' closed ' "$DIR/log" 2>/dev/null | tail -n 1)" "log=$(tail -n 1 "$DIR/log" 2>/dev/null)"
 }
-
-epitaph() { # what a guard that ended left, or that it died without a word
-  cat "$DIR/ended" 2>/dev/null || printf '%s\n' state=dead end=died closed=unknown
-  printf 'log=%s\n' "$(tail -n 1 "$DIR/log" 2>/dev/null)"
-}
-
-extend() { # EXPIRES anew; then as alive
+stop() { # refuses while there are claims, unless FORCE=yes: their windows are closed first
   place
-  own
-  cap=$(sed -n "s/^HARD_CAP='\(.*\)'$/\1/p" "$DIR/facts")
-  EXPIRES=$(epoch EXPIRES "${EXPIRES:-}") || exit 2
-  [ "$EXPIRES" -le "$cap" ] || EXPIRES=$cap
-  umask 077
-  { printf '%s\n' "$EXPIRES" >"$DIR/expires.$$" && mv "$DIR/expires.$$" "$DIR/expires"; } || fail 1 "cannot write $DIR"
-  alive
-}
-
-disarm() {
-  place
-  own
-  rounds=$((${WAIT:-5} * 33))
-  if [ ! -e "$DIR/ended" ] && ask "$DIR" ask; then
-    printf '%s|disarm|\n' "$known" 1<>"$DIR/events"
-    while [ ! -e "$DIR/ended" ] && kill -0 "$pid" 2>/dev/null; do
-      [ "$rounds" -gt 0 ] || holding
-      rounds=$((rounds - 1))
-      sleep 0.03
-    done
-  elif [ ! -e "$DIR/ended" ] && stuck "$DIR"; then
-    echo state=stuck
-    exit 7
-  fi
-  epitaph
-  if [ "${KEEP_LOG:-no}" = yes ]; then rm -f "$DIR/answer.$$"; else rm -rf "$DIR"; fi
-}
-
-holding() { # asked to end, it stays because it cannot see the window closed
-  rm -f "$DIR/answer.$$"
-  ask "$DIR" ask
-  cat "$DIR/answer.$$"
-  rm -f "$DIR/answer.$$"
-  exit 7
-}
-
-stuck() { # FOLDER: its process is there, though it does not answer
-  pid=''
-  read -r pid 2>/dev/null <"$1/pid" && kill -0 "$pid" 2>/dev/null || return 1
-  { tr '\0' ' ' <"/proc/$pid/cmdline" || ps -p "$pid" -o args=; } 2>/dev/null | grep -qF "$1/guard.sh"
-}
-
-arming() { # FOLDER: no guard yet, and not older than a minute
-  [ ! -e "$1/pid" ] && [ ! -e "$1/ended" ] && [ -n "$(find "$1" -prune -mmin -1 2>/dev/null)" ]
-}
-
-each() { # FUNCTION: for every folder of a guard on this host
-  place all
-  [ -d "$ROOT" ] || exit 0
-  set +f
-  for folder in "$ROOT"/*; do
-    [ ! -d "$folder" ] || "$1" "$folder" "${folder##*/}"
-  done
-}
-
-state_of() { # FOLDER
-  if [ -e "$1/ended" ]; then
-    echo ended
-  elif ask "$1" ask; then
-    rm -f "$1/answer.$$"
-    echo guarding
-  elif stuck "$1"; then
-    echo stuck
-  elif arming "$1"; then
-    echo arming
-  else
-    echo dead
-  fi
-}
-
-row() { # FOLDER RUN: run, hardware, state, pid, expires (epoch), last line of the log; tabs between
-  machine=$(sed -n "s/^HARDWARE='\(.*\)'$/\1/p" "$1/facts" 2>/dev/null)
-  until='' pid=''
-  read -r until 2>/dev/null <"$1/expires"
-  read -r pid 2>/dev/null <"$1/pid"
-  printf '%s\t%s\t%s\t%s\t%s\t%s\n' "$2" "$machine" "$(state_of "$1")" "$pid" "$until" \
-    "$(tail -n 1 "$1/log" 2>/dev/null)"
-}
-
-reap_one() { # FOLDER RUN; where HARDWARE is named, only its guards
-  [ -z "${HARDWARE:-}" ] || grep -qxF "HARDWARE='$HARDWARE'" "$1/facts" 2>/dev/null || return 0
-  case $(state_of "$1") in ended | dead) rm -rf "$1" && printf '%s\n' "$2" ;; esac
+  guarding || { echo state=none && return 0; }
+  [ "${FORCE:-no}" = yes ] || { kill -USR1 "$pid" && await 7 "${PATIENCE:-5}" "it still guards $(claims) claims" free; }
+  kill -TERM "$pid"
+  await 1 60 "pid $pid does not end" gone
+  echo state=ended
 }
 
 main() {
-  case ${ACTION:-} in
-    arm) arm ;;
-    alive) alive ;;
-    extend) extend ;;
-    disarm) disarm ;;
-    list) each row ;;
-    reap) each reap_one ;;
-    log) place && own && cat "$DIR/log" ;;
-    '') if [ -n "${1:-}" ]; then guard "$1"; else fail 2 "ACTION is missing"; fi ;;
+  case ${ACTION:-${1:-}} in
+    run | start | status | stop) "${ACTION:-$1}" ;;
+    log) place && tail -n 500 "$DIR/log" 2>/dev/null ;;
     *) fail 2 "unknown ACTION" ;;
   esac
 }
-
 main "$@"

@@ -180,7 +180,7 @@ class MachineProbe:
 
 @dataclass(frozen=True, slots=True)
 class GuardSeen:
-    """A guard on the jump host: the run it holds the window for, and the Hardware."""
+    """The guard of a claim: the run it holds the window for, and the Hardware."""
 
     run: str
     hardware: str
@@ -189,7 +189,7 @@ class GuardSeen:
     @property
     def alive(self) -> bool:
         """Whether it will close the window."""
-        return self.state in (GuardState.GUARDING, GuardState.ARMING)
+        return self.state is GuardState.GUARDING
 
 
 def read_containers(listing: str) -> tuple[Container, ...]:

@@ -10,6 +10,8 @@ from typing import Any
 
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.reading import real, whole
+from metalfoundry.model.host_keys import read_key
+from metalfoundry.model.hosts import ServerKey
 
 MARKS = ("boot_id", "machine_id", "host_key", "root", "os_id", "os_name", "hostname", "marker", "serial", "uuid")
 FACTS_BYTES = 2**20
@@ -30,7 +32,8 @@ class MachineFacts:
 
     `root` is the root file system's UUID. `born` says when what an installation or a first boot makes came into being,
     or changed last: root, machine-id, host key, marker; by its own clock, in seconds since 1970. What lives in memory,
-    or is mounted over the root, is left out.
+    or is mounted over the root, is left out. `host_key`: the fingerprint of the key that it showed; `host_keys`: all
+    that stand in its /etc/ssh.
     """
 
     boot_id: str = ""
@@ -50,6 +53,7 @@ class MachineFacts:
     root: str = ""
     born: tuple[tuple[str, float], ...] = ()
     host_key: str = field(default="", compare=False)
+    host_keys: tuple[ServerKey, ...] = field(default=(), compare=False)
 
     @property
     def kernel_args(self) -> Mapping[str, str]:
@@ -119,6 +123,7 @@ def read_facts(stdout: str, marker: str = DEFAULT_MARKER) -> MachineFacts:
         checks=tuple(filter(None, map(_check, told.get("check", [])))),
         root=" ".join(first("root").split()[:-1]),
         born=born,
+        host_keys=tuple(filter(None, map(read_key, told.get("host_key", [])))),
     )
 
 

@@ -48,10 +48,13 @@ _AROUND = (
     | _may("list", "events", group="")
     | _may("list", "jobs", "tasks", group=BMC)
 )
+_TELL = _may("create", "events", group="")
 
 NEEDED: Mapping[str, frozenset[Right]] = {
     "provision": _READ | _WATCH | _CHANGE | _may("get create delete", "workflows"),
     "status": _READ | _WATCH,
+    "history": _may("get", "hardware"),
+    "known-hosts": _may("list", "hardware"),
     "troubleshoot": _READ,
     "logs": _READ | _PODS,
     "attach": _WATCH | _may("get", "hardware", "workflows"),
@@ -64,16 +67,20 @@ NEEDED: Mapping[str, frozenset[Right]] = {
     "netboot.break": _CHANGE,
     "netboot.status": _READ,
     "netboot.audit": _CHANGE | _may("list", "hardware"),
+    "guard.status": _READ | _may("get", "deployments", group="apps"),
 }
 """Without one of these the task refuses, and says which. What installs something into the cluster is an
 administrator's, and not here."""
 
 HELPFUL: Mapping[str, frozenset[Right]] = {
-    "provision": _PODS | _AROUND,
+    "provision": _PODS | _AROUND | _TELL,
     "troubleshoot": _PODS | _AROUND,
+    "guard.status": _PODS,
     "doctor": _READ | _may("list", "deployments", group="apps") | _may("list", "machines", group=BMC),
+    **dict.fromkeys(("cancel", "netboot.open", "netboot.close", "netboot.break", "netboot.audit"), _TELL),
 }
-"""Without one of these a diagnosis, or the doctor, goes on, and says what it has not looked at."""
+"""Without one of these a task goes on: a diagnosis, or the doctor, says what it has not looked at, and what is done
+does not show in the cluster's Events."""
 
 
 def wanted() -> list[Right]:
@@ -82,7 +89,7 @@ def wanted() -> list[Right]:
 
 
 def tasks_with(right: Right) -> tuple[list[str], list[str]]:
-    """The tasks that refuse without this right, and those that see less."""
+    """The tasks that refuse without this right, and those that see or tell less."""
     refusing = [task for task, rights in NEEDED.items() if right in rights]
     return refusing, [task for task, rights in HELPFUL.items() if right in rights and task not in refusing]
 

@@ -16,22 +16,27 @@ from metalfoundry.commands.command import Command, Effect, Raw
 MARK = "@@metalfoundry"
 _END = "METALFOUNDRY_STDIN"
 _PART = f"""part() {{
-name="$mark $1"; shift
+label=$1 name="$mark $1"; shift
 printf '{MARK} %s out\\n' "$name"
 {{ err=$("$@" 2>&1 >&3); code=$?; }} 3>&1
 printf '\\n{MARK} %s err\\n%s\\n{MARK} %s exit %s\\n' "$name" "$err" "$name" "$code"
+case $code in 0) went="$went$label " ;; esac
 }}
 """
+_TIME = f"""printf '\\n{MARK} %s at %s\\n' "$mark" "$(date +%s 2>/dev/null)"\n"""
+_AT = re.compile(rf"\n{MARK} \w+ at (?P<seconds>[0-9]{{1,11}})$", re.MULTILINE)
 _FIRST = re.compile(rf"^{MARK} (?P<mark>\w+) \S+ out$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One command of a script: a name without blanks, its words, and what it reads on stdin."""
+    """One command of a script: a name without blanks, its words, and what it reads on stdin. `after`: it is run only
+    where the part of that name, before it, has ended with status 0."""
 
     name: str
     argv: tuple[str | Raw, ...]
     stdin: str = ""
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +54,25 @@ class Outcome:
 
 
 def script(parts: Sequence[Part], *, effect: Effect, functions: str = "", secrets: tuple[str, ...] = ()) -> Command:
-    """One Command that runs `parts` in order, whatever each returns. `functions` is shell text they may call.
+    """One Command that runs `parts` in order, whatever each returns, but for those that go `after` one. `functions` is
+    shell text they may call.
 
     All is one function, called by the last line: a script that arrives in part does nothing.
     """
-    lines = [_PART, functions, "script() {\n"]
+    lines = [_PART, functions, "script() {\nwent=' '\n", _TIME]
     for part in parts:
         words = " ".join(word if isinstance(word, Raw) else shlex.quote(word) for word in part.argv)
-        if part.stdin:
-            lines.append(f"part {part.name} {words} {_here(part.stdin)}")
-        else:
-            lines.append(f"part {part.name} {words} </dev/null\n")
+        call = f"part {part.name} {words} {_here(part.stdin) if part.stdin else f'</dev/null{chr(10)}'}"
+        lines.append(f'case $went in *" {part.after} "*)\n{call};;\nesac\n' if part.after else call)
     text = "".join([*lines, "}\nscript\n"])
     mark = hashlib.sha256(text.encode()).hexdigest()[:12]  # what a part prints cannot hold it, by accident or design
     return Command(("sh", "-s"), stdin=f"mark={mark}\n{text}", secrets=secrets, effect=effect)
+
+
+def read_time(stdout: str) -> int | None:
+    """The remote host's time when a script began there, in seconds since 1970; None where it was not said."""
+    found = _AT.match(stdout)
+    return int(found["seconds"]) if found else None
 
 
 def read_script(stdout: str) -> dict[str, Outcome]:

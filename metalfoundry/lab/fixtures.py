@@ -185,7 +185,7 @@ def inventory(places: Places, servers: Iterable[tuple[Metal, Scenario]]) -> str:
         "timeouts": {
             "netboot": _span(4, 12, places.speed),
             "install": _span(8, 12 + 8 * slowest, places.speed),
-            "boot": _span(5, 12, places.speed),
+            "boot": _span(10, 12, places.speed),
             "verify": _span(8, 4, places.speed),
         },
         "servers": entries,

@@ -1,7 +1,7 @@
 """Go's templates, as kubectl's `-o go-template=` and Tinkerbell's Templates use them.
 
-The lab knows texts, fields, literals, parentheses, `with`, `range`, `if`, `else`, `index`, `eq` and `printf "%q"`; a
-caller may add functions. Anything else is UnknownForm.
+The lab knows texts, fields, literals, parentheses, `with`, `range`, `if`, `else`, `index`, `eq`, `urlquery` and
+`printf "%q"`; a caller may add functions. Anything else is UnknownForm.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote_plus
 
 from metalfoundry.lab.clock import UnknownForm
 
@@ -171,7 +172,12 @@ def _quoted(char: str) -> str:
     return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
-_FUNCTIONS: Functions = {"index": _index, "printf": _printf, "eq": lambda value, other: value == other}
+_FUNCTIONS: Functions = {
+    "index": _index,
+    "printf": _printf,
+    "eq": lambda value, other: value == other,
+    "urlquery": lambda value: quote_plus(str(value)),
+}
 
 
 def _shown(value: object) -> str:

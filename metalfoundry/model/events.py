@@ -142,7 +142,7 @@ class ClaimChanged(Event):
 
 @dataclass(frozen=True, slots=True)
 class LeaseExtended(Event):
-    """The claim, and with it the guard and an open window, now last until `expires`."""
+    """The claim, and with it an open window, now lasts until `expires`."""
 
     expires: str
 
@@ -167,7 +167,7 @@ class WindowUnsafe(Event):
 
 @dataclass(frozen=True, slots=True)
 class GuardChanged(Event):
-    """The guard on the jump host was armed or disarmed."""
+    """A guard has acknowledged the claim: it closes netboot without us; `where` is its name."""
 
     state: str
     where: str = ""

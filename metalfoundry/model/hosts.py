@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 
@@ -20,10 +20,21 @@ class HostKeyPolicy(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ServerKey:
+    """The public key a host showed: `type` as in known_hosts, `base64` its blob, `fingerprint` SHA256:…"""
+
+    type: str
+    base64: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Host:
     """One SSH endpoint. `address` may be an alias of the user's ssh_config; None leaves a field to ssh_config.
 
-    `name` is how messages call it. `known_hosts` and `identity` are absolute paths.
+    `name` is how messages call it. `known_hosts` and `identity` are absolute paths. `pinned`: the only key that it may
+    show, `TYPE BASE64` or `SHA256:…`, whatever the policy; "" for none. `published`: keys that count as known where
+    known_hosts says nothing of the host; a jump host has none.
     """
 
     name: str
@@ -34,12 +45,10 @@ class Host:
     host_key: HostKeyPolicy = HostKeyPolicy.YES
     known_hosts: str | None = None
     via: Host | None = None
+    pinned: str = ""
+    published: tuple[ServerKey, ...] = ()
 
-
-@dataclass(frozen=True, slots=True)
-class ServerKey:
-    """The public key a host showed: `type` as in known_hosts, `base64` its blob, `fingerprint` SHA256:…"""
-
-    type: str
-    base64: str
-    fingerprint: str
+    @property
+    def anybody(self) -> Host:
+        """The same place, whoever answers there: for the question who it is, and for nothing that relies on it."""
+        return replace(self, host_key=HostKeyPolicy.LEARN, pinned="", published=())

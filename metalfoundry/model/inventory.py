@@ -20,12 +20,14 @@ from metalfoundry.model.inventory_fields import (
     A_FILE,
     A_HOST_KEY,
     A_PORT,
+    A_SERVER_KEY,
     A_SPAN,
     AbsolutePath,
     Argv,
     File,
     FilePath,
     HostKey,
+    HostKeyOrPin,
     Mac,
     Names,
     Namespace,
@@ -81,11 +83,15 @@ class JumpConfig(Section):
         return Host(name=self.host, address=self.host, **self.model_dump(exclude={"host"}))
 
 
-class Sweeper(Section):
-    """The CronJob that `fab netboot.sweeper --install` makes: its image and cron schedule."""
+class GuardConfig(Section):
+    """The guard that `fab guard.install` puts into the cluster: its image, and how kubectl is called in there."""
 
-    image: Annotated[Text, key("an image with sh, sed, date and kubectl", "a container image")] = "alpine/k8s:1.33.4"
-    schedule: Annotated[Text, key("how often it looks for windows past their time", "a cron schedule")] = "* * * * *"
+    image: Annotated[
+        Text, key("an image with a POSIX shell, kubectl, and GNU or busybox tools", "a container image")
+    ] = "alpine/k8s:1.33.4"
+    kubectl: Annotated[Argv, key("how kubectl is called in that image", "a command, or a list of its words")] = (
+        "kubectl",
+    )
 
 
 class SiteConfig(Section):
@@ -112,7 +118,9 @@ class SiteConfig(Section):
         Literal["auto", "off"],
         key("auto: where Flux manages the Hardware, it is paused for that one object during a run", "auto or off"),
     ] = "auto"
-    sweeper: Annotated[Sweeper, key("the CronJob that closes what nobody else closes", "a mapping")] = Sweeper()
+    guard: Annotated[
+        GuardConfig, key("the guard in the cluster, which `fab guard.install` puts there", "a mapping")
+    ] = GuardConfig()
 
 
 class VerifyConfig(Section):
@@ -159,7 +167,12 @@ class ServerKeys(Section):
     identity: Annotated[
         File | None, key("the private key to log in with", A_FILE, default="your agent and usual keys")
     ] = None
-    host_key: Annotated[HostKey, key("what to do with the key the host shows", A_HOST_KEY)] = HostKeyPolicy.YES
+    host_key: Annotated[
+        HostKeyOrPin,
+        key(
+            "what to do with the key the host shows; a key that is given here is the only one it may show", A_SERVER_KEY
+        ),
+    ] = HostKeyPolicy.YES
     known_hosts: Annotated[File | None, key("where known host keys stand", A_FILE, default="~/.ssh/known_hosts")] = None
     mac: Annotated[
         Mac | None,
@@ -226,19 +239,22 @@ class Server(ServerKeys):
                 where=f"server {self.name}, Hardware {self.hardware}",
                 next=f"give servers.{self.name}.address in the inventory, or interfaces[0].dhcp.ip in the Hardware",
             )
+        pinned = self.host_key if isinstance(self.host_key, str) else ""
         return Host(
             name=self.name,
             address=found,
             user=self.user,
             port=self.port,
             identity=self.identity,
-            host_key=self.host_key,
+            host_key=HostKeyPolicy.YES if isinstance(self.host_key, str) else self.host_key,
             known_hosts=self.known_hosts,
             via=site.jump.endpoint() if self.via == "jump" else None,
+            pinned=pinned,
         )
 
     def new_host(self, site: SiteConfig, address: str | None = None) -> Host:
-        """The new system, whose key nobody can know yet: `host` with verify's user, and its key learned."""
+        """The new system, whose key nobody can know yet: `host` with verify's user, and its key learned unless one is
+        pinned."""
         user = self.verify.user or self.user
         return replace(self.host(site, address), user=user, host_key=HostKeyPolicy.LEARN)
 

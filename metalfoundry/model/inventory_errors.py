@@ -16,6 +16,7 @@ from metalfoundry.model.inventory_fields import mac
 from metalfoundry.model.yaml_lines import Place
 
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_GONE = {("site", "sweeper"): ("the sweeper is gone: the guard has taken its place", "guard, with its image")}
 _OBJECT = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
@@ -97,6 +98,8 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 def _fault(item: dict[str, Any]) -> Fault:
     place: Place = tuple(item["loc"])
+    if item["type"] == "extra_forbidden" and place in _GONE:
+        return Fault(place, *_GONE[place])
     if item["type"] == "extra_forbidden":
         known = list((_section(place[:-1]) or InventoryKeys).model_fields)
         near = difflib.get_close_matches(str(place[-1]), known, 1, 0.5)

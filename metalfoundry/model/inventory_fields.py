@@ -21,9 +21,11 @@ from pydantic import (
 )
 
 from metalfoundry.model.durations import seconds
+from metalfoundry.model.host_keys import read_pin
 from metalfoundry.model.hosts import HostKeyPolicy
 
 _LONGEST = 7 * 24 * 3600.0
+_PIN = r"^(SHA256:|ssh-|ecdsa-)"
 _MAC = re.compile(r"([0-9a-f]{2}:){5}[0-9a-f]{2}")
 _CHOICES = {"yes": HostKeyPolicy.YES, "accept-new": HostKeyPolicy.ACCEPT_NEW} | dict.fromkeys(
     ("true", "on", "y"), HostKeyPolicy.YES
@@ -56,6 +58,13 @@ def _host_key(value: Any) -> HostKeyPolicy:
     if word not in _CHOICES:
         raise ValueError(f"found {value!r}")
     return _CHOICES[word]
+
+
+def _host_key_or_pin(value: Any) -> HostKeyPolicy | str:
+    pin = read_pin(value) if isinstance(value, str) else None
+    if pin is None and isinstance(value, str) and " " in value.strip():
+        raise ValueError(f"found {value!r}; that is no public key of a known type, nor its fingerprint")
+    return pin or _host_key(value)
 
 
 def _span(value: Any) -> float:
@@ -106,6 +115,11 @@ FilePath = Annotated[Path, BeforeValidator(_absolute), _FILE]
 HostKey = Annotated[
     HostKeyPolicy, BeforeValidator(_host_key), WithJsonSchema({"type": "string", "enum": ["yes", "accept-new"]})
 ]
+HostKeyOrPin = Annotated[
+    HostKeyPolicy | str,
+    BeforeValidator(_host_key_or_pin),
+    WithJsonSchema({"anyOf": [{"enum": ["yes", "accept-new"]}, {"type": "string", "pattern": _PIN}]}),
+]
 Argv = Annotated[
     tuple[Text, ...],
     BeforeValidator(_words),
@@ -123,3 +137,4 @@ A_FILE = "a path; ~ is your home, anything relative starts at the inventory's fo
 A_SPAN = "a span of time such as 10m, 90s, 1h30m, or a number of seconds"
 A_COMMAND = "a command for the shell of this computer"
 A_HOST_KEY = "yes (known keys only) or accept-new (take an unknown key once, refuse a changed one), as in OpenSSH"
+A_SERVER_KEY = f'{A_HOST_KEY}; or its one key: "ssh-ed25519 AAAA…", or the SHA256:… of its ed25519 key'

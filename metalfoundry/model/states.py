@@ -34,20 +34,17 @@ class WindowState(StrEnum):
 
 
 class GuardState(StrEnum):
-    """A guard on the jump host, as guard.sh lists it."""
+    """A guard, by its word on the object and what the jump host knows of its own."""
 
     GUARDING = "guarding"
-    ARMING = "arming"
-    ENDED = "ended"
     STUCK = "stuck"
-    DEAD = "dead"
+    NONE = "none"
 
 
 class GuardChange(StrEnum):
-    """What we did to a guard (GuardChanged)."""
+    """What is known of the guard (GuardChanged)."""
 
     ARMED = "armed"
-    DISARMED = "disarmed"
 
 
 class SshAnswer(StrEnum):

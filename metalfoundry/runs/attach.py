@@ -86,7 +86,7 @@ class _Following:
             if found.run != self.claim.run:
                 return self._over(f"taken up by {found.note.holder} as {found.run}")
             self.claim = found
-        if not self.claim.live(self.site.clock.now().wall):
+        if not self.claim.live(self.site.now()):
             return self._over(f"its client is gone: the claim expired at {self.claim.note.expires}")
         return None
 

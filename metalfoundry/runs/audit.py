@@ -1,14 +1,13 @@
-"""Every open window of the site, and whose it is: one request for the whole fleet."""
+"""Every open window of the site, and whose it is, and every pause of Flux that nobody took back: one request."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from metalfoundry.commands import netboot
-from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.command import Effect
 from metalfoundry.model.errors import UnsafeError
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
@@ -18,14 +17,15 @@ from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
-LIVE, EXPIRED, STRAY = "live", "expired", "stray"
+LIVE, EXPIRED, STRAY, PAUSED = "live", "expired", "stray", "paused"
 
 
 @dataclass(frozen=True, slots=True)
 class OpenWindow:
-    """One Hardware whose next boot installs it. `kind`: live (a run holds it), expired, or stray (nobody's).
+    """One Hardware whose next boot installs it. `kind`: live (a run holds it), expired, or stray (nobody's). Or one
+    that is closed, and on which a claim that is gone has left Flux paused: paused.
 
-    `age` in seconds since the claim, None for a stray one; `guard` is the guard's state, "" where there is none.
+    `age` in seconds since the claim, None where there is none; `guard` has acknowledged the claim, "" where none has.
     """
 
     hardware: str
@@ -41,7 +41,7 @@ class OpenWindow:
     @property
     def trap(self) -> bool:
         """Whether nobody will close it in time."""
-        return self.kind != LIVE
+        return self.kind in (EXPIRED, STRAY)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
@@ -49,7 +49,7 @@ class OpenWindow:
 
 
 def audit(site: Site, close: bool = False) -> list[OpenWindow]:
-    """All open windows; with `close`, traps are closed first and those that stay open remain in the list.
+    """All open windows; with `close`, traps are closed first and pauses taken back, and those that stay remain.
 
     Raises UnsafeError when a trap could not be closed.
     """
@@ -58,28 +58,31 @@ def audit(site: Site, close: bool = False) -> list[OpenWindow]:
         return windows
     failed: list[UnsafeError] = []
     for window in windows:
-        if window.trap:
+        if window.kind == PAUSED:
+            _unpause(site, hardware[window.hardware])
+        elif window.trap:
             try:
                 _close(site, hardware[window.hardware], window)
             except UnsafeError as error:
                 failed.append(error)
     if failed:
         raise failed[0]
-    return [window for window in windows if not window.trap]
+    return [window for window in windows if not window.trap and window.kind != PAUSED]
 
 
 def _look(site: Site) -> tuple[list[OpenWindow], dict[str, Hardware]]:
-    found, guards = Cluster(site).all_hardware(Deadline.after(site.clock, 30.0))
-    now = site.clock.now().wall
+    found = Cluster(site).all_hardware(Deadline.after(site.clock, 30.0))
+    now = site.now()
     names = {server.hardware: server.name for server in site.inventory.servers.values()}
-    opened = [_window(one, names.get(one.name, ""), guards, now) for one in found if one.open_interfaces()]
-    return opened, {one.name: one for one in found}
+    shown = [one for one in found if one.open_interfaces() or netboot.left_paused(one)]
+    return [_window(one, names.get(one.name, ""), now) for one in shown], {one.name: one for one in found}
 
 
-def _window(hardware: Hardware, server: str, guards: Sequence[GuardSeen], now: datetime) -> OpenWindow:
-    claim = netboot.claim_of(hardware)
+def _window(hardware: Hardware, server: str, now: datetime) -> OpenWindow:
+    claim, word = netboot.claim_of(hardware), netboot.acknowledgement(hardware)
     if claim is None:
-        return OpenWindow(hardware.name, server, STRAY, "", "", "", "", None, "")
+        kind = STRAY if hardware.open_interfaces() else PAUSED
+        return OpenWindow(hardware.name, server, kind, "", "", "", "", None, "")
     since = parse_time(claim.note.opened)
     return OpenWindow(
         hardware=hardware.name,
@@ -90,8 +93,13 @@ def _window(hardware: Hardware, server: str, guards: Sequence[GuardSeen], now: d
         until=claim.note.expires,
         reason=claim.note.reason,
         age=(now - since).total_seconds() if since else None,
-        guard=next((guard.state for guard in guards if guard.run == claim.run), ""),
+        guard=word.guard if word else "",
     )
+
+
+def _unpause(site: Site, hardware: Hardware) -> None:
+    deadline = Deadline.after(site.clock, 30.0)
+    Cluster(site).patch(hardware.name, netboot.unpause(hardware), deadline, effect=Effect.RESTORE)
 
 
 def _close(site: Site, hardware: Hardware, window: OpenWindow) -> None:

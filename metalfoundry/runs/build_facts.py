@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from metalfoundry.commands import gather, ssh
-from metalfoundry.commands.guard import read_guards
+from metalfoundry.commands.guard import read_status
 from metalfoundry.commands.kubernetes import BmcJob, Deployment, Flux, GuardSeen, KubernetesEvent
 from metalfoundry.commands.log_commands import read_pods
 from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
 from metalfoundry.commands.log_parser import read_log as read_lines
-from metalfoundry.commands.netboot import claim_of
+from metalfoundry.commands.netboot import acknowledgement, claim_of
 from metalfoundry.commands.smee import read_answers
 from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
 from metalfoundry.model.foreign import parse_time
@@ -36,7 +36,7 @@ def facts_of(site: Site, name: str, server: Server, cluster: ClusterSnapshot, ma
     facts = _of_objects(Facts(name, cluster.at, _configured(site, server, cluster, in_hook)), survey, cluster)
     facts = replace(
         facts,
-        guards=_guards(cluster),
+        guards=_guards(facts, cluster),
         events=_list(cluster, "events", KubernetesEvent.of),
         deployments=_list(cluster, "deployments", Deployment.of),
         flux=_flux(facts, cluster),
@@ -123,19 +123,17 @@ def _list(cluster: ClusterSnapshot, part: str, read: Any) -> Any:
     return _seen(tuple(read(item) for item in cluster.items(part)), cluster)
 
 
-def _guards(cluster: ClusterSnapshot) -> Fact[tuple[GuardSeen, ...]]:
+def _guards(facts: Facts, cluster: ClusterSnapshot) -> Fact[tuple[GuardSeen, ...]]:
+    """Who has acknowledged the claim; of the jump host's own guard it is known whether it lives."""
     outcome = cluster.outcomes.get("guards")
     if reason := gather.why_not(outcome):
         return NotSeen(reason, "guard.sh")
-    found = read_guards(outcome.stdout if outcome else "")
-    return _seen(
-        tuple(GuardSeen(item.run, item.hardware, _guard_state(item.state)) for item in found), cluster, "guard.sh"
-    )
-
-
-def _guard_state(text: str) -> GuardState:
-    """What we do not know counts as dead: nobody should rely on it."""
-    return GuardState(text) if text in set(GuardState) else GuardState.DEAD
+    own, hardware = read_status(outcome.stdout if outcome else ""), seen(facts.hardware)
+    word = acknowledgement(hardware) if hardware else None
+    if hardware is None or word is None:
+        return _seen((), cluster, "guard.sh")
+    state = GuardState(own.state) if own.guard == word.guard else GuardState.GUARDING
+    return _seen((GuardSeen(word.run, hardware.name, state),), cluster, "guard.sh")
 
 
 def _flux(facts: Facts, cluster: ClusterSnapshot) -> Fact[Flux | None]:

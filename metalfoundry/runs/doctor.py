@@ -50,7 +50,7 @@ def _machines(site: Site, survey: Survey | None, servers: Sequence[Server]) -> d
 def _look(site: Site, survey: Survey, server: Server) -> MachineLook:
     hardware = survey.hardware.get(server.hardware)
     here = site.on(site.bus.scoped(server=server.name))
-    machine = Machine(here, server, hardware.address if hardware else None)
+    machine = Machine.of(here, server, hardware)
     deadline = Deadline.after(site.clock, MACHINE_SECONDS)
     try:
         facts = machine.facts(deadline)

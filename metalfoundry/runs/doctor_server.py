@@ -187,7 +187,7 @@ def _workflow(checks: Checks, run: ProvisionRun, hardware: Hardware, survey: Sur
     checks.ask("agent", lambda: f"the work goes to {worker.assign(document, template, hardware, False)}")
     ends = f"ends with {boot_action}" if boot_action else "has no boot action: it ends with SUCCESS, in the installer"
     checks.passed("boot-action", f"it {ends}")
-    machine = Machine(run.site, run.server, hardware.address)
+    machine = Machine.of(run.site, run.server, hardware)
     run.found = Target(hardware, document, boot_action, machine, "", run.clock.now().mono, facts_now=look.facts)
 
     def others() -> str:
@@ -260,7 +260,7 @@ def _machine(checks: Checks, run: ProvisionRun, hardware: Hardware, seen: Cluste
             checks.failed("machine-clock", f"its clock is {words}", "set its hardware clock: hwclock --systohc")
         else:
             checks.passed("machine-clock", "it agrees with the jump host's")
-    _boot_order(checks, Machine(run.site, run.server, hardware.address), look)
+    _boot_order(checks, Machine.of(run.site, run.server, hardware), look)
 
 
 def _boot_order(checks: Checks, machine: Machine, look: MachineLook) -> None:

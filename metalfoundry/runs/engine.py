@@ -25,13 +25,17 @@ NEEDED = Needed(True)
 
 @dataclass
 class Run:
-    """One run: its id, its doors, what may cancel it, and the undo stack. A subclass adds what its phases share."""
+    """One run: its id, its doors, what may cancel it, and the undo stack. A subclass adds what its phases share.
+
+    `failed`: what ended it, from the moment that the taking back begins.
+    """
 
     id: str
     bus: Bus
     clock: Clock
     cancel: Cancel = field(default_factory=Cancel)
     said: str = ""
+    failed: BaseException | None = None
     _undo: list[tuple[str, Callable[[], object]]] = field(default_factory=list)
 
     def failed_as(self, kind: type[MetalfoundryError], error: MetalfoundryError) -> MetalfoundryError:
@@ -94,12 +98,13 @@ def execute(run: R, phases: Sequence[Phase[R]]) -> None:
         for phase in phases:
             _one(run, phase)
     except BaseException as error:
+        run.failed = _interrupted(error) if isinstance(error, KeyboardInterrupt) else error
         failed = run.unwind()
         unsafe = next((problem for _, problem in failed if isinstance(problem, UnsafeError)), None)
         if unsafe is not None:
             raise unsafe from error
-        if isinstance(error, KeyboardInterrupt):
-            raise _interrupted(error) from error
+        if run.failed is not error:
+            raise run.failed from error
         raise
 
 

@@ -25,7 +25,7 @@ def everyone(site: Site) -> Mapping[str, Server]:
     """
     if site.inventory.rest is None:
         return site.inventory.servers
-    hardware, _ = Cluster(site).all_hardware(Deadline.after(site.clock, READ_SECONDS))
+    hardware = Cluster(site).all_hardware(Deadline.after(site.clock, READ_SECONDS))
     return site.inventory.everyone(one.name for one in hardware)
 
 

@@ -1,10 +1,10 @@
-"""The window by hand: open, close, break a claim, look at guards; and the one-time step that makes the block."""
+"""The window by hand: open, close, break a claim, look at the guard; and the one-time step that makes the block."""
 
 from __future__ import annotations
 
 from metalfoundry.commands import guard, netboot
 from metalfoundry.commands.command import Effect
-from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
+from metalfoundry.commands.guard import GuardSeen, read_status
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.script import Outcome, Part, read_script, script
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError, PreflightError, TransportError, UnsafeError
@@ -32,7 +32,7 @@ def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str
     window = Window(here, server, run, reason or netboot.BY_HAND, netboot.BY_HAND, lease=seconds)
     try:
         window.claim.take(None)
-        window.arm("", None)
+        window.arm()
         window.open()
     except BaseException as error:
         try:
@@ -98,7 +98,7 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     proof = window.close(f"the claim is broken: {reason or 'no reason given'}")
     held = window.hardware or seen
     # Its runner may be alive, and open it again this moment: closing and taking away are one patch.
-    operations = netboot.break_(held, run, claim.note, site.holder, reason, site.clock.now().wall)
+    operations = netboot.break_(held, run, claim.note, site.holder, reason, site.now())
     after = cluster.patch(server.hardware, operations, deadline, effect=Effect.RESTORE)
     if netboot.claim_of(after.hardware):
         raise ClaimedError(
@@ -117,14 +117,13 @@ def unheld(server: Server) -> PreflightError:
 
 
 def settle(site: Site, server: Server, run: str) -> Proof | None:
-    """After the end of `run`: its guard, which ends by itself, is removed, and what has been opened since is closed.
+    """After the end of `run`: what has been opened since is closed.
 
     None where netboot is closed, or somebody else's by now. Raises UnsafeError.
     """
     here = site.on(site.bus.scoped(server=server.name, run=run))
     deadline = Deadline.after(site.clock, 60.0)
-    remains = [guard.Guard(run, "").disarm()]
-    seen = Cluster(here).patch(server.hardware, [], deadline, effect=Effect.RESTORE, also=remains).hardware
+    seen = Cluster(here).patch(server.hardware, [], deadline, effect=Effect.RESTORE).hardware
     if netboot.claim_of(seen) is not None or not seen.open_interfaces():
         return None
     window = Window(here, server, run)
@@ -140,22 +139,21 @@ def reboot(site: Site, server: Server) -> None:
     Machine(here, server, address).reboot(deadline)
 
 
-def guards(site: Site) -> list[GuardSeen]:
-    """All guards on the jump host."""
-    return read_guards(_said(site, list_guards(), Effect.READ).stdout)
+def guard_status(site: Site) -> GuardSeen:
+    """The guard on the jump host."""
+    return read_status(_said(site, guard.status(site.kubectl), Effect.READ).stdout)
 
 
-def reap_guards(site: Site) -> list[str]:
-    """Remove what guards that are over have left behind; return their runs."""
-    return _said(site, guard.reap_guards(), Effect.WRITE).stdout.split()
+def guard_log(site: Site) -> str:
+    """The last lines of its log; "" where there is none."""
+    return _said(site, guard.log(site.kubectl), Effect.READ).stdout
 
 
-def guard_log(site: Site, run: str) -> str:
-    """The whole log of one guard. Raises PreflightError when there is no such guard."""
-    outcome = _said(site, guard.guard_log(run), Effect.READ)
+def stop_guard(site: Site, force: bool) -> None:
+    """End it; with claims only by `force`, which closes their windows. Raises PreflightError when it stays."""
+    outcome = _said(site, guard.stop(site.kubectl, force), Effect.WRITE)
     if not outcome.ok:
-        raise PreflightError(f"there is no guard for run {run}", where=site.jump.name, next=ours("netboot.guards"))
-    return outcome.stdout
+        raise PreflightError(f"the guard stays: {outcome.stderr}", where=site.jump.name, next=ours("guard.status"))
 
 
 def _said(site: Site, part: Part, effect: Effect) -> Outcome:

@@ -9,6 +9,8 @@ from typing import Any
 
 from metalfoundry.commands import machine, netboot
 from metalfoundry.commands.command import Effect
+from metalfoundry.commands.happenings import event, happening
+from metalfoundry.commands.netboot import Operation
 from metalfoundry.commands.script import Part
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.redact import hide
@@ -20,6 +22,8 @@ from metalfoundry.runs.phases.preflight import Preflight
 from metalfoundry.runs.provision import run_id
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.site.site import Site
+
+UID = "(the uid that Kubernetes gives the Workflow)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,33 +67,32 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
     def step(phase: str, part: Part, effect: Effect = Effect.WRITE) -> PlannedCommand:
         return PlannedCommand(phase, jump, _shown(part), effect.value)
 
+    def patch(phase: str, operations: list[Operation], effect: Effect = Effect.WRITE) -> Iterator[PlannedCommand]:
+        yield step(phase, kubectl.patch(name, operations), effect)
+        if told := happening(operations, run.site.holder):
+            yield step(phase, event(kubectl, name, target.hardware.uid, told, run.site.now()), effect)
+
     note, old = run.window.claim.new_note(target.hardware), run.window.claim.old
-    yield step("Claim", kubectl.patch(name, netboot.claim(target.hardware, run.id, note, old)))
+    yield from patch("Claim", netboot.claim(target.hardware, run.id, note, old))
     for finished in target.old_workflows:
         yield step("Clean up", kubectl.delete_workflow(finished))
-    guard = run.window.guard
-    yield step("Apply", guard.arming(target.document.name, target.boot_action, run.window.claim.lease))
+    for part in run.window.guard.ask(note.renewal):
+        yield step("Apply", part)
     declared = kubectl.apply(target.document.text)
     yield step("Apply", replace(declared, stdin=hide(declared.stdin, target.secrets)))
     opened = target.hardware
     if not target.in_hook:
-        yield step(
-            "Open",
-            kubectl.patch(
-                name, netboot.open_(target.hardware, run.id, run.window.mac, replace(note, phase=ClaimPhase.BOOT))
-            ),
-        )
+        renewed = replace(note, phase=ClaimPhase.BOOT, uid=UID).renew(run.site.now())
+        yield from patch("Open", netboot.open_(target.hardware, run.id, run.window.mac, renewed))
         opened = _opened(target.hardware, run.window.mac)
         if run.options.reboot:
             yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
-    yield step("Close", kubectl.patch(name, netboot.close(opened, run.id)), Effect.RESTORE)
+    yield from patch("Close", netboot.close(opened, run.id), Effect.RESTORE)
     if not run.options.keep_workflow:
         yield step("Release", kubectl.delete_workflow(target.document.name), Effect.RESTORE)
-    for part in guard.disarm():
-        yield step("Release", part, Effect.RESTORE)
-    written = {netboot.RUN: run.id, netboot.WINDOW: note.to_json()} | ({netboot.OLD_SYSTEMS: ""} if old else {})
+    written = {netboot.RUN: run.id} | ({netboot.OLD_SYSTEMS: ""} if old else {})
     claimed = _annotated(opened, written)
-    yield step("Release", kubectl.patch(name, netboot.release(claimed, run.id, note, well=True)), Effect.RESTORE)
+    yield from patch("Release", netboot.release(claimed, run.id, note, well=True), Effect.RESTORE)
 
 
 def _shown(part: Part) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import secrets
 from dataclasses import replace
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +21,7 @@ from metalfoundry.records.run_state import Story
 from metalfoundry.runs.engine import Phase, execute
 from metalfoundry.runs.failure_diagnosis import LastSeen, diagnosis
 from metalfoundry.runs.hooks import Hooks
+from metalfoundry.runs.leaving import leaves
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.phases.apply import Apply
 from metalfoundry.runs.phases.boot import Boot
@@ -68,6 +70,7 @@ def provision(site: Site, server: Server, options: Options) -> Report:
     story, last = Story(run.id, server.name), LastSeen(run)
     hooks = Hooks(run.site, run.id, server.name, server.hardware)
     run.options = replace(options, confirm=hooks.before(options.confirm))
+    run.window.claim.leaves = partial(leaves, run)
     sinks: tuple[Sink, ...] = (story, last, hooks)
     run.bus.add(*sinks)
     begun = run.clock.now().mono

@@ -9,6 +9,7 @@ from metalfoundry.commands.command import Effect
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportError, WorkflowFailed, WorkflowTimedOut
 from metalfoundry.model.events import Notice, WindowChanged
+from metalfoundry.model.hosts import ServerKey
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
@@ -33,7 +34,7 @@ class ProvisionRun(Run):
 
     What comes of it: `rebooted_at` in monotonic seconds; `hook_boot_id` of the installer; `stranger`, why what answered
     last is another machine, and since when; `closed` by our own close; `gone`, somebody deleted the Workflow;
-    `facts_new` of the system that was verified.
+    `facts_new` of the system that was verified, `keys_new` its host keys.
     """
 
     def __init__(self, site: Site, server: Server, options: Options, id: str) -> None:
@@ -54,6 +55,7 @@ class ProvisionRun(Run):
         self.closed = False
         self.gone = False
         self.facts_new: MachineFacts | None = None
+        self.keys_new: tuple[ServerKey, ...] = ()
         self._watch: Iterator[Workflow | Gone | Hardware | None] | None = None
 
     @property
@@ -145,6 +147,7 @@ class ProvisionRun(Run):
         """Take in one state of the Workflow. One that is given to another machine's agent is deleted at once, and is an
         IdentityError."""
         self.progress.take(workflow)
+        self.window.claim.uid = self.window.claim.uid or workflow.uid
         if workflow.state not in ("", "PREPARING"):
             self.window.toggled()
         agents = worker.foreign(workflow, self.target.hardware)

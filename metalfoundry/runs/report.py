@@ -99,15 +99,20 @@ class Report:
         return self.netboot.proof
 
 
+def verdict_of(error: BaseException | None) -> str:
+    """The one word for a run that ended with `error`, or well."""
+    kinds: dict[type[BaseException], str] = {Interrupted: "interrupted", UnsafeError: "unsafe"}
+    return "provisioned" if error is None else kinds.get(type(error), "failed")
+
+
 def report_of(story: Story, error: Exception | None, netboot: Netboot, seconds: float) -> Report:
     """The report of a run that has ended with `error`, or well, after `seconds`."""
-    kinds: dict[type[Exception], str] = {Interrupted: "interrupted", UnsafeError: "unsafe"}
     events = [record.event for record in story.commands]
     told = story.to_json()
     return Report(
         run=story.run,
         server=story.server,
-        verdict="provisioned" if error is None else kinds.get(type(error), "failed"),
+        verdict=verdict_of(error),
         exit_code=0 if error is None else int(getattr(error, "exit_code", 1)),
         error=error,
         netboot=netboot,

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from metalfoundry.commands.netboot import claim_of, stamp
+from metalfoundry.commands.history import HistoryEntry, past_runs
+from metalfoundry.commands.netboot import acknowledgement, claim_of, stamp
 from metalfoundry.model.errors import (
     AuthError,
     DeadlineExceeded,
@@ -48,8 +49,10 @@ class Row:
 
     `holder`, `run`, `until` tell whose claim it is ("" for none); `expired` that its time is over. `since`: the last
     moment at which the Workflow moved, by what it says itself. `machine`: what answers there, "" where nobody looked.
+    `guard`: the one that has acknowledged the claim.
     `protected`: why it must not be installed, "" where it may. `refused`: why a provision would refuse it, as far as
     this tells, "" where nothing speaks against it. `server`: "" for a Hardware that the inventory lets nobody name.
+    `last_run`: the last one that ended, whoever led it, as it stands on the Hardware; None where none is told of.
     """
 
     server: str
@@ -64,12 +67,15 @@ class Row:
     action: str = ""
     since: str = ""
     machine: str = ""
+    guard: str = ""
     protected: str = ""
     refused: str = ""
+    last_run: HistoryEntry | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
-        return {name: getattr(self, name) for name in self.__slots__}
+        told = {name: getattr(self, name) for name in self.__slots__}
+        return told | {"last_run": self.last_run.to_json() if self.last_run else None}
 
 
 def status(site: Site, servers: Sequence[Server] | None, probe: bool = False) -> list[Row]:
@@ -121,7 +127,7 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
     hardware = survey.hardware.get(server.hardware)
     if hardware is None:
         return Row(server.name, server.hardware, "unknown", refused=why_not(server, survey))
-    claim = claim_of(hardware)
+    claim, word = claim_of(hardware), acknowledgement(hardware)
     macs = [interface.mac for interface in hardware.interfaces]
     workflow = _newest(survey.of_agent([hardware.agent_id or "", *macs], server.hardware))
     return Row(
@@ -131,13 +137,15 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
         holder=claim.note.holder if claim else "",
         run=claim.run if claim else "",
         until=claim.note.expires if claim else "",
-        expired=bool(claim) and not (claim and claim.live(site.clock.now().wall)),
+        expired=bool(claim) and not (claim and claim.live(site.now())),
         workflow=workflow.name if workflow else "",
         state=workflow.state if workflow else "",
         action=workflow.current.name if workflow and workflow.current else "",
         since=_moved(workflow) if workflow else "",
+        guard=word.guard if word else "",
         protected=hardware.protected or "",
         refused=why_not(server, survey),
+        last_run=next(iter(past_runs(hardware)), None),
     )
 
 
@@ -165,7 +173,7 @@ def _machines(site: Site, survey: Survey, servers: Sequence[Server]) -> dict[str
 
 def _machine(site: Site, hardware: Hardware | None, server: Server) -> str:
     here = site.on(site.bus.scoped(server=server.name))
-    machine = Machine(here, server, hardware.address if hardware else None)
+    machine = Machine.of(here, server, hardware)
     try:
         seen = machine.facts(Deadline.after(site.clock, PROBE_SECONDS))
     except MetalfoundryError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -19,7 +19,7 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 from metalfoundry.model.states import ClaimState
-from metalfoundry.site.cluster import Cluster
+from metalfoundry.site.cluster import Cluster, Patched
 from metalfoundry.site.protection import refuse_protected
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Cancel, Deadline, Instant
@@ -35,9 +35,11 @@ AGAIN_SECONDS = 0.2
 
 class Claim:
     """One run's hold on one server. `note` is None while it holds nothing; `hardware` is the object as last read;
-    `on_sight` is told of each reading. `taken`: whether it ever held, or may have held, the server.
+    `on_sight` is told of each reading. `taken`: whether it ever held, or may have held, the server. `leaves` says which
+    annotations are to stand on the object when the claim is given back (None: no longer).
 
-    What is set before `take` is written with it: `workflow`, and `old` (the systems that are to be replaced).
+    What is set before `take` is written with it: `workflow`, its `boot_action`, and `old` (the systems that are to be
+    replaced). `uid` of the Workflow is written with the next renewal.
 
     It is a gate of transport/gates.py, too: see `check`.
     """
@@ -59,8 +61,11 @@ class Claim:
         self.lost: ClaimedError | None = None
         self.taken = False
         self.on_sight: Callable[[Hardware], None] = lambda hardware: None
+        self.leaves: Callable[[Hardware], Mapping[str, str | None]] = lambda hardware: {}
         self.old: Sequence[MachineFacts] = ()
         self.workflow = ""
+        self.boot_action = ""
+        self.uid = ""
         self.resumes = ""
 
     def take(self, hardware: Hardware | None, then: Sequence[Part] = ()) -> None:
@@ -98,31 +103,35 @@ class Claim:
             evidence=seen.stderr,
         )
 
-    def beat(self, also: Sequence[Part]) -> None:
-        """Extend the claim, with `also` (the guard's part), when a third of the lease has passed on either clock: one
-        stands still while the computer sleeps.
+    def beat(self, ask: Callable[[int], Sequence[Part]], force: bool = False) -> Patched | None:
+        """Renew the claim when a third of the lease has passed on either clock (one stands still while the computer
+        sleeps), or by `force`, and `ask` for the guard's word about that renewal in the same exec: what was seen then.
 
-        What keeps it from being extended, such as a link or an API server that is down, is no error: until the lease
-        ends the guard holds, after it the guard closes. Raises ClaimedError when the claim is lost.
+        None where it was not renewed: what keeps it from that, such as a link or an API server that is down, is no
+        error: until the lease ends the guard holds, after it the guard closes. Raises ClaimedError when it is lost.
         """
-        if self.note is None or self.lost or not self._due():
-            return
+        if self.note is None or self.lost or not (force or self._due()):
+            return None
         self._beat_next(self.lease / 10)
-        expires = self._site.clock.now().wall + timedelta(seconds=self.lease)
-        note = replace(self.note, expires=netboot.stamp(expires))
-        deadline = Deadline.after(self._site.clock, BEAT_SECONDS)
+        note = self._renewed(self.note)
+        deadline = Deadline.after(self._site.clock, WRITE_SECONDS if force else BEAT_SECONDS)
         try:
-            operations = netboot.rewrite(self.run, note)
-            seen = self._cluster.patch(self._server.hardware, operations, deadline, also=also, patient=False)
+            operations, then = netboot.rewrite(self.run, note), ask(note.renewal)
+            seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then, patient=force)
         except PreflightError as error:
             self._site.bus.emit(Notice(f"the claim could not be extended: {error}", "warning"))
-            return
+            return None
         self.sighted(seen.hardware)
         self.refuse_lost(seen.hardware)
-        if netboot.claim_of(seen.hardware) == ClaimSeen(self.run, note):
-            self.note = note
-            self._beat_next(self.lease / 3)
-            self._site.bus.emit(LeaseExtended(note.expires))
+        if netboot.claim_of(seen.hardware) != ClaimSeen(self.run, note):
+            return None
+        self.note = note
+        self._beat_next(self.lease / 3)
+        self._site.bus.emit(LeaseExtended(note.expires))
+        return seen
+
+    def _renewed(self, note: WindowNote) -> WindowNote:
+        return replace(note, uid=self.uid or note.uid).renew(self._site.now())
 
     def _beat_next(self, pause: float) -> None:
         self._beaten, self._pause = self._site.clock.now(), pause
@@ -150,20 +159,20 @@ class Claim:
         if self.lost is not None:
             raise self.lost
 
-    def release(self, workflows: Sequence[str], also: Sequence[Part], well: bool = False) -> Hardware | None:
-        """Give it back with netboot closed in the same patch, `workflows` deleted and the parts `also` run before;
-        return what was read afterwards. Does nothing without a claim.
+    def release(self, workflows: Sequence[str], well: bool = False) -> Hardware | None:
+        """Give it back with netboot closed in the same patch, and `workflows` deleted before; return what was read
+        afterwards. Does nothing without a claim.
 
         `well`: the run was a success, and nobody needs to know the old systems any longer.
         """
         deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
-        before = [*also] + [self._site.kubectl.delete_workflow(name) for name in workflows]
+        before = [self._site.kubectl.delete_workflow(name) for name in workflows]
         note = self.note
         if note is None or self.hardware is None:
             return None
         refused = 0
         while refused < REFUSALS:
-            operations = netboot.release(self.hardware, self.run, note, well)
+            operations = netboot.release(self.hardware, self.run, note, well, self.leaves(self.hardware))
             try:
                 seen = self._cluster.patch(
                     self._server.hardware,
@@ -187,9 +196,7 @@ class Claim:
         raise MetalfoundryError(
             f"the claim on {self._server.name} could not be given back; it expires at {note.expires}",
             where=f"Hardware {self._server.hardware}",
-            next=self._site.kubectl_hint(
-                "annotate", f"{HARDWARE}/{self._server.hardware}", f"{netboot.RUN}-", f"{netboot.WINDOW}-"
-            ),
+            next=ours("netboot.break", self._server.name, "--run", self.run),
             evidence=seen.stderr,
         )
 
@@ -200,27 +207,31 @@ class Claim:
 
     def new_note(self, hardware: Hardware) -> WindowNote:
         """The note that a claim on `hardware`, taken now, would carry."""
-        now = self._site.clock.now().wall
+        now = self._site.now()
         before: dict[str, str | None] = {}
         if self._site.inventory.site.flux == "auto" and hardware.flux_managed:
             before[FLUX_RECONCILE] = hardware.annotations.get(FLUX_RECONCILE)
-        inherited = netboot.claim_of(hardware)
-        if inherited:  # a dead run's claim: what it changed is still changed
-            before |= inherited.note.before
-        return WindowNote(
+        # A dead run's claim, or what somebody has left of it: what it changed is still changed.
+        before |= WindowNote.from_annotations(hardware.annotations).before
+        note = WindowNote(
             holder=self._site.holder,
             reason=self._reason,
             opened=netboot.stamp(now),
-            expires=netboot.stamp(now + timedelta(seconds=self.lease)),
+            expires="",
             phase=self._phase,
             workflow=self.workflow,
             before=before,
+            lease=round(self.lease),
+            uid=self.uid,
+            until=self._server.netboot_until if self.workflow else "",
+            boot_action=self.boot_action,
         )
+        return note.renew(now)
 
     def refuse_live(self, hardware: Hardware) -> None:
         """Raise ClaimedError, with holder, since, reason and expiry, when another live run holds the server."""
         seen = netboot.claim_of(hardware)
-        if seen and seen.run not in (self.run, self.resumes) and seen.live(self._site.clock.now().wall):
+        if seen and seen.run not in (self.run, self.resumes) and seen.live(self._site.now()):
             raise claimed(self._server.name, seen, seen.note.holder == self._site.holder)
 
     def notice(self, hardware: Hardware) -> None:
@@ -257,9 +268,8 @@ class Claim:
         """
         if self.note is None:
             raise MetalfoundryError(f"{self._server.name} is not claimed", next="claim it first")
-        expires = netboot.stamp(self._site.clock.now().wall + timedelta(seconds=self.lease))
         by_hand = self._phase == netboot.BY_HAND
-        self.note = replace(self.note, phase=self._phase if by_hand else phase, expires=expires)
+        self.note = self._renewed(replace(self.note, phase=self._phase if by_hand else phase))
         return self.note
 
 

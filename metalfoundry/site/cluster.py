@@ -7,12 +7,12 @@ not answer is a lost link: one object is waited for until the deadline.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Any
 
 from metalfoundry.commands import smee, ssh
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.guard import GuardSeen, list_guards, read_guards
 from metalfoundry.commands.kubectl import (
     HARDWARE,
     WORKFLOWS,
@@ -20,7 +20,7 @@ from metalfoundry.commands.kubectl import (
     read_only,
 )
 from metalfoundry.commands.rights import NEEDED, missing_rights
-from metalfoundry.commands.script import Outcome, Part, read_script, script
+from metalfoundry.commands.script import Outcome, Part, read_script, read_time, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
@@ -32,16 +32,19 @@ from metalfoundry.transport.clock import Cancel, Deadline
 
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Patched:
-    """After a patch: whether it was applied (None: the reply was lost), and the object as read afterwards."""
+    """After a patch: whether it was applied (None: the reply was lost), the object as read afterwards, and what the
+    parts beside it have left."""
 
     applied: bool | None
     hardware: Hardware
     smee: Mapping[str, int] | None
     stderr: str = ""
+    outcomes: Mapping[str, Outcome] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +91,9 @@ class Cluster:
         surveys = self._site.surveys
         return surveys(self._site, mac, deadline) if surveys else self.survey(deadline, mac, rights=True)
 
-    def all_hardware(self, deadline: Deadline) -> tuple[list[Hardware], list[GuardSeen]]:
-        """Every Hardware of the namespace in one request, and the guards on the jump host, in one exec."""
-        outcomes = self._read([self._site.kubectl.all_hardware(), list_guards()], deadline)
-        found = [Hardware.of(item) for item in self._objects(outcomes)]
-        return found, read_guards(outcomes["guards"].stdout) if "guards" in outcomes else []
+    def all_hardware(self, deadline: Deadline) -> list[Hardware]:
+        """Every Hardware of the namespace in one request."""
+        return [Hardware.of(item) for item in self._objects(self._read([self._site.kubectl.all_hardware()], deadline))]
 
     def hardware(self, name: str, deadline: Deadline, ask_smee_for: str | None = None) -> Patched:
         """Read one Hardware object (and Smee's answer). Raises PreflightError when it does not exist."""
@@ -111,20 +112,25 @@ class Cluster:
         then: Sequence[Part] = (),
         patient: bool = True,
     ) -> Patched:
-        """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it.
+        """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it,
+        and last an Event is made of it, where it is one for others to know.
 
         A refused patch is no error here: kube-apiserver gives no reason, the object read afterwards does. Who is not
         `patient` is told at once that the API server is away.
         """
         reads = [self._site.kubectl.get(HARDWARE, name), *self._smee_parts(ask_smee_for)]
         writes = [self._site.kubectl.patch(name, operations)] if operations else []
-        command = script([*also, *writes, *then, *reads], effect=effect, functions=smee.FUNCTIONS)
+        chronicle = self._site.chronicle
+        told = chronicle.parts(self._site.kubectl, name, operations, self._site.holder, self._site.now())
+        command = script([*also, *writes, *then, *reads, *told], effect=effect, functions=smee.FUNCTIONS)
         try:
             outcomes = self._run(command, deadline)
         except _UNSETTLED as error:
             if isinstance(error, ApiAway) and not patient:
                 raise
             return self._seen(name, self._settle(reads, deadline, error), None, ask_smee_for)
+        if unmade := chronicle.heard(outcomes):
+            self._site.bus.emit(Notice(unmade))
         return self._seen(name, outcomes, outcomes.get("patch"), ask_smee_for)
 
     def apply(self, name: str, manifest: str, deadline: Deadline, secrets: tuple[str, ...] = ()) -> Workflow:
@@ -205,8 +211,11 @@ class Cluster:
         by_kind: dict[str, list[dict[str, Any]]] = {"Hardware": [], "Template": [], "Workflow": []}
         for item in self._objects(outcomes):
             by_kind.setdefault(str(item.get("kind")), []).append(item)
+        hardware = [Hardware.of(item) for item in by_kind["Hardware"]]
+        for one in hardware:
+            self._site.chronicle.saw(one)
         return Survey(
-            {item["metadata"]["name"]: Hardware.of(item) for item in by_kind["Hardware"]},
+            {one.name: one for one in hardware},
             {item["metadata"]["name"]: Template.of(item) for item in by_kind["Template"]},
             {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
             missing,
@@ -250,9 +259,21 @@ class Cluster:
         outcomes = read_script(result.stdout)
         if not outcomes:
             raise script_unrun(self._site, result)
+        self._take_time(result.stdout)
         if silence := api_away(self._site, outcomes, command.effect):
             raise silence
         return outcomes
+
+    def _take_time(self, stdout: str) -> None:
+        """Keep the jump host's time, and say once that this computer's is another."""
+        there, clock = read_time(stdout), self._site.jump_time
+        if there is not None:
+            clock.take(there, self._site.clock.now().wall)
+        if abs(clock.ahead) > _SKEW and not clock.told:
+            clock.told = True
+            seconds, way = abs(clock.ahead).total_seconds(), "behind" if clock.ahead > timedelta(0) else "ahead of"
+            text = f"this computer's clock is {seconds / 60:.0f} min {way} the jump host's, which counts for claims"
+            self._site.bus.emit(Notice(text, "warning"))
 
     def _smee_parts(self, mac: str | None) -> list[Part]:
         url = self._site.inventory.site.smee
@@ -267,7 +288,9 @@ class Cluster:
                 next=self._site.kubectl_hint("get", HARDWARE),
             )
         answers = smee.read_answers(outcomes, mac) if mac and self._site.inventory.site.smee else None
-        return Patched(patch.ok if patch else None, Hardware.of(found[0]), answers, patch.stderr if patch else "")
+        stderr, hardware = patch.stderr if patch else "", Hardware.of(found[0])
+        self._site.chronicle.saw(hardware)
+        return Patched(patch.ok if patch else None, hardware, answers, stderr, outcomes)
 
     def _objects(self, outcomes: Mapping[str, Outcome], part: str = "objects") -> list[dict[str, Any]]:
         outcome = outcomes.get(part, Outcome(1, "", "the reply was cut short"))

@@ -112,7 +112,7 @@ class Exposure:
             f"netboot of {self._server.name} is not confirmed closed: {problem}",
             where=f"Hardware {self._server.hardware}, jump host {self.site.jump.name}",
             next=command,
-            evidence="a guard on the jump host still holds it" if self.guard.armed else "",
+            evidence=f"the guard {self.guard.known} still holds it" if self.guard.known else "",
         )
 
     def standing(self) -> str:
@@ -124,7 +124,7 @@ class Exposure:
             return "the claim is lost" if self.theirs else "the claim is lost, netboot is closed"
         if note is not None:
             return f"the claim stays until {note.expires}"
-        return "netboot is closed, the guard disarmed, the claim given back"
+        return "netboot is closed, the claim given back"
 
     def by_hand(self) -> str:
         """The one command that closes every interface without us, by the way to the jump host that we take."""
@@ -164,9 +164,10 @@ class Exposure:
         return bool(hardware.interfaces[hardware.interface_for(self.mac)].allow_pxe)
 
     def _is_theirs(self, hardware: Hardware) -> bool:
-        """Whether another run that lives holds it."""
+        """Whether another run that lives holds it; the one that is taken up answers for nothing any more."""
         found = netboot.claim_of(hardware)
-        return found is not None and found.run != self.claim.run and found.live(self.site.clock.now().wall)
+        ours = (self.claim.run, self.claim.resumes)
+        return found is not None and found.run not in ours and found.live(self.site.now())
 
     def _held(self) -> Hardware:
         if self.hardware is None:

@@ -1,104 +1,89 @@
-"""The guard of one window: armed and seen alive before netboot opens, extended while we live, disarmed at the end."""
+"""The guard of one claim: it says on the object that it has seen the claim and may patch, or nothing may open."""
 
 from __future__ import annotations
 
-import secrets
+from collections.abc import Sequence
 
-from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.guard import REFUSED_BY_LOGIND, Guard, read_words, reap_guards
-from metalfoundry.commands.script import Part
-from metalfoundry.model.errors import PreflightError, TransportError
+from metalfoundry.commands import guard, netboot
+from metalfoundry.commands.guard import REFUSED_BY_LOGIND
+from metalfoundry.commands.script import Outcome, Part
+from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.events import GuardChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.states import GuardChange
+from metalfoundry.site.claim import Claim
+from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
-from metalfoundry.transport.clock import Deadline
+from metalfoundry.transport.clock import Deadline, Instant
 
-CAP_GRACE_SECONDS = 600.0
-ARM_SECONDS = 30.0
+ASK_SECONDS = 60.0
+WAIT_SECONDS = 10
 
 
 class Guarding:
-    """One guard on the jump host. `armed` from the moment that it may be there.
+    """Who closes the window without us, as the object tells. `known`: the last that was seen to, and `seen` when."""
 
-    `shut`: why it has shut the window already ("" as a rule); it closes again whatever is opened after that.
-    """
-
-    def __init__(self, site: Site, server: Server, run: str) -> None:
+    def __init__(self, site: Site, server: Server, claim: Claim) -> None:
         self._site = site
         self._server = server
-        self._guard = Guard(run, secrets.token_hex(8))
-        self.armed = False
-        self.shut = ""
+        self._claim = claim
+        self.known = ""
+        self.seen: Instant | None = None
 
     @property
-    def hard_cap(self) -> float:
-        """Seconds after which it closes whatever we say: all timeouts together, and some grace."""
-        limits = self._site.inventory.timeouts
-        return limits.netboot + limits.install + limits.boot + limits.verify + CAP_GRACE_SECONDS
+    def name(self) -> str:
+        """The guard that has acknowledged the claim as it stands; "" where none has."""
+        found = self._word
+        return found.guard if found else ""
 
-    def arm(self, workflow: str, boot_action: str | None, lease: float) -> None:
-        """Start it and see it guard, over a new exec. Raises PreflightError when it does not; it is ended then."""
-        deadline = Deadline.after(self._site.clock, ARM_SECONDS)
-        if not self.armed:
-            self._start(self.arming(workflow, boot_action, lease), deadline)
-        alive = self._site.transport.run(self._site.jump, self._guard.alive(), deadline)
-        words = read_words(alive.stdout)
-        self.shut = words.get("shut", "")
-        if not alive.ok:
-            raise self._not_armed(f"{alive.stderr}\n{alive.stdout}".strip(), alive.exit_status)
-        self._site.bus.emit(GuardChanged(GuardChange.ARMED, f"pid {words.get('pid', '?')} on {self._site.jump.name}"))
+    @property
+    def shut(self) -> str:
+        """Why it closes whatever is opened under this claim; "" as a rule."""
+        found = self._word
+        return found.shut if found else ""
 
-    def arming(self, workflow: str, boot_action: str | None, lease: float) -> Part:
-        """The part that starts it: for a claim on a window that may be open already, so that both are one exec.
+    @property
+    def _word(self) -> netboot.Acknowledged | None:
+        hardware = self._claim.hardware
+        found = netboot.acknowledgement(hardware) if hardware else None
+        return found if found and found.run == self._claim.run else None
 
-        `arm` has to follow, and then only sees it guard.
+    def start(self) -> list[Part]:
+        """The part that sees one started, for the exec that claims."""
+        return [guard.start(self._site.kubectl)]
+
+    def ask(self, renewal: int) -> list[Part]:
+        """The part that waits for its word about that renewal, and starts one where there is none."""
+        return [guard.ask(self._site.kubectl, self._server.hardware, self._claim.run, renewal, WAIT_SECONDS)]
+
+    def ensure(self, also: Sequence[Outcome] = ()) -> None:
+        """See its word about the claim as it stands, and ask for it where it is not there yet. Raises PreflightError
+        when it stays away; `also` is what asking has left before.
         """
-        self.armed = True
-        return self._guard.arm(
-            kubectl=self._site.kubectl.words,
-            namespace=self._site.kubectl.namespace,
-            hardware=self._server.hardware,
-            workflow=workflow,
-            boot_action=boot_action or "",
-            until_end=self._server.netboot_until == "end",
-            lease=lease,
-            hard_cap=self.hard_cap,
-        )
+        last = next(iter(also), None)
+        note = self._claim.note
+        deadline, answered = Deadline.after(self._site.clock, ASK_SECONDS), False
+        while not self.name and note is not None and not answered and not deadline.expired():
+            asked = Cluster(self._site).patch(self._server.hardware, [], deadline, then=self.ask(note.renewal))
+            answered = "guard" in asked.outcomes  # where the answer was lost, or the API server away, it is asked again
+            last = asked.outcomes.get("guard") or last
+            self._claim.sighted(asked.hardware)
+            self._claim.refuse_lost(asked.hardware)
+        if not self.name:
+            raise self._missing(last)
+        self.seen = self._site.clock.now()
+        if self.name != self.known:
+            self.known = self.name
+            self._site.bus.emit(GuardChanged(GuardChange.ARMED, self.name))
 
-    def extend(self, lease: float) -> list[Part]:
-        """The part that lets it hold for `lease` more seconds; none where it is not armed."""
-        return [self._guard.extend(lease)] if self.armed else []
-
-    def disarm(self) -> list[Part]:
-        """The parts that end it, and remove what guards of earlier runs on this server left; none if not armed."""
-        return [self._guard.disarm(), reap_guards(self._server.hardware)] if self.armed else []
-
-    def disarmed(self) -> None:
-        """Its end was asked for together with the release of the claim, without which it ends by itself."""
-        if self.armed:
-            self.armed = False
-            self._site.bus.emit(GuardChanged(GuardChange.DISARMED))
-
-    def _start(self, part: Part, deadline: Deadline) -> None:
-        try:
-            command = Command(part.argv, stdin=part.stdin, effect=Effect.WRITE)
-            armed = self._site.transport.run(self._site.jump, command, deadline)
-            if not armed.ok:
-                self.armed = False
-                raise self._not_armed(armed.stderr, armed.exit_status)
-        except TransportError as error:
-            if not error.sent:
-                self.armed = False
-                raise
-
-    def _not_armed(self, said: str, status: int) -> PreflightError:
-        step = "look at ~/.local/state/metalfoundry/guards there; is there room, and are sh, mkfifo and setsid?"
-        if status == REFUSED_BY_LOGIND and "remedy:" in said:
+    def _missing(self, last: Outcome | None) -> PreflightError:
+        said = last.stderr if last else ""
+        step = self._site.kubectl_hint("auth", "can-i", "patch", "hardware.tinkerbell.org")
+        if last and last.exit_status == REFUSED_BY_LOGIND and "remedy:" in said:
             step = "on the jump host: " + said.split("remedy:", 1)[1].strip()
         return PreflightError(
-            "the guard could not be armed, so netboot stays closed",
-            where=f"jump host {self._site.jump.name}",
+            "no guard acknowledges this claim, so netboot stays closed",
+            where=f"jump host {self._site.jump.name}, Hardware {self._server.hardware}",
             next=step,
             evidence=said,
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 
 from metalfoundry.commands import gather, log_commands
@@ -17,7 +17,7 @@ from metalfoundry.commands.kubectl import read_only
 from metalfoundry.commands.log_parser import AGENT, LogLine, read_line, read_log
 from metalfoundry.commands.script import read_script
 from metalfoundry.model.errors import CommandError, PreflightError, TransportError
-from metalfoundry.model.hosts import Host, HostKeyPolicy
+from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.site.site import Site
@@ -57,7 +57,7 @@ def hook_log(site: Site, host: Host, tail: int, deadline: Deadline) -> tuple[Log
 
 def machine_host(site: Site, server: Server, address: str | None) -> Host:
     """The machine whoever it is: HookOS makes a new host key at each boot."""
-    return replace(server.host(site.inventory.site, address), host_key=HostKeyPolicy.LEARN)
+    return server.host(site.inventory.site, address).anybody
 
 
 def pods(site: Site, name: str, deadline: Deadline) -> list[Pod]:

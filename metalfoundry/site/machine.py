@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from metalfoundry.commands import machine as said
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.commands.published_keys import published_keys
 from metalfoundry.model.errors import (
     AuthError,
     CommandError,
@@ -23,6 +24,7 @@ from metalfoundry.model.events import Notice
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
+from metalfoundry.model.resources import Hardware
 from metalfoundry.site.site import Site
 from metalfoundry.transport.base import Transport
 from metalfoundry.transport.clock import Deadline
@@ -37,21 +39,27 @@ REBOOT_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The verbs on one server; `address` is where it answers."""
+    """The verbs on one server; `address` is where it answers, `published` the host keys that its Hardware publishes."""
 
     site: Site
     server: Server
     address: str | None
+    published: tuple[ServerKey, ...] = ()
+
+    @classmethod
+    def of(cls, site: Site, server: Server, hardware: Hardware | None) -> Machine:
+        """The machine of this Hardware; None where it is not known, or not yet."""
+        return cls(site, server, hardware.address if hardware else None, published_keys(hardware))
 
     @property
     def host(self) -> Host:
-        """As root, with the host key that we know."""
-        return self.server.host(self.site.inventory.site, self.address)
+        """As root, with the host key that is known: pinned, in known_hosts, or published."""
+        return replace(self.server.host(self.site.inventory.site, self.address), published=self.published)
 
     @property
     def newcomer(self) -> Host:
-        """The same address while it is being re-installed: its key must be new, and is learned."""
-        return replace(self.host, host_key=HostKeyPolicy.LEARN)
+        """The same address while it is being re-installed: its key is the pinned one, else new, and learned."""
+        return replace(self.host, host_key=HostKeyPolicy.LEARN, published=())
 
     def facts(self, deadline: Deadline) -> MachineFacts:
         """What the machine says before anything is done to it, its host key checked.
@@ -59,18 +67,10 @@ class Machine:
         HookOS makes new keys at each boot: where the key has changed, the one question whether this is HookOS is
         asked all the same; any other system's changed key stays the error that it is. Raises TransportError.
         """
-        bounded = deadline.within(self._limit)
         try:
-            return self._ask(self.host, bounded, self.site.transport)
+            return self._ask(self.host, deadline.within(self._limit), self.site.transport)
         except HostKeyError as changed:
-            try:
-                seen = self._ask(self.newcomer, deadline.within(self._limit), self.site.transport)
-            except TransportError:
-                raise changed from None
-            if not seen.in_hook:
-                self.site.transport.disconnect(self.newcomer)
-                raise changed from None
-            return seen
+            return self._hook_alone(changed, deadline.within(self._limit), self.site.transport)
 
     def reboot(self, deadline: Deadline, force: bool = False) -> None:
         """Send `reboot` as root; with `force` past its init, which may hang.
@@ -98,8 +98,14 @@ class Machine:
             self.site.transport.disconnect(self.host)
 
     def look(self) -> MachineFacts:
-        """What answers now as root, whoever it is: its key is learned, for it must be new. Raises TransportError."""
-        return self._ask(self.newcomer, Deadline.after(self.site.clock, self._limit), self.site.lookout)
+        """What answers now as root, whoever it is: its key is learned, for it must be new, but where one is pinned:
+        then HookOS alone may show another. Raises TransportError.
+        """
+        deadline = Deadline.after(self.site.clock, self._limit)
+        try:
+            return self._ask(self.newcomer, deadline, self.site.lookout)
+        except HostKeyError as changed:
+            return self._hook_alone(changed, deadline, self.site.lookout)
 
     def verify(self) -> MachineFacts:
         """As `look`, as the user who verifies, with the operator's own checks run; where that user is refused, root
@@ -111,6 +117,8 @@ class Machine:
             if self._verifier.user == self.host.user:
                 raise
             return self._ask(self.newcomer, deadline, self.site.lookout)
+        except HostKeyError as changed:
+            return self._hook_alone(changed, deadline, self.site.lookout)
 
     def server_key(self) -> ServerKey | None:
         """The key of the system that answered last."""
@@ -135,6 +143,20 @@ class Machine:
     @property
     def _verifier(self) -> Host:
         return replace(self.newcomer, user=self.server.verify.user or self.host.user)
+
+    def _hook_alone(self, changed: HostKeyError, deadline: Deadline, transport: Transport) -> MachineFacts:
+        """What HookOS says, where it is what answers with a key that is not the known one; raises `changed` otherwise.
+        A revoked key answers nothing.
+        """
+        anybody = self.host.anybody
+        try:
+            seen = self._ask(anybody, deadline, transport)
+        except TransportError:
+            raise changed from None
+        if not seen.in_hook:
+            transport.disconnect(anybody)
+            raise changed from None
+        return seen
 
     def _ask(self, host: Host, deadline: Deadline, transport: Transport, checks: Sequence[str] = ()) -> MachineFacts:
         wanted = self.server.verify

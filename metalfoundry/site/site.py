@@ -7,6 +7,7 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
@@ -15,6 +16,7 @@ from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
+from metalfoundry.site.chronicle import Chronicle
 from metalfoundry.site.command_events import CommandEvents
 from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
@@ -24,6 +26,7 @@ from metalfoundry.transport.merge import Merge, Threaded
 from metalfoundry.transport.threads import Threads
 
 T = TypeVar("T")
+NO_SKEW = timedelta(seconds=3)
 
 
 class Executor(Protocol):
@@ -72,10 +75,24 @@ def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
         future.set_exception(error)
 
 
+@dataclass
+class JumpTime:
+    """How far the jump host's clock is ahead of this computer's, by its last answer; `told`: somebody was told."""
+
+    ahead: timedelta = timedelta(0)
+    told: bool = False
+
+    def take(self, there: int, here: datetime) -> None:
+        """`there` in seconds since 1970 at the moment `here`; less than NO_SKEW is the way of an answer."""
+        ahead = datetime.fromtimestamp(there, UTC) - here
+        self.ahead = ahead if abs(ahead) >= NO_SKEW else timedelta(0)
+
+
 @dataclass(frozen=True)
 class Site:
     """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits,
-    `local` the door to programs on this computer, `watches` and `surveys` what several runs share."""
+    `local` the door to programs on this computer, `watches`, `surveys` and `chronicle` what several runs share,
+    `jump_time` the jump host's clock."""
 
     inventory: Inventory
     transport: Gated
@@ -88,6 +105,8 @@ class Site:
     background: Executor = field(default_factory=Background)
     watches: Watching | None = None
     surveys: Surveying | None = None
+    chronicle: Chronicle = field(default_factory=Chronicle)
+    jump_time: JumpTime = field(default_factory=JumpTime)
     holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
 
     def on(self, bus: Bus) -> Site:
@@ -99,6 +118,10 @@ class Site:
             transport=carried.observed(CommandEvents(bus)),
             lookout=carried.observed(CommandEvents(bus, waiting=True)),
         )
+
+    def now(self) -> datetime:
+        """The time that counts for claims: the jump host's, as far as it was told."""
+        return self.clock.now().wall + self.jump_time.ahead
 
     def gated(self, gate: Gate) -> Site:
         """The same place with one gate more before every command."""

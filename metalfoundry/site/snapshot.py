@@ -26,7 +26,7 @@ from metalfoundry.model.errors import (
     TransportError,
 )
 from metalfoundry.model.foreign import parse_time
-from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
+from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import SshAnswer
@@ -112,9 +112,10 @@ def snapshot_machine(site: Site, server: Server, address: str | None, deadline: 
     HookOS makes a new host key at each boot, so the key is learned, and told to have changed by any other system.
     """
     try:
-        host = replace(server.host(site.inventory.site, address), host_key=HostKeyPolicy.LEARN)
+        known = server.host(site.inventory.site, address)
     except MetalfoundryError as error:
         return MachineSnapshot({}, None, error.what)
+    host = known.anybody
     try:
         outcomes = _ask(site, host, gather.machine(server.verify), deadline)
     except TransportError as error:
@@ -126,7 +127,7 @@ def snapshot_machine(site: Site, server: Server, address: str | None, deadline: 
         return MachineSnapshot(outcomes, SshAnswer.OK, "it answers SSH, and tells no boot id")
     key = site.transport.server_key(host)
     facts = replace(facts, host_key=key.fingerprint if key else "")
-    changed = not facts.in_hook and _changed(host, key)
+    changed = not facts.in_hook and _changed(known, key)
     at, ahead = _clock(site, outcomes)
     seen = gather.read_probe(outcomes, MachineProbe(facts))
     return MachineSnapshot(outcomes, SshAnswer.KEY_CHANGED if changed else SshAnswer.OK, "", seen, at, ahead)

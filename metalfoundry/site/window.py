@@ -2,7 +2,7 @@
 
     window = Window(site, server, run="...", reason="...")
     window.claim.take(None)
-    window.arm("colo-server-01-ubuntu", None)    # the guard, before anything can open it
+    window.arm()                                 # the guard's word, before anything can open it
     window.open()
     ...
     window.close("the installer runs")
@@ -33,11 +33,11 @@ from metalfoundry.site.exposure import Exposure
 from metalfoundry.site.guarding import Guarding
 from metalfoundry.site.proof import Proof, smee_words, still_open
 from metalfoundry.site.site import Site
-from metalfoundry.transport.clock import Cancel, Deadline, Instant
+from metalfoundry.transport.clock import Cancel, Deadline
 
 CLOSE_SECONDS = 120.0
 ATTEMPT_SECONDS = 30.0
-GUARD_SURE_SECONDS = 60.0
+GUARD_SURE_SECONDS = 60.0  # as long as the guard's word is believed before something is opened
 TOGGLE_SECONDS = 3.0
 LONGEST_PAUSE = 2.0
 
@@ -56,33 +56,33 @@ class Window(Exposure):
     ) -> None:
         """`lease`: seconds for which claim and guard hold without a word from us."""
         claim = Claim(site, server, run, reason, phase, lease)
-        super().__init__(site.gated(claim), server, claim, Guarding(site, server, run))
+        gated = site.gated(claim)
+        super().__init__(gated, server, claim, Guarding(gated, server, claim))
         self._cluster = Cluster(self.site)
-        self._armed: tuple[str, str | None] = ("", None)
-        self._guard_seen: Instant | None = None
 
-    def arm(self, workflow: str, boot_action: str | None) -> None:
-        """Set the guard that closes the window without us. Raises PreflightError when it is not seen alive, and
-        ClaimedError when the reason is that our claim is gone: a guard without its claim ends.
+    def arm(self) -> None:
+        """See the guard's word about our claim, that it closes the window without us. Raises PreflightError when it
+        stays away, ClaimedError when our claim is gone.
         """
-        self._armed = (workflow, boot_action)
-        try:
-            self.guard.arm(workflow, boot_action, self.claim.lease)
-            self._guard_seen = self.site.clock.now()
-        except TransportError:
-            raise
-        except PreflightError:
-            self.claim.refuse_lost(self._read_now())
-            raise
+        self.guard.ensure()
 
-    def beat(self) -> None:
-        """Keep claim and guard alive; cheap when nothing is due. Raises ClaimedError when the claim is lost."""
-        self.claim.beat(self.guard.extend(self.claim.lease))
+    def beat(self, force: bool = False) -> None:
+        """Renew the claim, and see the guard's word about that; cheap when nothing is due. Raises ClaimedError when the
+        claim is lost, PreflightError when the guard's word stays away.
+        """
+        renewed = self.claim.beat(self.guard.ask, force)
+        if renewed is None:
+            return
+        try:
+            self.guard.ensure([renewed.outcomes["guard"]] if "guard" in renewed.outcomes else [])
+        except TransportError as error:
+            self.site.bus.emit(Notice(f"the guard could not be asked: {error}", "warning"))
 
     def open(self) -> None:
         """Allow netboot on the server's interface and read it back, under a guard that was seen lately. Raises
         ClaimedError when the claim is lost.
         """
+        self._sure_of_guard()
         self._refuse_shut()
         deadline = Deadline.after(self.site.clock, WRITE_SECONDS)
         self._let_open()
@@ -114,7 +114,7 @@ class Window(Exposure):
             self.claim.refuse_lost(self._held())
             self._refuse_shut()
         if not self._allowed():
-            self._refuse_shut(ask=True)
+            self._refuse_shut()
             self.site.bus.emit(WindowChanged(WindowState.CLOSED_BY_OTHER, why="it is opened again"))
             self._shown = False
             self.open()
@@ -162,10 +162,9 @@ class Window(Exposure):
         """
         if self.claim.note is not None and (self.at_risk or self._held().open_interfaces()):
             self.close("the run ended")
-        after = self.claim.release(workflows, self.guard.disarm(), well)
+        after = self.claim.release(workflows, well)
         if after is None:
             return
-        self.guard.disarmed()
         if after.open_interfaces() and not self._is_theirs(after):
             self._let_open()
             self.close("somebody else opened it meanwhile")
@@ -226,17 +225,34 @@ class Window(Exposure):
     def _read_now(self) -> Hardware:
         return self._cluster.hardware(self._server.hardware, Deadline.after(self.site.clock, WRITE_SECONDS)).hardware
 
-    def _refuse_shut(self, ask: bool = False) -> None:
-        """Raise where the guard has shut the window: it would close again what is opened after that. It is asked,
-        unless it was seen alive lately.
+    def _sure_of_guard(self) -> None:
+        """Have a word of the guard that is fresh: nothing is opened on the word of one that may have died since."""
+        known = self.guard.seen
+        if self.claim.lost is not None:
+            raise self.claim.lost
+        if known is None:
+            self.arm()
+        elif elapsed(known, self.site.clock.now()) > GUARD_SURE_SECONDS:
+            for _ in range(REFUSALS):
+                if self.guard.seen is known:
+                    self.beat(force=True)
+            if self.guard.seen is known:
+                raise PreflightError(
+                    f"the claim on {self._server.name} could not be renewed, so netboot stays closed",
+                    where=f"Hardware {self._server.hardware}",
+                    next=ours("status", self._server.name),
+                )
+
+    def _refuse_shut(self) -> None:
+        """Raise where the guard says that it has shut the window: it would close again what is opened after that. It is
+        asked anew, for it may have meant an earlier Workflow of that name.
         """
-        known = self._guard_seen
-        if known is not None and (ask or elapsed(known, self.site.clock.now()) > GUARD_SURE_SECONDS):
-            self.arm(*self._armed)
+        if self.guard.shut:
+            self.beat(force=True)
         if self.guard.shut:
             raise MetalfoundryError(
                 f"the guard has shut the window of {self._server.name} already ({self.guard.shut})",
-                where=f"jump host {self.site.jump.name}",
+                where=f"guard {self.guard.name}",
                 next=f"{ours('status', '--server', self._server.name)}; then run again",
             )
 
@@ -250,7 +266,7 @@ class Window(Exposure):
         return netboot.close(hardware, self.claim.run) if self.claim.ours(hardware) else netboot.close_expired(hardware)
 
     def _proven(self, why: str, seen: Patched) -> Proof:
-        now = netboot.stamp(self.site.clock.now().wall)
+        now = netboot.stamp(self.site.now())
         proof = Proof(now, f"allowPXE false at resourceVersion {seen.hardware.resource_version}", seen.smee)
         if seen.smee is not None and smee.says_open(seen.smee) is None:
             unheard = "Smee did not answer; the Hardware alone proves that netboot is closed"

@@ -13,9 +13,9 @@ import paramiko
 from paramiko.agent import AgentKey, AgentSSH
 
 from metalfoundry.model.errors import AuthError, ConnectError
+from metalfoundry.model.host_keys import fingerprint
 from metalfoundry.model.hosts import Host
 from metalfoundry.transport.clock import Deadline
-from metalfoundry.transport.host_keys import fingerprint
 from metalfoundry.transport.ssh_config import Endpoint, resolve
 from metalfoundry.transport.ssh_options import UserFiles
 

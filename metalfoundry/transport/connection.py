@@ -14,12 +14,13 @@ import paramiko
 from fabric import Config, Connection
 
 from metalfoundry.model.errors import DeadlineExceeded, LinkLost, TransportError
+from metalfoundry.model.host_keys import server_key
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
 from metalfoundry.transport import known_hosts
 from metalfoundry.transport.auth import Keyring
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.error_mapping import connect_error, forward_error
-from metalfoundry.transport.host_keys import HostKeys, server_key
+from metalfoundry.transport.host_keys import HostKeys
 from metalfoundry.transport.orderly import OrderlyTransport
 from metalfoundry.transport.ssh_config import Endpoint
 from metalfoundry.transport.ssh_options import UserFiles
@@ -170,7 +171,7 @@ def open_link(
     """Connect, check the host key, log in. Raises ConnectError and its kin, or DeadlineExceeded."""
     attempt = deadline.within(timeouts.connect)
     reach = deadline.within(timeouts.reach) if endpoint.host.host_key is HostKeyPolicy.LEARN else attempt
-    known = HostKeys(endpoint.host.name, endpoint.known_as, endpoint.address, endpoint.port, endpoint.known_hosts)
+    known = endpoint.keys()
     check = _Check(known, endpoint)
     sock = via.forward(endpoint, deadline) if via else _tcp(endpoint, reach, deadline)
     connection = None

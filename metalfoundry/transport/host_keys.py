@@ -7,7 +7,6 @@ Known: plain, hashed and wildcard names, `[host]:port`, `@revoked`. A `@cert-aut
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
 import re
@@ -16,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from metalfoundry.model.errors import HostKeyError
+from metalfoundry.model.host_keys import fingerprint, is_pinned
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
 
 RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
@@ -50,20 +50,6 @@ class Entry:
 def host_name(address: str, port: int) -> str:
     """What known_hosts calls a host: the bare name on port 22, `[name]:port` elsewhere."""
     return address.lower() if port == 22 else f"[{address.lower()}]:{port}"
-
-
-def fingerprint(blob: str) -> str:
-    """SHA256:… of a base64 key blob, as ssh-keygen -l prints it; empty when the blob is no base64."""
-    try:
-        digest = hashlib.sha256(base64.b64decode(blob, validate=True)).digest()
-    except binascii.Error:
-        return ""
-    return "SHA256:" + base64.b64encode(digest).decode().rstrip("=")
-
-
-def server_key(type: str, blob: str) -> ServerKey:
-    """A ServerKey from the two words of a known_hosts line."""
-    return ServerKey(type, blob, fingerprint(blob))
 
 
 def names_match(names: str, name: str) -> bool:
@@ -120,15 +106,28 @@ def _load(file: Path) -> list[Entry]:
 
 
 class HostKeys:
-    """What is known of one host: `files` in the order they are read."""
+    """What is known of one host: `files` in the order they are read, what the inventory pins, and what is published.
 
-    def __init__(self, label: str, name: str, address: str, port: int, files: Sequence[Path]) -> None:
-        """`label` is how messages call the host, `name` how known_hosts does.
+    A pin is the whole answer. Published keys count where the files say nothing of the host: they override no line.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        name: str,
+        address: str,
+        port: int,
+        files: Sequence[Path],
+        *,
+        pinned: str = "",
+        published: Sequence[ServerKey] = (),
+    ) -> None:
+        """`label` is how messages call the host, `name` how known_hosts does; `pinned` and `published` as in Host.
 
         Raises HostKeyError when a file cannot be read.
         """
         self.label, self.name, self.address, self.port = label, name, address, port
-        self.files = tuple(files)
+        self.files, self.pinned, self.published = tuple(files), pinned, tuple(published)
         everything = [entry for file in self.files for entry in _load(file)]
         mine = [entry for entry in everything if entry.is_for(self.name)]
         self._portless: list[Entry] = []
@@ -138,14 +137,19 @@ class HostKeys:
         self.revoked = [entry for entry in everything if entry.marker == "@revoked" and entry.is_for(self.name)]
         self.authorities = [entry for entry in mine if entry.marker == "@cert-authority"]
 
-    @property
-    def all(self) -> tuple[Entry, ...]:
-        """Every line that lets a key pass."""
-        return (*self.known, *self._portless)
+    def knows(self, key: ServerKey) -> bool | None:
+        """Whether `key` is a known one; None where nothing is known of the host at all."""
+        if self.pinned:
+            return is_pinned(self.pinned, key)
+        lines = [entry.base64 for entry in (*self.known, *self._portless)]
+        known = lines if self.known else lines + [each.base64 for each in self.published]
+        return key.base64 in known if known else None
 
     def prefer(self, algorithms: Iterable[str]) -> tuple[str, ...]:
         """`algorithms` with those of the known keys first, so that the server shows the key we can check."""
-        types = [entry.type for entry in (*self.known, *self._portless)]
+        pinned = [self.pinned.split(" ")[0]] if " " in self.pinned else []
+        lines = [entry.type for entry in (*self.known, *self._portless)]
+        types = pinned or (lines if self.known else [*lines, *(key.type for key in self.published)])
         known = [name for kind in types for name in (RSA_SIGNATURES if kind == "ssh-rsa" else (kind,))]
         offered = tuple(algorithms)
         return (*(n for n in dict.fromkeys(known) if n in offered), *(n for n in offered if n not in known))
@@ -154,12 +158,14 @@ class HostKeys:
         """Accept `key` or raise HostKeyError. `add` is called for a new key that accept-new takes."""
         if any(entry.base64 == key.base64 for entry in self.revoked):
             raise self._refusal(f"the key is marked @revoked in {self._places(self.revoked)}", key)
-        if policy is HostKeyPolicy.LEARN:
-            return
-        if any(entry.base64 == key.base64 for entry in (*self.known, *self._portless)):
+        if self.pinned and not is_pinned(self.pinned, key):
+            raise self._not_pinned(key)
+        if policy is HostKeyPolicy.LEARN or self.knows(key):
             return
         if self.known:
             raise self._changed(key)
+        if self.published:
+            raise self._not_published(key)
         if policy is HostKeyPolicy.ACCEPT_NEW:
             add(key)
             return
@@ -167,11 +173,33 @@ class HostKeys:
 
     def _changed(self, key: ServerKey) -> HostKeyError:
         old = next((entry for entry in self.known if entry.type == key.type), self.known[0])
+        hint = ", as its Hardware publishes it" if key in self.published else ""
         return HostKeyError(
             f"{self.label}: the host key has changed: known_hosts has {old.type} {old.fingerprint}, "
-            f"the host shows {key.type} {key.fingerprint}",
+            f"the host shows {key.type} {key.fingerprint}{hint}",
             where=old.where,
             next=f"if the host was re-installed: ssh-keygen -R '{self.name}' -f {old.file}",
+            evidence=self._line(key),
+        )
+
+    def _not_pinned(self, key: ServerKey) -> HostKeyError:
+        pin = self.pinned if " " not in self.pinned else fingerprint(self.pinned.split(" ")[1])
+        return HostKeyError(
+            f"{self.label}: the host key is not the pinned one: the inventory pins {pin}, the host shows {key.type} "
+            f"{key.fingerprint}",
+            where=f"host_key of {self.label}",
+            next=f"find out who answers there; if the pin is old, give host_key anew: {key.type} {key.base64}",
+            evidence=self._line(key),
+        )
+
+    def _not_published(self, key: ServerKey) -> HostKeyError:
+        known = next((each for each in self.published if each.type == key.type), self.published[0])
+        return HostKeyError(
+            f"{self.label}: the host key is not the published one: its Hardware has {known.type} {known.fingerprint}, "
+            f"the host shows {key.type} {key.fingerprint}",
+            where="annotation metalfoundry.dev/host-keys",
+            next="if the host was re-installed by other means, compare the key and add it to known_hosts, or take the "
+            "annotation off its Hardware",
             evidence=self._line(key),
         )
 

@@ -57,6 +57,18 @@ class Endpoint:
         way = f" via {self.via.name}" if self.via else ""
         return f"{self.user}@{self.address} port {self.port}{way}"
 
+    def keys(self) -> HostKeys:
+        """What is known of its host keys, read now. Raises HostKeyError when a file cannot be read."""
+        return HostKeys(
+            self.host.name,
+            self.known_as,
+            self.address,
+            self.port,
+            self.known_hosts,
+            pinned=self.host.pinned,
+            published=self.host.published,
+        )
+
 
 def resolve(host: Host, files: UserFiles) -> Endpoint:
     """The Endpoint of `host`; raises ConnectError when ssh_config cannot be used."""
@@ -70,8 +82,8 @@ def resolve(host: Host, files: UserFiles) -> Endpoint:
             next=shlex.join(("ssh", "-G", "--", host.address)),
         ) from exc
     address, user = str(options["hostname"]), host.user or options.get("user") or getuser()
-    known_as = options.get("hostkeyalias", host_name(address, port)).lower()
-    tokens = _tokens(host, files, address, str(port), user, known_as, options.get("proxyjump", ""))
+    alias = options.get("hostkeyalias", host_name(address, port)).lower()
+    tokens = _tokens(host, files, address, str(port), user, alias, options.get("proxyjump", ""))
 
     def paths(words: Iterable[str]) -> tuple[Path, ...]:
         return tuple(path(_expanded(word, tokens), files) for word in words if word != "none")
@@ -85,7 +97,7 @@ def resolve(host: Host, files: UserFiles) -> Endpoint:
         address=address,
         port=port,
         user=user,
-        known_as=known_as,
+        known_as=alias,
         known_hosts=(*own, *(files.system_known_hosts if system is None else paths(system))),
         new_keys=own[0] if own else None,
         identities=(Path(host.identity),) if host.identity else paths(options.get("identityfile", [])),
@@ -113,22 +125,22 @@ def add_key(host: Host, name: str, key: ServerKey, files: UserFiles | None = Non
 
 
 def is_known(host: Host, key: ServerKey, files: UserFiles | None = None) -> bool | None:
-    """Whether known_hosts has `key` for `host`; None where it has none for it at all."""
-    endpoint = resolve(host, files or UserFiles.of_this_user())
-    keys = HostKeys(host.name, endpoint.known_as, endpoint.address, endpoint.port, endpoint.known_hosts)
-    known = keys.all
-    return any(entry.base64 == key.base64 for entry in known) if known else None
+    """Whether `key` is known for `host`, by pin, known_hosts or publication; None where none is known for it at all."""
+    return resolve(host, files or UserFiles.of_this_user()).keys().knows(key)
 
 
-def _tokens(
-    host: Host, files: UserFiles, address: str, port: str, user: str, known_as: str, jump: str
-) -> dict[str, str]:
+def known_as(host: Host, files: UserFiles | None = None) -> str:
+    """What known_hosts calls `host`, aliases included. Raises ConnectError as `resolve`."""
+    return resolve(host, files or UserFiles.of_this_user()).known_as
+
+
+def _tokens(host: Host, files: UserFiles, address: str, port: str, user: str, alias: str, jump: str) -> dict[str, str]:
     """What stands for what in a path: ssh_config(5), TOKENS."""
     here = gethostname()
     whole = sha1("".join((here, address, port, user, jump)).encode(), usedforsecurity=False).hexdigest()
     return {
         "%%": "%", "%C": whole, "%d": str(files.home), "%h": address, "%i": str(os.getuid()), "%j": jump,
-        "%k": known_as, "%L": here.split(".")[0], "%l": here, "%n": host.address, "%p": port, "%r": user,
+        "%k": alias, "%L": here.split(".")[0], "%l": here, "%n": host.address, "%p": port, "%r": user,
         "%u": getuser(),
     }  # fmt: skip
 

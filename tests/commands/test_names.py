@@ -49,7 +49,7 @@ def test_one_object_is_one_word_with_its_type(name: str) -> None:
 @settings(deadline=None)
 @given(st.text() | st.from_regex(r"-{1,2}[a-z]+(=\S*)?", fullmatch=True))
 def test_a_note_names_a_workflow_or_none(text: str) -> None:
-    note = WindowNote.from_json(json.dumps({"workflow": text}))
+    note = WindowNote.from_annotations({WINDOW: json.dumps({"workflow": text})})
     assert note.workflow == (text if is_object_name(text) else "")
 
 
@@ -64,6 +64,6 @@ def test_a_run_id_to_paste_is_one_word() -> None:
     run = "x; reboot"
     hardware = Hardware.of({"metadata": {"name": "anvil", "annotations": {RUN: run, WINDOW: "{}"}}})
     seen = claim_of(hardware)
-    assert seen == ClaimSeen(run, WindowNote.from_json("{}"))
+    assert seen == ClaimSeen(run, WindowNote.from_annotations({WINDOW: "{}"}))
     command = claimed("anvil", seen, own=False).next.partition("or: ")[2]
     assert shlex.split(command) == ["fab", "netboot.break", "anvil", "--run", run]

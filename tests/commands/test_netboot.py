@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -252,14 +253,14 @@ def test_init_makes_closed_blocks_and_nothing_twice() -> None:
 
 @pytest.mark.parametrize("text", ["", "no JSON", "[]", "3", '{"holder": null, "before": 4}', '{"strange": 1}'])
 def test_anyones_writing_is_read(text: str) -> None:
-    assert WindowNote.from_json(text) == WindowNote("", "", "", "")
+    assert WindowNote.from_annotations({WINDOW: text}) == WindowNote("", "", "", "")
 
 
 def test_a_note_that_somebody_wrote_puts_nothing_but_flux_back() -> None:
     told = {"kubectl.kubernetes.io/x": "y", "metalfoundry.dev/old-system": None, FLUX_RECONCILE: "enabled"}
-    written = WindowNote.from_json(json.dumps({"holder": "eve", "before": told}))
+    written = WindowNote.from_annotations({WINDOW: json.dumps({"holder": "eve", "before": told})})
     assert written.before == {FLUX_RECONCILE: "enabled"}
-    assert WindowNote.from_json(json.dumps({"before": {FLUX_RECONCILE: {"a": 1}}})).before == {}
+    assert WindowNote.from_annotations({WINDOW: json.dumps({"before": {FLUX_RECONCILE: {"a": 1}}})}).before == {}
     cluster = Cluster(nic(), annotations={"team": "a", "metalfoundry.dev/old-system": "[]"})
     claimed(cluster)
     cluster.patch(netboot.release(cluster.hardware, "r1", written))
@@ -271,8 +272,49 @@ def test_a_note_that_somebody_wrote_puts_nothing_but_flux_back() -> None:
 
 
 def test_a_note_comes_back_as_it_was_written() -> None:
-    whole = note(phase="boot", workflow="w", before={FLUX_RECONCILE: None})
-    assert WindowNote.from_json(whole.to_json()) == whole
+    whole = replace(note(phase="boot", workflow="w", before={FLUX_RECONCILE: None}), lease=600, uid="u-1", until="end",
+                    boot_action="reboot | now").renew(NOW)  # fmt: skip
+    assert WindowNote.from_annotations({WINDOW: whole.to_json()} | whole.flat()) == whole
+
+
+def test_the_flat_annotations_count_before_the_note() -> None:
+    told = note(workflow="w", before={FLUX_RECONCILE: "enabled"}).to_json()
+    flat = {"metalfoundry.dev/renewed": "2026-01-02T03:04:05Z", "metalfoundry.dev/lease": "60",
+            "metalfoundry.dev/flux": "absent", "metalfoundry.dev/workflow": "v"}  # fmt: skip
+    seen = WindowNote.from_annotations({WINDOW: told} | flat)
+    assert (seen.expires, seen.workflow, seen.before) == ("2026-01-02T03:05:05Z", "v", {FLUX_RECONCILE: None})
+
+
+@pytest.mark.parametrize("lease", ["9" * 40, "-1", "x", "٣"])
+def test_an_odd_lease_breaks_nothing(lease: str) -> None:
+    WindowNote.from_annotations({"metalfoundry.dev/lease": lease, "metalfoundry.dev/renewed": "2026-01-02T03:04:05Z"})
+
+
+@pytest.mark.parametrize(
+    ("word", "shut"),
+    [("kevin@jump r1 3 holds", ""), ("pod-1 r1 3 shut-deleted", "deleted"), ("kevin@jump r1 2 holds", None),
+     ("kevin@jump r2 3 holds", None), ("", None), ("r1 3 holds", None)],
+)  # fmt: skip
+def test_a_guards_word_counts_for_the_renewal_that_it_names(word: str, shut: str | None) -> None:
+    notes = {netboot.RUN: "r1", "metalfoundry.dev/renewal": "3", "metalfoundry.dev/lease": "9", netboot.GUARD: word}
+    found = netboot.acknowledgement(Hardware.of({"metadata": {"name": "anvil", "annotations": notes}}))
+    assert (found.shut if found else None) == shut
+
+
+def test_whoever_gives_it_back_leaves_no_word_of_the_claim() -> None:
+    cluster = Cluster(nic(), annotations={"team": "a"})
+    claimed(cluster)
+    cluster.patch([{"op": "add", "path": "/metadata/annotations/metalfoundry.dev~1guard", "value": "late"}])
+    cluster.patch(netboot.release(cluster.hardware, "r1", note()))
+    assert dict(cluster.hardware.annotations) == {"team": "a"}
+
+
+def test_a_pause_that_was_left_behind_is_taken_back() -> None:
+    notes = {FLUX_RECONCILE: "disabled", "metalfoundry.dev/flux": "enabled", "team": "a"}
+    cluster = Cluster(nic(), annotations=notes)
+    assert netboot.left_paused(cluster.hardware)
+    cluster.patch(netboot.unpause(cluster.hardware))
+    assert dict(cluster.hardware.annotations) == {FLUX_RECONCILE: "enabled", "team": "a"}
 
 
 @pytest.mark.parametrize(

@@ -32,9 +32,11 @@ WITHOUT_CLUSTER = (
     "lab",
     "inventory",
     "rbac",
-    "netboot.guards",
+    "guard.print",
+    "guard.log",
+    "guard.stop",
 )  # tasks that ask no API server
-ADMINISTRATORS = ("netboot.sweeper",)
+ADMINISTRATORS = ("guard.install", "guard.remove")
 ASKED = [Right(TINKERBELL, "hardware", verb) for verb in ("get", "patch")] + [Right(TINKERBELL, "workflows", "watch")]
 ALL = ["get hardware.tinkerbell.org", "patch hardware.tinkerbell.org", "watch workflows.tinkerbell.org"]
 

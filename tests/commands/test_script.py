@@ -104,3 +104,10 @@ def test_the_effect_and_the_secrets_are_the_commands() -> None:
     assert command.effect is Effect.WRITE
     assert "token" in command.stdin
     assert "token" not in command.shown
+
+
+def test_a_part_that_goes_after_another_is_run_only_where_that_ended_well(shell: str) -> None:
+    after = Part("told", ("cat",), "in\n", after="one")
+    assert outcomes(shell, Part("one", ("true",)), Part("two", ("false",)), after)["told"] == Outcome(0, "in\n", "")
+    assert list(outcomes(shell, Part("one", ("false",)), Part("two", ("true",)), after)) == ["one", "two"]
+    assert list(outcomes(shell, Part("one2", ("true",)), after)) == ["one2"]

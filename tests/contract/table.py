@@ -73,7 +73,7 @@ spec:
 REVIEW = json.dumps(
     {"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": NAMESPACE}}
 )
-ACCOUNT = '{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "sweeper"}}'
+ACCOUNT = '{"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "guard"}}'
 
 
 def path(words: str, form: str) -> Say:
@@ -117,6 +117,12 @@ SCENES: dict[str, list[Say]] = {
         Say("get zork -n NS"),
         Say("get zork.v1.example.org -n NS", quiet=True),
         Say("get pods,deployments,events -n NS -o name"),
+        Say(f"get {HW} -n NS -l rack=a -o name"),
+        Say(f"get {HW} -n NS -l rack=b -o json"),
+        Say("get deployments.v1.apps/metalfoundry-guard -n NS -o json --ignore-not-found"),
+        Say("get pods -l app.kubernetes.io/name=metalfoundry-guard -o json -n NS"),
+        Say("logs -l app.kubernetes.io/name=metalfoundry-guard --tail=500 -n NS"),
+        Say("get cronjobs.v1.batch/old serviceaccounts/old -o name --ignore-not-found -n NS"),
         Say(f"get {HW} one -n NS -o yaml", old=False),
         Say("get --raw /readyz"),
         Say("get --raw /apis/tinkerbell.org"),
@@ -232,11 +238,12 @@ SCENES: dict[str, list[Say]] = {
         Say(APPLY, "", quiet=True),
         Say(APPLY, "a: [", quiet=True),
         Say(f"{APPLY} -o name", ACCOUNT),
-        Say("get sa sweeper -n NS -o name"),
+        Say("get sa guard -n NS -o name"),
         Say("delete workflow wf -n NS --ignore-not-found --wait=false"),
         Say("delete workflow wf -n NS --ignore-not-found --wait=false"),
         Say(f"delete {HW} one nope -n NS --wait=false"),
         Say("delete wf/s -n NS --wait=false -o name"),
-        Say("delete sa sweeper -n NS --wait=false"),
+        Say("delete serviceaccounts/guard --ignore-not-found --wait=false -n NS"),
+        Say("delete serviceaccounts/guard --ignore-not-found --wait=false -n NS"),
     ],
 }

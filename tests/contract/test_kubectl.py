@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from metalfoundry.commands.happenings import Happening, event
+from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.lab.kubectl.server import KubectlServer
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from tests.contract.parties import Party, real, scrub, standin
@@ -64,6 +67,19 @@ def test_scene(scene: str, version: str, cluster: Party, lab: Party) -> None:
             if wanted != given:
                 differences.append(f"kubectl {' '.join(say.argv)}\n  {part}\n  real: {wanted!r}\n  lab:  {given!r}")
     assert not differences, "\n" + "\n".join(differences)
+
+
+def test_an_event_of_ours_is_made_and_found_by_its_object(cluster: Party, lab: Party) -> None:
+    for party in (cluster, lab):
+        party.say(Say(f"{APPLY} -o name").argv, hardware("one"))
+        uid = party.store.get("hardware", "one")["metadata"]["uid"]
+        part = event(Kubectl(("kubectl",), NAMESPACE), "one", uid, Happening("Claimed", "by ä"), datetime.now(UTC))
+        made = party.say([str(word) for word in part.argv[1:]], part.stdin)
+        assert (made.status, made.stdout.startswith("event/one.")) == (0, True), made.stderr
+        listed = party.store.list("events")
+        assert [one["message"] for one in listed if one["involvedObject"]["uid"] == uid] == ["by ä"]
+    described = cluster.say(Say(f"describe {HW}/one -n NS").argv).stdout
+    assert "Claimed" in described and "metalfoundry" in described and "by ä" in described
 
 
 WATCHES = {

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import metalfoundry
-from metalfoundry.commands.guard import list_guards
+from metalfoundry.commands import guard
 from metalfoundry.model import states
 
 ROOT = Path(metalfoundry.__file__).parent
@@ -76,6 +76,5 @@ def test_what_a_rule_asks_for_is_written_by_the_product(enum: type[StrEnum]) -> 
         assert name in written or name not in asked, f"nobody writes {name}"
 
 
-def test_a_guards_states_are_those_that_it_lists() -> None:
-    script = list_guards().stdin
-    assert all(f"echo {state}\n" in script for state in states.GuardState)
+def test_a_guards_states_are_those_that_it_tells() -> None:
+    assert all(f"state={state}" in guard.script() for state in states.GuardState)

@@ -14,6 +14,7 @@ from datetime import timedelta
 from enum import Enum
 
 from metalfoundry.commands.command import Command, Effect
+from metalfoundry.commands.happenings import EVENT
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, LinkLost, TransportError
 from metalfoundry.model.hosts import Host, HostKeyPolicy
 from metalfoundry.transport.base import Result, Transport, Wrapped
@@ -190,9 +191,9 @@ class Spoiled(Wrapped):
 
 
 def label(command: Command) -> str:
-    """What a command does, in a word or two: the parts of a script, or the sub-command of the guard."""
+    """What a command does, in a word or two: the parts of a script but for Events, or the guard's sub-command."""
     found = re.search(r"^ACTION=(\w+)$", command.stdin, re.MULTILINE)
-    parts = re.findall(r"^part (\w+) ", command.stdin, re.MULTILINE)
+    parts = [part for part in re.findall(r"^part (\w+) ", command.stdin, re.MULTILINE) if part != EVENT]
     if parts:
         return "+".join(dict.fromkeys("smee" if part.startswith("smee") else part for part in parts))
     if found:

@@ -15,14 +15,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from enum import Enum
 from pathlib import Path
 
 import yaml
 
 from metalfoundry import Foundry, Options, Report
-from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.netboot import GUARD, RUN, WINDOW
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
@@ -33,7 +32,6 @@ from metalfoundry.model.inventory_reader import load
 from metalfoundry.transport.ssh import SshTransport
 from tests.faults.spoil import Fault, Hasty, Spoiled
 from tests.processes import session_of
-from tests.sweeping import RUN, WINDOW, sweep
 from tests.waiting import until
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -45,12 +43,9 @@ OPENS = "Open: patch+object+smee"
 """There the client of a run that is to be resumed is killed."""
 TIMEOUTS = {"netboot": "150s", "install": "300s", "boot": "300s", "verify": "150s"}
 SPEED, WORKERS, LEASE = 60.0, 4, 600.0
-DATE = """\
-#!/bin/sh
-# The jump host's clock, which a test may put forward.
-[ "$*" = +%s ] || exec {date} "$@"
-echo $(($({date} +%s) + $(cat {folder}/forward)))
-"""
+GUARD_SCRIPT = REPOSITORY / "metalfoundry" / "commands" / "guard.sh"
+OF_GUARD = "/metalfoundry/guard/"
+"""In the command line of a guard on the jump host."""
 
 
 class Story(Enum):
@@ -103,16 +98,17 @@ class Case:
 
 @dataclass
 class State:
-    """What the cluster and the jump host hold for one server at one moment."""
+    """What the cluster and the jump host hold for one server at one moment. `guards`: the word of the guard that has
+    acknowledged the claim, while it lives."""
 
     opened: bool
     claim: str
-    guards: list[GuardSeen]
+    guards: list[str]
     processes: list[str]
 
     @property
     def guarded(self) -> bool:
-        return [guard.state for guard in self.guards] == ["guarding"]
+        return bool(self.guards)
 
     @property
     def words(self) -> str:
@@ -121,7 +117,7 @@ class State:
 
 @dataclass
 class Row:
-    """What came of one case: `after` at the client's end, `settled` with every lease over and one pass of the sweeper.
+    """What came of one case: `after` at the client's end, `settled` with every lease over and a guard in the cluster.
 
     `closer`: who closed it (client, guard, cluster), "nobody" where it is open still, "-" where it never was.
     """
@@ -166,9 +162,9 @@ def cases(said: Mapping[Story, Sequence[str]]) -> list[Case]:
     return found
 
 
-def closed_by(opened: bool, left_open: bool, guard_log: str, swept: bool, open_still: bool) -> str:
+def closed_by(opened: bool, left_open: bool, guard_log: str, elsewhere: bool, open_still: bool) -> str:
     """Who closed a window, from what was seen of it: whether it ever stood open, and still when its client had ended,
-    what its guard wrote, what the cluster's own pass found open, and whether it is open at the end of all.
+    what its guard wrote, whether the guard in the cluster did, and whether it is open at the end of all.
 
     A guard whose patch was done but not answered finds it closed, and does not know by whom.
     """
@@ -176,7 +172,7 @@ def closed_by(opened: bool, left_open: bool, guard_log: str, swept: bool, open_s
         return "nobody"
     if not opened:
         return "-"
-    if swept:
+    if elsewhere:
         return "cluster"
     guards = left_open or any(line.split(" ")[1:2] == ["closed"] for line in guard_log.splitlines())
     return "guard" if guards else "client"
@@ -187,33 +183,33 @@ class Bench:
 
     def __init__(self, lab: Lab, wanted: Sequence[Case]) -> None:
         self.lab, self.cases = lab, wanted
-        (lab.folder / "forward").write_text("0\n")
         known = yaml.safe_load(lab.inventory.read_text())
         known["timeouts"] = TIMEOUTS
         for case in wanted:
             if case.story is Story.UNTIL_END:
                 known["servers"][case.name]["netboot_until"] = "end"
         lab.inventory.write_text(yaml.safe_dump(known))
-        self._looking = Foundry(load(lab.inventory))
         self._ever_open: set[str] = set()
 
     def run(self) -> list[Row]:
-        with self._looking, self._watching(), ThreadPoolExecutor(WORKERS) as pool:
-            rows = list(pool.map(self._row, self.cases))
+        """Those of DOWN come last and one by one: with the jump host goes the guard of all."""
+        with self._watching(), ThreadPoolExecutor(WORKERS) as pool:
+            rows = list(pool.map(self._row, (case for case in self.cases if case.fault is not Fault.DOWN)))
             self._rest()
-            self._let_leases_end(rows)
+            self._let_leases_end()
+            rows += [self._row(case) for case in self.cases if case.fault is Fault.DOWN]
+            self._rest()
+            self._power_off("")
             opened = self._opened()
-            swept = opened & set(self._sweep())
-            self._until_guards_end()
-            guards = self._looking.guards()
+            elsewhere = opened & self._guard_in_the_cluster(opened)
             for row in rows:
-                row.settled = self.state(row.case.name, guards)
+                row.settled = self.state(row.case.name)
                 machine = self.lab.machine(row.case.name)
                 row.wiped, row.boots = machine.wiped, [boot.what for boot in machine.boots]
                 name = row.case.name
                 left_open = row.after is not None and row.after.opened
                 row.closer = closed_by(
-                    name in self._ever_open, left_open, self._log(name), name in swept, row.settled.opened
+                    name in self._ever_open, left_open, self._log(name), name in elsewhere, row.settled.opened
                 )
         return rows
 
@@ -226,7 +222,7 @@ class Bench:
             row = Row(case, done.returncode, struck=done.returncode == -9, said=done.stderr.splitlines())
         else:
             row = play(self.lab.inventory, case, case.name, lambda: self._meddle(case))
-        row.after = self.state(case.name, self._looking.guards())
+        row.after = self.state(case.name)
         return row
 
     def _meddle(self, case: Case) -> None:
@@ -244,14 +240,15 @@ class Bench:
             self.lab.store.change("hardware", case.name, robbed)
 
     def _power_off(self, name: str) -> None:
-        """End whatever runs on the jump host for this server, all at once: none is left to act on another's end."""
-        sessions = {session_of(process.pid) for process in self.lab.processes.alive(name)} - {0}
+        """End the guard and whatever runs on the jump host for this server, all at once."""
+        alive = [*self.lab.processes.alive(OF_GUARD), *(self.lab.processes.alive(name) if name else [])]
+        sessions = {session_of(process.pid) for process in alive} - {0}
         ending = [process.pid for process in self.lab.processes.alive() if session_of(process.pid) in sessions]
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in ending:
                 with suppress(ProcessLookupError):
                     os.kill(pid, number)
-        until(lambda: not self.lab.processes.alive(name))
+        until(lambda: not self.lab.processes.alive(OF_GUARD) and not (name and self.lab.processes.alive(name)))
 
     @contextmanager
     def _watching(self) -> Iterator[None]:
@@ -276,33 +273,62 @@ class Bench:
         begun = [machine for machine in machines if machine.state == "hook"]
         until(lambda: all(machine.state == "new" for machine in begun))
 
-    def _let_leases_end(self, rows: list[Row]) -> None:
-        """Every guard that lived at its client's end has to close now; what has none is left to the cluster."""
-        (self.lab.folder / "forward").write_text(f"{LEASE + 1:.0f}\n")
-        names = {guard.hardware for guard in self._looking.guards() if guard.state == "guarding"}
-        until(lambda: not names & self._opened())
+    def _let_leases_end(self) -> None:
+        """The guard has to close now what is open, and to take away what is claimed."""
+        assert isinstance(self.lab.store, MemoryStore)
+        for obj in self.lab.store.list("hardware"):
+            if RUN in obj["metadata"].get("annotations", {}):
+                lease = {"metadata": {"annotations": {"metalfoundry.dev/lease": "0"}}}
+                self.lab.store.merge("hardware", obj["metadata"]["name"], lease)
+        until(lambda: not self._opened())
+        until(lambda: not any(self._claim(case.name) for case in self.cases))
 
     def _opened(self) -> set[str]:
         return {obj["metadata"]["name"] for obj in self.lab.store.list("hardware") if is_open(obj)}
 
-    def _sweep(self) -> list[str]:
-        return sweep(self.lab.store, datetime.now(UTC) + timedelta(days=1))  # later than any hasty client's clock
+    def _guard_in_the_cluster(self, opened: set[str]) -> set[str]:
+        """What a guard that lives elsewhere closes when the jump host is gone and every lease is over."""
+        with tempfile.TemporaryDirectory() as name:
+            place = Path(name)
+            (place / "uptime").write_text("1000 0\n")
+            words = {"NAMESPACE": self.lab.namespace, "DIR": name, "UPTIME": f"{place}/uptime", "PACE": "1"}
+            path = {"PATH": f"{self.lab.folder}/bin:{os.environ['PATH']}"}
+            guard = subprocess.Popen(["sh", GUARD_SCRIPT, "run"], env=os.environ | path | words)
+            try:
+                until(lambda: (place / "read").exists(), what="the guard has looked")
+                (place / "uptime").write_text(f"{1000 + LEASE} 0\n")
+                until(lambda: not any(self._claim(case.name) for case in self.cases), what="every lease is over")
+                until(lambda: opened <= closes(place / "log"), what="all that was open is closed")
+            finally:
+                guard.terminate()
+                guard.wait()
+            return closes(place / "log")
 
-    def _until_guards_end(self) -> None:
-        until(lambda: not any(guard.state == "guarding" for guard in self._looking.guards()))
+    def _claim(self, name: str) -> str:
+        notes: dict[str, str] = self.lab.store.get("hardware", name)["metadata"].get("annotations", {})
+        return notes.get(RUN, "")
 
     def _log(self, name: str) -> str:
-        folder = self.lab.folder / "home/.local/state/metalfoundry/guards"
-        return "".join(path.read_text() for path in folder.glob(f"*-{name}-*/log"))
+        """What the guard has written about the server."""
+        logs = (self.lab.folder / "home/.local/state/metalfoundry/guard").glob("*/log")
+        lines = [line for path in logs for line in path.read_text().splitlines(keepends=True)]
+        return "".join(line for line in lines if f" hardware={name} " in line)
 
-    def state(self, name: str, guards: list[GuardSeen]) -> State:
+    def state(self, name: str) -> State:
         hardware = self.lab.store.get("hardware", name)
+        word = hardware["metadata"].get("annotations", {}).get(GUARD)
         return State(
             is_open(hardware),
-            hardware["metadata"].get("annotations", {}).get(RUN, ""),
-            [guard for guard in guards if guard.hardware == name and guard.state not in ("ended", "dead")],
-            [process.command for process in self.lab.processes.alive(name)],
+            self._claim(name),
+            [word] if word and self.lab.processes.alive(OF_GUARD) else [],
+            [process.command for process in self.lab.processes.alive(name) if " -p [" not in process.command],
         )
+
+
+def closes(log: Path) -> set[str]:
+    """The Hardware that a guard has closed."""
+    lines = [line.split() for line in log.read_text().splitlines()] if log.exists() else []
+    return {words[2].removeprefix("hardware=") for words in lines if words[1] == "closed"}
 
 
 def is_open(hardware: Object) -> bool:
@@ -348,9 +374,6 @@ def bench(folder: Path, wanted: Sequence[Case]) -> Iterator[Bench]:
     story = scenario("shadowed", shadow=0.0)
     lab = Lab(folder, story, SPEED, servers=[case.name for case in wanted])
     with lab:
-        date = folder / "bin" / "date"
-        date.write_text(DATE.format(date="/bin/date", folder=lab.folder))
-        date.chmod(0o755)
         yield Bench(lab, wanted)
 
 

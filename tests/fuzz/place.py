@@ -86,7 +86,7 @@ HOSTILE = (
     "\u202e",
     "$(reboot)",
     "--kubeconfig=/x",
-    "a\tb\tguarding\t1\t2\tc",
+    "state=guarding\nsince=1\nclaims=x",
 )
 DEEP = "[" * 100_000
 NUMBERS = ("0", "1", "200", "404", "1767323045.5", "999999999999999", "9" * 400, "1e400", "nan", "-1", "\u0661", "00x")
@@ -199,10 +199,9 @@ listed = st.one_of(
 )  # fmt: skip
 
 rows = st.lists(st.lists(text, min_size=3, max_size=7).map("\t".join), max_size=4).map("\n".join)
-pairs = st.lists(
-    st.builds("{}={}".format, st.sampled_from(["memory_kib", "disk_free_kib", "dns", "grpc", "address", "addresses"]),
-              text), max_size=6).map("\n".join)  # fmt: skip
-OWN = {"guards": rows, "containers": rows, "around": pairs, "clock": text, "smee0": text, "smee1": text,
+WORDS = ["memory_kib", "disk_free_kib", "dns", "grpc", "address", "addresses", "state", "since", "claims", "closed"]
+pairs = st.lists(st.builds("{}={}".format, st.sampled_from(WORDS), text), max_size=6).map("\n".join)
+OWN = {"guards": pairs, "containers": rows, "around": pairs, "clock": text, "smee0": text, "smee1": text,
        "addresses": text, "deployments": listed, "events": listed, "bmc": listed, "flux": listed}  # fmt: skip
 PARTS = ("logs", "agent", "bootkit", *OWN)
 status = st.sampled_from([0, 0, 0, 0, 1])

@@ -21,7 +21,7 @@ from metalfoundry.transport.clock import FakeClock
 from metalfoundry.ui.output.event_lines import PlainLines
 from metalfoundry.ui.output.report_text import show
 from metalfoundry.ui.output.tables import Paper
-from metalfoundry.ui.tasks import netboot, status, troubleshoot
+from metalfoundry.ui.tasks import guard, netboot, status, troubleshoot
 from metalfoundry.ui.tasks.errors import boundary
 from tests.fuzz.place import EXAMPLES, INVENTORY, NAME, Answers, World, worlds
 from tests.ui.tale import failed
@@ -75,7 +75,7 @@ def ask_everything(world: World) -> None:
             ask = terminal.asked
             ask(lambda as_json=json_wanted: status.status(foundry, servers, watch=False, probe=True, json=as_json))
             ask(lambda as_json=json_wanted: netboot.audit(foundry, close=False, json=as_json))
-            ask(lambda as_json=json_wanted: netboot.guards(foundry, False, "", as_json))
+            ask(lambda as_json=json_wanted: guard.status(foundry, as_json))
             ask(lambda as_json=json_wanted: troubleshoot.troubleshoot(
                 foundry, NAME, all=True, bundle="", json=as_json))  # fmt: skip
         terminal.asked(lambda: _report(foundry, world))

@@ -27,7 +27,7 @@ def _smee(said: str) -> dict[str, int]:
 
 READERS: dict[str, Callable[[str], Any]] = {
     "machine facts": machine.read_facts,
-    "guards": guard.read_guards,
+    "guard": guard.read_status,
     "guard's words": guard.read_words,
     "clock": lambda said: gather.read_clock(Outcome(0, said, "")),
     "smee": _smee,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.guard.harness import Client, FakeCluster, client
+from tests.guard.harness import Client, Cluster, client
 
 
 @pytest.fixture(params=["dash", "busybox ash", "bash"])
@@ -23,13 +23,15 @@ def shell(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path) -> FakeCluster:
-    return FakeCluster(tmp_path / "cluster")
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    one = Cluster(tmp_path / "bin")
+    yield one
+    one.door.stop()
 
 
 @pytest.fixture
-def guard(shell: str, tmp_path: Path, cluster: FakeCluster) -> Iterator[Client]:
-    one = client(shell, tmp_path, cluster.folder)
+def guard(shell: str, tmp_path: Path, cluster: Cluster) -> Iterator[Client]:
+    one = client(shell, tmp_path, str(cluster.kubectl))
     yield one
     for pid in one.processes():
         with contextlib.suppress(ProcessLookupError):

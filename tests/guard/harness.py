@@ -1,80 +1,93 @@
-"""Speaks to guard.sh as the client does: assignments and the script on stdin of `SHELL -s`."""
+"""Speaks to guard.sh as the client does: assignments and the script on stdin of `SHELL -s`, on the lab's kubectl."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import subprocess
-import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from metalfoundry.lab.kubectl.server import KubectlServer
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
+from metalfoundry.lab.kubernetes.store import Object
+from tests.waiting import until
+
+__all__ = ["Client", "Cluster", "until"]
+
 ROOM = Path(__file__).parent.parent.parent / "metalfoundry" / "commands"
 SCRIPT = (ROOM / "guard.sh").read_text()
 RUN = "20260102T030405Z-anvil-7f3a9c"
+OURS = "metalfoundry.dev/"
+FLUX = "kustomize.toolkit.fluxcd.io/reconcile"
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"never: {what}"
-        time.sleep(0.01)
-
-
-class FakeCluster:
-    """The folder that fake_kubectl.py reads."""
+class Cluster:
+    """A lab's API server with anvil, whose second interface may netboot, and its Workflow."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        for name in ("hardware", "workflows"):
-            (folder / name).mkdir(parents=True)
-        (folder / "cut").write_text("0")
-        self.version = 100
-        self.put_hardware()
-        self.put_workflow()
+        self.store = MemoryStore("tink-system")
+        self.door = KubectlServer(self.store).start()
+        self.kubectl = self.door.install(folder)
+        self.faults = self.door.faults
 
-    def put(self, kind: str, obj: dict[str, Any]) -> None:
-        self.version += 10
-        obj["metadata"]["resourceVersion"] = str(self.version)
-        path = self.folder / kind / "anvil.json"
-        path.with_suffix(".put").write_text(json.dumps(obj))
-        path.with_suffix(".put").replace(path)
+    def hardware(
+        self, name: str = "anvil", pxe: tuple[bool | None, ...] = (False, True, None), **claim: str | None
+    ) -> None:
+        """Make it, with a claim of RUN unless `run` is None; the words of the claim have `_` for `-`."""
+        known = {"run": RUN, "renewal": "1", "lease": "600", "workflow": name, "until": "running"} | claim
+        notes = {OURS + key.replace("_", "-"): value for key, value in known.items() if value is not None}
+        interfaces = [{} if flag is None else {"netboot": {"allowPXE": flag}} for flag in pxe]
+        meta: Object = {"name": name} | ({"annotations": notes} if known["run"] is not None else {})
+        self.store.create("hardware", {"metadata": meta, "spec": {"interfaces": interfaces}})
 
-    def put_hardware(self, pxe: tuple[bool | None, ...] = (False, True, None), run: str | None = RUN) -> None:
-        interfaces = [{} if open_ is None else {"netboot": {"allowPXE": open_}} for open_ in pxe]
-        notes = {"metalfoundry.dev/run": run} if run else {}
-        meta = {"name": "anvil", "uid": "h-1", "annotations": notes}
-        self.put("hardware", {"kind": "Hardware", "metadata": meta, "spec": {"interfaces": interfaces}})
+    def deployment(self, ready: int) -> None:
+        """The guard in the cluster, with so many pods that are ready."""
+        body = {"metadata": {"name": "metalfoundry-guard"}, "status": {"readyReplicas": ready}}
+        self.store.create("deployments", body)
 
-    def put_workflow(self, state: str = "", action: str = "", uid: str = "w-1") -> None:
+    def workflow(self, state: str = "", action: str = "", name: str = "anvil") -> str:
+        """Make it, or bring it into that state; its uid."""
+        if not any(obj["metadata"]["name"] == name for obj in self.store.list("workflows")):
+            self.store.create("workflows", {"metadata": {"name": name}, "spec": {"hardwareRef": name}})
         status = {"state": state, "currentState": {"actionName": action}}
-        self.put("workflows", {"kind": "Workflow", "metadata": {"name": "anvil", "uid": uid}, "status": status})
+        self.store.merge("workflows", name, {"status": status})
+        return str(self.store.get("workflows", name)["metadata"]["uid"])
 
-    def delete(self, kind: str) -> None:
-        (self.folder / kind / "anvil.json").unlink()
+    def note(self, key: str, value: str | None, name: str = "anvil") -> None:
+        """Write or remove an annotation; without a slash it is one of ours."""
+        full = key if "/" in key else OURS + key
+        self.store.merge("hardware", name, {"metadata": {"annotations": {full: value}}})
 
-    def flag(self, name: str, on: bool = True) -> None:
-        if on:
-            (self.folder / name).touch()
-        else:
-            (self.folder / name).unlink()
+    def notes(self, name: str = "anvil") -> dict[str, str]:
+        """The annotations; ours without their prefix."""
+        notes = self.store.get("hardware", name)["metadata"].get("annotations") or {}
+        return {key.removeprefix(OURS): value for key, value in notes.items()}
 
-    def pxe(self) -> list[bool | None]:
-        obj = json.loads((self.folder / "hardware" / "anvil.json").read_text())
-        return [item.get("netboot", {}).get("allowPXE") for item in obj["spec"]["interfaces"]]
+    def netboot(self, flag: bool, index: int = 1, name: str = "anvil") -> None:
+        """As a person with kubectl does it."""
+        path = f"/spec/interfaces/{index}/netboot"
+        self.store.patch("hardware", name, [{"op": "add", "path": path, "value": {"allowPXE": flag}}])
 
-    @property
-    def open(self) -> bool:
-        return True in self.pxe()
+    def pxe(self, name: str = "anvil") -> list[bool | None]:
+        blocks = [each.get("netboot") or {} for each in self.store.get("hardware", name)["spec"]["interfaces"]]
+        return [block.get("allowPXE") for block in blocks]
+
+    def open(self, name: str = "anvil") -> bool:
+        return True in self.pxe(name)
 
     @property
     def writes(self) -> list[list[dict[str, Any]]]:
-        path = self.folder / "writes"
-        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+        """The patches that a guard has sent."""
+        sent = [call for call in self.door.calls if "patch" in call]
+        return [json.loads(call[call.index("-p") + 1]) for call in sent]
+
+    def closes(self) -> list[list[dict[str, Any]]]:
+        return [patch for patch in self.writes if any("allowPXE" in each["path"] for each in patch)]
 
 
 @dataclass
@@ -86,32 +99,46 @@ class Client:
     values: dict[str, str] = field(default_factory=dict)
     env: dict[str, str] = field(default_factory=dict)
 
-    def text(self, action: str, **more: str) -> str:
+    def text(self, action: str, script: str = SCRIPT, **more: str) -> str:
         values = self.values | more | {"ACTION": action}
         preamble = "".join(f"{key}={shlex.quote(value)}\n" for key, value in values.items())
-        return f"{preamble}guard_text() {{ cat <<'END_OF_GUARD'\n{SCRIPT}END_OF_GUARD\n}}\neval \"$(guard_text)\"\n"
+        return f"{preamble}guard_text() {{ cat <<'END_OF_GUARD'\n{script}END_OF_GUARD\n}}\neval \"$(guard_text)\"\n"
 
-    def send(self, action: str, status: int = 0, **more: str) -> dict[str, str]:
+    def raw(self, text: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, **self.env}
+        words = [*self.shell.split(), "-s"]
+        return subprocess.run(words, input=text, text=True, capture_output=True, env=env, check=False, timeout=60)
+
+    @contextlib.contextmanager
+    def begin(self, action: str) -> Iterator[subprocess.Popen[str]]:
+        """Begin to send it, for whoever does not wait for its end."""
+        words, env = [*self.shell.split(), "-s"], {**os.environ, **self.env}
+        none = subprocess.DEVNULL
+        with subprocess.Popen(words, text=True, env=env, stdin=subprocess.PIPE, stdout=none, stderr=none) as running:
+            assert running.stdin is not None
+            running.stdin.write(self.text(action))
+            running.stdin.close()
+            yield running
+
+    def send(self, action: str, status: int = 0, script: str = SCRIPT, **more: str) -> dict[str, str]:
         """The key=value facts it printed; checks the exit status."""
-        done = self.raw(self.text(action, **more))
+        done = self.raw(self.text(action, script, **more))
         assert done.returncode == status, (action, done)
         return facts(done.stdout)
 
-    def raw(self, text: str) -> subprocess.CompletedProcess[str]:
-        words = [*self.shell.split(), "-s"]
-        env = os.environ | self.env
-        return subprocess.run(words, input=text, text=True, capture_output=True, env=env, check=False, timeout=60)
-
-    def armed(self, **values: str) -> int:
-        """Arm, wait until it watches, and give its pid."""
+    def start(self, **values: str) -> int:
+        """Start one, and give its pid."""
         self.values.update(values)
-        pid = int(self.send("arm")["pid"])
-        assert self.send("alive")["watching"] == "yes"
-        return pid
+        return int(self.send("start")["pid"])
+
+    def acknowledged(self, renewal: str = "1", **values: str) -> int:
+        """Start one, wait until it has acknowledged anvil's claim, and give its pid."""
+        self.values.update(values)
+        return int(self.send("start", HARDWARE="anvil", RUN=RUN, RENEWAL=renewal, WAIT="30")["pid"])
 
     @property
     def folder(self) -> Path:
-        return self.root / self.values["RUN"]
+        return self.root / "tink-system"
 
     def log(self) -> list[str]:
         """The log's lines without their time."""
@@ -119,24 +146,30 @@ class Client:
         return [line.split(" ", 1)[1] for line in path.read_text().splitlines()] if path.exists() else []
 
     def logged(self, words: str) -> None:
-        until(lambda: any(line.startswith(words) for line in self.log()), f"log {words!r}: {self.log()}")
+        until(lambda: any(line.startswith(words) for line in self.log()), what=f"log {words!r}")
 
-    def ended(self, words: str) -> None:
-        self.logged(f"ended reason={words}")
-        until(lambda: not self.processes(), "no process left")
+    def gone(self) -> None:
+        until(lambda: not self.processes(), what="no process left")
 
     def processes(self) -> list[int]:
-        """Everything that has this guard's folder or cluster in its command line or surroundings."""
+        """Everything that has this client's mark in its environment."""
         return [int(path.name) for path in Path("/proc").glob("[0-9]*") if self.mine(int(path.name))]
+
+    def guards(self) -> list[int]:
+        """The guards proper, without what they have forked."""
+        mark, found = f"{self.folder}/guard-".encode(), {}
+        for pid in self.processes():
+            with contextlib.suppress(OSError):
+                if mark in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    found[pid] = int(Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[1])
+        return [pid for pid, parent in found.items() if parent not in found]
 
     def mine(self, pid: int) -> bool:
         try:
-            words = Path(f"/proc/{pid}/cmdline").read_bytes()
             around = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             return False
-        mark = str(self.root).encode()
-        return pid != os.getpid() and bool(words) and (mark in words or b"TEST_MARK=" + mark in around)
+        return pid != os.getpid() and f"TEST_MARK={self.root}".encode() in around.split(b"\0")
 
 
 def facts(text: str) -> dict[str, str]:
@@ -144,13 +177,11 @@ def facts(text: str) -> dict[str, str]:
     return {key: value for key, _, value in pairs}
 
 
-def client(shell: str, tmp_path: Path, folder: Path | None = None) -> Client:
-    """A client of a guard under `shell`; `folder` is the fake cluster's."""
+def client(shell: str, tmp_path: Path, kubectl: str, env: Mapping[str, str] | None = None) -> Client:
+    """A client of a guard under `shell`."""
     root = tmp_path / "guards"
     values = {
-        "RUN": RUN, "NONCE": "n0nce", "NAMESPACE": "tink-system", "HARDWARE": "anvil", "WORKFLOW": "anvil",
-        "WORKFLOW_UID": "w-1", "KUBECTL": f"{sys.executable} -SE {Path(__file__).parent / 'fake_kubectl.py'}",
-        "EXPIRES": "+600", "HARD_CAP": "+3600", "UNTIL": "running", "BOOT_ACTION": "", "STATE_DIR": str(root),
-        "GUARD_SHELL": shell, "TICK": "0.1", "RETRY": "0", "REREAD": "600",
+        "PLACE": "tink-system", "NAMESPACE": "tink-system", "VERSION": "v1", "KUBECTL": kubectl, "STATE_DIR": str(root),
+        "GUARD_SHELL": shell, "TICK": "0.05", "RETRY": "0", "PACE": "60", "GUARD": "kevin@jump",
     }  # fmt: skip
-    return Client(shell, root, values, {"FAKE_CLUSTER": str(folder), "TEST_MARK": str(root)})
+    return Client(shell, root, values, {"TEST_MARK": str(root), **(env or {})})

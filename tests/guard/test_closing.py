@@ -2,199 +2,317 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import time
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.guard.harness import RUN, Client, FakeCluster, until
+from tests.guard.harness import FLUX, RUN, Client, Cluster, until
 
-TRIGGERS: dict[str, Callable[[FakeCluster], None]] = {
-    "running": lambda cluster: cluster.put_workflow("RUNNING", "stream"),
-    "post": lambda cluster: cluster.put_workflow("POST"),
-    "success": lambda cluster: cluster.put_workflow("STATE_SUCCESS"),
-    "failed": lambda cluster: cluster.put_workflow("FAILED"),
-    "timeout": lambda cluster: cluster.put_workflow("STATE_TIMEOUT"),
-    "deleted": lambda cluster: cluster.delete("workflows"),
+TRIGGERS: dict[str, Callable[[Cluster], object]] = {
+    "RUNNING": lambda cluster: cluster.workflow("RUNNING", "stream"),
+    "POST": lambda cluster: cluster.workflow("POST"),
+    "SUCCESS": lambda cluster: cluster.workflow("STATE_SUCCESS"),
+    "FAILED": lambda cluster: cluster.workflow("FAILED"),
+    "TIMEOUT": lambda cluster: cluster.workflow("TIMEOUT"),
+    "deleted": lambda cluster: cluster.store.delete("workflows", "anvil"),
 }
+CLAIM = ("run", "renewed", "renewal", "lease", "workflow", "workflow-uid", "until", "boot-action", "flux", "window")
 
 
 @pytest.mark.parametrize("reason", TRIGGERS)
-def test_closes_and_proves_it(guard: Client, cluster: FakeCluster, reason: str) -> None:
-    guard.armed()
-    cluster.put_workflow("PENDING", "stream")
-    assert cluster.open
+def test_closes_at_once_and_proves_it(guard: Client, cluster: Cluster, reason: str) -> None:
+    cluster.hardware(workflow_uid=cluster.workflow("PENDING", "stream"))
+    guard.acknowledged()
+    assert cluster.open()
     TRIGGERS[reason](cluster)
-    guard.logged(f"closed reason={reason} interfaces=1")
+    guard.logged(f"closed hardware=anvil run={RUN} reason={reason}")
     assert cluster.pxe() == [False, False, None]
-    assert [operation["op"] for operation in cluster.writes[0]] == ["test", "add", "add"]
-    assert cluster.writes[0][0]["value"] == RUN
-    told = guard.send("alive")
-    assert (told["shut"], told["proved"], told["closed"], told["window"]) == (reason, "yes", "yes", "closed")
-    assert len(cluster.writes) == 1
+    (patch,) = cluster.closes()
+    assert [each["op"] for each in patch] == ["test", "test", "add", "add", "add"]
+    assert patch[1]["value"] == RUN
+    until(lambda: cluster.notes()["guard"] == f"kevin@jump {RUN} 1 shut-{reason}")
 
 
-def test_another_workflow_under_the_name_means_ours_is_gone(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.put_workflow("PENDING", uid="w-2")
-    guard.logged("closed reason=deleted")
+def test_a_workflow_that_was_not_applied_yet_may_be_missing(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    guard.acknowledged()
+    guard.send("start", HARDWARE="anvil", RUN=RUN, RENEWAL="1")
+    assert cluster.open()
+    cluster.note("renewal", "2")
+    cluster.note("workflow-uid", "another")
+    guard.acknowledged("2")
+    guard.logged(f"closed hardware=anvil run={RUN} reason=deleted")
 
 
-def test_a_workflow_that_was_gone_before_arming_counts_as_deleted(guard: Client, cluster: FakeCluster) -> None:
-    cluster.delete("workflows")
-    guard.armed()
-    guard.logged("closed reason=deleted")
+def test_until_end_waits_for_the_boot_action(guard: Client, cluster: Cluster) -> None:
+    cluster.workflow("RUNNING", "stream")
+    cluster.hardware(until="end", boot_action="reboot | now")
+    guard.acknowledged()
+    assert cluster.open()
+    cluster.workflow("RUNNING", "reboot | now")
+    guard.logged(f"closed hardware=anvil run={RUN} reason=boot-action")
 
 
-def test_closes_at_expires_and_leaves_the_claim(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed(EXPIRES="+1")
-    guard.logged("closed reason=expired")
-    assert guard.send("alive")["claim"] == "ours"
+def test_closes_again_what_somebody_opens(guard: Client, cluster: Cluster) -> None:
+    cluster.workflow("RUNNING")
+    cluster.hardware()
+    guard.acknowledged()
+    guard.logged("closed hardware=anvil")
+    cluster.netboot(True, 0)
+    cluster.netboot(True, 1)
+    guard.start()
+    until(lambda: cluster.pxe() == [False, False, None])
 
 
-def test_without_a_workflow_it_holds_until_expires(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed(WORKFLOW="", WORKFLOW_UID="")
-    guard.send("extend", EXPIRES="+0")
-    guard.logged("closed reason=expired")
-
-
-def test_until_end_waits_for_the_boot_action(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed(UNTIL="end", BOOT_ACTION="reboot | now")
-    cluster.put_workflow("RUNNING", "stream")
-    assert guard.send("alive")["shut"] == ""
-    assert cluster.open
-    cluster.put_workflow("RUNNING", "reboot | now")
-    guard.logged("closed reason=boot-action")
-
-
-def test_until_end_without_a_boot_action_waits_for_the_end(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed(UNTIL="end")
-    cluster.put_workflow("RUNNING", "")
-    assert guard.send("alive")["shut"] == ""
-    cluster.put_workflow("POST", "")
-    guard.logged("closed reason=post")
-
-
-def test_closes_again_what_somebody_opens(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.put_workflow("RUNNING")
-    guard.logged("closed reason=running")
-    cluster.put_hardware((True, True, None))
-    guard.logged("closed reason=foreign-write interfaces=0,1")
-    assert "reopened interfaces=0,1" in guard.log()
+def test_a_lease_that_is_not_renewed_ends_with_the_claim(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware(lease="2", flux="absent", window="{}", renewed="2026-01-02T03:04:05Z", workflow_uid=None)
+    cluster.note(FLUX, "disabled")
+    guard.acknowledged(PACE="1")
+    guard.logged(f"closed hardware=anvil run={RUN} reason=expired")
     assert cluster.pxe() == [False, False, None]
+    assert cluster.notes() == {}
 
 
-def test_says_when_there_was_nothing_to_close(guard: Client, cluster: FakeCluster) -> None:
-    cluster.put_hardware((False, False))
-    guard.armed()
-    cluster.put_workflow("RUNNING")
-    guard.logged("found-closed reason=running")
-    assert cluster.writes == []
-    cluster.put_hardware((True, False))
-    guard.logged("closed reason=foreign-write interfaces=0")
+def test_a_renewal_begins_the_lease_anew(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware(lease="4")
+    guard.acknowledged(PACE="1")
+    born = uptime()
+    for renewal in range(2, 60):
+        cluster.note("renewal", str(renewal))
+        guard.acknowledged(str(renewal))
+        if uptime() > born + 6:
+            break
+    assert cluster.open()
+    assert cluster.notes()["run"] == RUN
+
+
+def uptime() -> float:
+    return float(Path("/proc/uptime").read_text().split()[0])
+
+
+def test_the_time_of_day_ends_no_lease(guard: Client, cluster: Cluster) -> None:
+    """Renewed years ago by one computer's clock, years ahead by another's."""
+    cluster.hardware(renewed="1999-01-01T00:00:00Z")
+    cluster.hardware("bolt", renewed="2099-01-01T00:00:00Z", lease="1")
+    guard.acknowledged(PACE="1")
+    until(lambda: not cluster.open("bolt"), what="it is closed by uptime")
+    assert cluster.open("anvil")
 
 
 @pytest.mark.parametrize(
-    ("run", "reason"),
-    [(None, "claim-gone"), ("some|body", "claim-foreign by=some|body"), ("a\nb", "claim-foreign by=")],
+    ("before", "now", "after"),
+    [
+        ("absent", "disabled", None),
+        ("enabled", "disabled", "enabled"),
+        ("disabled", "disabled", "disabled"),
+        ("absent", "enabled", "enabled"),
+        ("absent", None, None),
+        (None, "disabled", "disabled"),
+        ('odd "value"\n', "disabled", None),
+    ],
 )
-def test_never_writes_without_its_claim(guard: Client, cluster: FakeCluster, run: str | None, reason: str) -> None:
-    guard.armed()
-    cluster.put_hardware(run=run)
-    guard.ended(reason)
-    cluster.put_workflow("RUNNING")
-    assert cluster.open
-    assert cluster.writes == []
-    assert guard.send("alive", 4)["state"] == "ended"
+def test_flux_has_its_switch_back(
+    guard: Client, cluster: Cluster, before: str | None, now: str | None, after: str | None
+) -> None:
+    cluster.hardware(lease="0", flux=before)
+    if now:
+        cluster.note(FLUX, now)
+    guard.start()
+    guard.logged("closed hardware=anvil")
+    assert cluster.notes().get(FLUX) == after
 
 
-def test_a_claim_lost_while_the_api_was_away_is_respected(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.flag("away")
-    guard.logged("api-away error=connection refused")
-    cluster.put_hardware(run="another")
-    cluster.put_workflow("RUNNING")
-    cluster.flag("away", False)
-    guard.ended("claim-foreign by=another")
-    assert cluster.writes == []
+def test_a_pause_that_was_left_behind_is_taken_back(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware(pxe=(False,), run=None)
+    for key, value in ((FLUX, "disabled"), ("flux", "absent"), ("other/key", "note")):
+        cluster.note(key, value)
+    guard.start()
+    guard.logged("unpaused hardware=anvil")
+    assert cluster.notes() == {"other/key": "note"}
 
 
-def test_api_away_and_back(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.flag("away")
-    guard.logged("api-away")
-    assert guard.send("alive", 8, WAIT="0")["api"] == "away"
-    cluster.put_workflow("RUNNING")
-    cluster.flag("away", False)
-    guard.logged("closed reason=running")
+def test_a_window_whose_claim_was_taken_away_is_closed(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    guard.acknowledged()
+    cluster.note("run", None)
+    guard.start()
+    guard.logged(f"closed hardware=anvil run={RUN} reason=claim-gone")
+    assert cluster.closes()[0][1]["value"] is None
+
+
+def test_a_window_that_nobody_claimed_is_said_once_and_left(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware(run=None)
+    cluster.hardware("bolt")
+    guard.start()
+    guard.logged("stray hardware=anvil interfaces=1")
+    for renewal in "23":
+        cluster.note("renewal", renewal, "bolt")
+        guard.send("start", HARDWARE="bolt", RUN=RUN, RENEWAL=renewal)
+    assert cluster.open()
+    assert [line for line in guard.log() if line.startswith("stray")] == ["stray hardware=anvil interfaces=1"]
+
+
+def test_another_runs_claim_has_its_own_lease_and_workflow(guard: Client, cluster: Cluster) -> None:
+    cluster.workflow("RUNNING")
+    cluster.hardware(pxe=(True,), workflow=None)
+    guard.acknowledged()
+    cluster.note("run", "run-2")
+    cluster.note("renewal", "1")
+    guard.send("start", HARDWARE="anvil", RUN="run-2", RENEWAL="1")
+    assert cluster.open()
+
+
+ODD = "r|1\nH|bolt|1|true,|map|x \"'%s$(reboot)"
+
+
+def test_what_people_write_is_data(guard: Client, cluster: Cluster) -> None:
+    """A claim with odd words is nobody's whom we know: not acknowledged, closed when its lease is over."""
+    cluster.hardware(run=ODD, lease="1", renewal=ODD, workflow=ODD, until=ODD, boot_action=ODD, workflow_uid=None)
+    cluster.hardware("bolt")
+    guard.send("start", HARDWARE="bolt", RUN=RUN, RENEWAL="1", PACE="1")
+    guard.logged("closed hardware=anvil run=r%7C1%0AH")
+    assert cluster.open("bolt")
+    assert cluster.notes() == {}
+    assert len(guard.log()) == 2
+
+
+@pytest.mark.parametrize("lease", ["", "-1", "1e9", "99999999999999999999", "x"])
+def test_an_odd_lease_is_the_usual_one(guard: Client, cluster: Cluster, lease: str) -> None:
+    cluster.hardware(lease=lease)
+    guard.acknowledged()
+    assert cluster.open()
+
+
+@pytest.mark.parametrize("before", ["null", '"enabled"'])
+def test_a_claim_of_the_first_design_is_closed_said_and_removed(guard: Client, cluster: Cluster, before: str) -> None:
+    """Its lease is 600 s from when its note last changed; here the guard has known it for as long."""
+    note = f'{{"before": {{"{FLUX}": {before}}}, "expires": "2026-01-02T03:14:05Z", "holder": "kevin"}}'
+    cluster.hardware(renewal=None, lease=None, workflow=None, until=None, window=note)
+    cluster.note(FLUX, "disabled")
+    pretended = guard.root.parent / "uptime"
+    pretended.write_text("1000.5 1\n")
+    guard.start(UPTIME=str(pretended), PACE="1")
+    until(lambda: (guard.folder / "memory").exists())
+    assert cluster.open()
+    pretended.write_text("1601.5 1\n")
+    guard.logged(f"closed hardware=anvil run={RUN} reason=expired")
+    assert cluster.notes() == ({} if before == "null" else {FLUX: "enabled"})
+
+
+def test_a_live_claim_of_the_first_design_renews_by_its_note(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware(renewal=None, lease=None, workflow=None, until=None, window='{"expires": "1"}')
+    pretended = guard.root.parent / "uptime"
+    pretended.write_text("1000.5 1\n")
+    guard.start(UPTIME=str(pretended), PACE="1")
+    until(lambda: (guard.folder / "memory").exists())
+    cluster.note("window", '{"expires": "2"}')
+    guard.start()
+    until(lambda: "expires%22%3A+%222" in (guard.folder / "memory").read_text())
+    pretended.write_text("1599.5 1\n")
+    cluster.hardware("bolt")
+    guard.send("start", HARDWARE="bolt", RUN=RUN, RENEWAL="1")
+    assert cluster.open()
+
+
+@pytest.mark.parametrize("key", ["run", "renewal"])
+def test_a_patch_that_comes_too_late_is_refused_and_read_anew(guard: Client, cluster: Cluster, key: str) -> None:
+    """Between read and patch another client takes the server over, or its own renews: the window stays."""
+    between, notes = guard.root.parent / "kubectl", "/metadata/annotations/metalfoundry.dev~1"
+    patch = [{"op": "add", "path": f"{notes}{word}", "value": value} for word, value in ((key, "r2"), ("lease", "600"))]
+    swap = f"{cluster.kubectl} patch hardware.v1alpha1.tinkerbell.org anvil -n tink-system --type=json"
+    between.write_text(
+        f"""#!/bin/sh
+if [ "$1" = patch ] && [ ! -e {between}.done ]; then : >{between}.done; {swap} -p '{json.dumps(patch)}' >/dev/null; fi
+exec {cluster.kubectl} "$@"
+"""
+    )
+    between.chmod(0o755)
+    cluster.hardware(lease="0", workflow=None)
+    guard.start(KUBECTL=str(between), PACE="1")
+    until(lambda: "r2" in cluster.notes().get("guard", ""))
+    assert cluster.open()
+
+
+def test_a_patch_that_is_refused_for_good_is_said_once(guard: Client, cluster: Cluster) -> None:
+    cluster.faults.denied = {("patch", "hardware")}
+    cluster.workflow("RUNNING")
+    cluster.hardware()
+    guard.start()
+    guard.logged("close-refused hardware=anvil reason=RUNNING error=Error from server (Forbidden)")
+    sent = len(cluster.closes())
+    until(lambda: len(cluster.closes()) > sent + 2)
+    assert len([line for line in guard.log() if line.startswith("close-refused")]) == 1
+    assert "guard" not in cluster.notes()
+    cluster.faults.denied = set()
+    until(lambda: not cluster.open())
+
+
+def test_without_the_right_to_patch_nothing_is_acknowledged(guard: Client, cluster: Cluster) -> None:
+    cluster.faults.denied = {("patch", "hardware")}
+    cluster.hardware()
+    done = guard.raw(guard.text("start", HARDWARE="anvil", RUN=RUN, RENEWAL="1", WAIT="1"))
+    assert done.returncode == 8
+    assert f"no guard has acknowledged renewal 1 of {RUN} in 1 s" in done.stderr
+
+
+def test_api_away_and_back(guard: Client, cluster: Cluster) -> None:
+    cluster.workflow("PENDING")
+    cluster.hardware()
+    guard.acknowledged()
+    cluster.faults.api_down()
+    guard.start()
+    guard.logged("api-away error=The connection to the server")
+    cluster.workflow("RUNNING")
+    cluster.faults.api_up()
+    guard.logged(f"closed hardware=anvil run={RUN} reason=RUNNING")
     assert [line.split()[0] for line in guard.log()].count("api-away") == 1
     assert "api-back" in guard.log()
 
 
-def test_expires_while_the_api_is_away_closes_when_it_is_back(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.flag("away")
+def test_an_ended_watch_is_taken_up_again(guard: Client, cluster: Cluster) -> None:
+    cluster.workflow("PENDING")
+    cluster.hardware()
+    guard.acknowledged(PACE="1")
+    until(lambda: cluster.store.watching == 1)
+    cluster.faults.end_watches()
+    watches = [call for call in cluster.door.calls if "-w" in call]
+    until(lambda: len([call for call in cluster.door.calls if "-w" in call]) > len(watches))
+
+
+def test_without_the_right_to_watch_it_looks_oftener(guard: Client, cluster: Cluster) -> None:
+    cluster.faults.denied = {("watch", "workflows")}
+    cluster.workflow("PENDING")
+    cluster.hardware()
+    guard.acknowledged()
+    cluster.workflow("RUNNING")
+    guard.logged(f"closed hardware=anvil run={RUN} reason=RUNNING")
+
+
+def test_a_kubectl_that_hangs_is_given_up(guard: Client, cluster: Cluster, tmp_path: Path) -> None:
+    """As one that waits for a credential helper; kubectl's own time limit begins after that."""
+    slow, hang = tmp_path / "slow", tmp_path / "hang"
+    slow.write_text(f'#!/bin/sh\nif [ -e {hang} ]; then exec sleep 600; fi\nexec {cluster.kubectl} "$@"\n')
+    slow.chmod(0o755)
+    cluster.workflow("PENDING")
+    cluster.hardware()
+    guard.acknowledged(KUBECTL=str(slow), PACE="1", HANG="2")
+    hang.touch()
     guard.logged("api-away")
-    guard.send("extend", 8, EXPIRES="+0", WAIT="0")
-    until(lambda: guard.send("alive", 8, WAIT="0")["shut"] == "expired", "expired is noticed")
-    cluster.flag("away", False)
-    guard.logged("closed reason=expired")
+    cluster.workflow("RUNNING")
+    hang.unlink()
+    guard.logged(f"closed hardware=anvil run={RUN} reason=RUNNING")
 
 
-def test_an_ended_watch_is_taken_up_again(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    for turn in "12":
-        (cluster.folder / "cut").write_text(turn)
-        until(lambda: guard.send("alive")["watching"] == "yes", "it watches again")
-    cluster.put_workflow("RUNNING")
-    guard.logged("closed reason=running")
-
-
-def test_a_refused_patch_is_settled_by_reading_and_tried_again(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.flag("refuse")
-    cluster.put_workflow("RUNNING")
-    guard.logged("close-refused")
-    cluster.flag("refuse", False)
-    guard.logged("closed reason=running")
-    assert len([line for line in guard.log() if line.startswith("close-refused")]) == 1
-
-
-def test_closes_without_the_kubectl_on_standby(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed(TICK="1")
-
-    def waiting() -> list[int]:
-        return [pid for pid in guard.processes() if b"--type=json" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-
-    until(waiting, "one is on standby")
-    for pid in waiting():
-        os.kill(pid, signal.SIGKILL)
-    cluster.put_workflow("RUNNING")
-    guard.logged("closed reason=running")
-
-
-def test_ends_at_the_hard_cap_once_closed(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed(HARD_CAP="+1")
-    guard.ended("hard-cap window=closed")
-    assert not cluster.open
-
-
-def test_gives_up_an_hour_after_the_hard_cap(guard: Client, cluster: FakeCluster, tmp_path: Path) -> None:
-    now = int(time.time())
-    clock, date = tmp_path / "now", tmp_path / "bin" / "date"
-    clock.write_text(f"{now}\n")
-    date.parent.mkdir()
-    date.write_text(f'#!/bin/sh\nif [ "$1" = +%s ]; then cat {clock}; else exec /bin/date "$@"; fi\n')
-    date.chmod(0o755)
-    guard.env["PATH"] = f"{date.parent}:{os.environ['PATH']}"
-    guard.armed(HARD_CAP=str(now + 60))
-    cluster.flag("away")
-    guard.logged("api-away")
-    clock.write_text(f"{now + 60 + 3599}\n")
-    until(lambda: guard.send("alive", 8, WAIT="0")["shut"] == "expired", "it still tries")
-    clock.write_text(f"{now + 60 + 3600}\n")
-    guard.ended("gave-up window=open")
+def test_many_windows_cost_one_list_and_one_watch(guard: Client, cluster: Cluster) -> None:
+    for number in range(20):
+        cluster.workflow("PENDING", name=f"s{number}")
+        cluster.hardware(f"s{number}", pxe=(True,))
+    for number in (0, 19):
+        guard.send("start", HARDWARE=f"s{number}", RUN=RUN, RENEWAL="1", WAIT="40")
+    assert cluster.store.watching == 1
+    assert len(guard.guards()) == 1
+    cluster.workflow("RUNNING", name="s12")
+    until(lambda: not cluster.open("s12"))
+    assert sum(cluster.open(f"s{number}") for number in range(20)) == 19

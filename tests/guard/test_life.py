@@ -1,4 +1,4 @@
-"""How guard.sh is armed, spoken to, and ended."""
+"""How guard.sh is started, found, replaced and ended."""
 
 from __future__ import annotations
 
@@ -12,194 +12,288 @@ from pathlib import Path
 
 import pytest
 
-from tests.guard.harness import RUN, SCRIPT, Client, FakeCluster, facts, until
-from tests.processes import session_of
+from tests.guard.harness import RUN, SCRIPT, Client, Cluster, facts, until
+
+NEWER = SCRIPT + "# newer\n"
 
 
-def test_arm_returns_and_leaves_the_session(guard: Client, cluster: FakeCluster) -> None:
-    words = [*guard.shell.split(), "-s"]
-    env = os.environ | guard.env
+def test_start_returns_and_leaves_the_session(guard: Client, cluster: Cluster) -> None:
+    """The session's descriptors are closed, whatever their number: sshd waits for them."""
     pipe = subprocess.PIPE
+    words = ["sh", "-c", f"exec 3>&1 5>&2; exec {guard.shell} -s"]
     with subprocess.Popen(
-        words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=env, start_new_session=True
+        words, stdin=pipe, stdout=pipe, stderr=pipe, text=True, env=os.environ | guard.env, start_new_session=True
     ) as ssh:
-        out, err = ssh.communicate(guard.text("arm"), timeout=10)  # returns only when every copy of its pipes is closed
+        out, err = ssh.communicate(guard.text("start"), timeout=30)  # returns when every copy of its pipes is closed
     assert err == ""
     pid = int(facts(out)["pid"])
     assert os.getsid(pid) == pid != ssh.pid
-    with pytest.raises(ProcessLookupError):
-        os.killpg(ssh.pid, signal.SIGHUP)
-    assert guard.send("alive")["pid"] == str(pid)
-    assert str(Path(f"/proc/{pid}/fd/1").readlink()) == "/dev/null"
+    assert {str(Path(f"/proc/{pid}/fd/{number}").readlink()) for number in range(3)} == {"/dev/null"}
 
 
-def test_what_arm_and_alive_say(guard: Client, cluster: FakeCluster) -> None:
-    armed = guard.send("arm", EXPIRES="+100", HARD_CAP="+1000")
-    assert armed["method"] == "setsid"
-    assert int(armed["expires"]) - int(armed["now"]) in (99, 100)
-    told = guard.send("alive")
-    expected = {"state": "guarding", "run": RUN, "hardware": "anvil", "workflow": "anvil", "claim": "ours", "api": "ok"}
-    expected |= {"window": "open", "shut": "", "closed": "no", "expires": armed["expires"], "pid": armed["pid"]}
-    assert {key: told[key] for key in expected} == expected
+def test_a_second_start_finds_the_first(guard: Client, cluster: Cluster) -> None:
+    pid = guard.start()
+    assert guard.start() == pid
+    assert guard.guards() == [pid]
 
 
-def test_everything_it_leaves_is_private(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (guard.root, guard.folder, *guard.folder.iterdir())}
+def test_of_those_that_start_at_once_one_stays(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    ends: list[int] = []
+    text = guard.text("start", HARDWARE="anvil", RUN=RUN, RENEWAL="1", WAIT="30", PACE="1")
+    starts = [threading.Thread(target=lambda: ends.append(guard.raw(text).returncode)) for _ in range(3)]
+    for start in starts:
+        start.start()
+    for start in starts:
+        start.join()
+    assert ends == [0, 0, 0]
+    until(lambda: len(guard.guards()) == 1, what=str(guard.log()))
+
+
+def test_an_older_one_gives_way_to_a_newer_without_a_gap(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    old = guard.acknowledged(PACE="1")
+    cluster.note("renewal", "2")
+    new = int(guard.send("start", script=NEWER, VERSION="v2", HARDWARE="anvil", RUN=RUN, RENEWAL="2")["pid"])
+    assert new != old
+    until(lambda: guard.guards() == [new])
+    assert f"ended reason=yielded to={new} claims=1" in guard.log()
+    assert not (guard.folder / "guard-v1.sh").exists()
+    assert cluster.open()
+
+
+def test_a_newer_one_goes_on_counting_the_lease(guard: Client, cluster: Cluster) -> None:
+    pretended = guard.root.parent / "uptime"
+    pretended.write_text("1000.5 1\n")
+    cluster.hardware()
+    guard.acknowledged(UPTIME=str(pretended), PACE="1")
+    until(lambda: (guard.folder / "memory").exists())
+    pretended.write_text("1500.5 1\n")
+    new = int(guard.send("start", script=NEWER, VERSION="v2")["pid"])
+    pretended.write_text("1502.5 1\n")
+    until(lambda: guard.guards() == [new])
+    pretended.write_text("1600.5 1\n")
+    guard.logged(f"closed hardware=anvil run={RUN} reason=expired")
+
+
+def test_a_memory_of_before_the_hosts_start_counts_for_nothing(guard: Client, cluster: Cluster) -> None:
+    guard.folder.mkdir(parents=True)
+    (guard.folder / "memory").write_text(f"another-boot\nM|anvil|{RUN}|1|-100000||.\n")
+    cluster.hardware()
+    guard.acknowledged()
+    assert cluster.open()
+
+
+def test_a_guard_that_is_killed_is_replaced_by_the_next_start(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    pid = guard.acknowledged()
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not guard.guards())
+    assert guard.send("status")["state"] == "none"
+    cluster.note("renewal", "2")
+    assert guard.acknowledged("2") != pid
+
+
+def test_one_that_hangs_is_replaced(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    pid = guard.acknowledged()
+    os.kill(pid, signal.SIGSTOP)
+    os.utime(guard.folder / "pass", (0, 0))
+    assert guard.send("status")["state"] == "stuck"
+    cluster.note("renewal", "2")
+    assert guard.acknowledged("2") != pid
+    until(lambda: len(guard.guards()) == 1)
+
+
+def test_a_number_that_is_another_process_by_now_is_no_guard(guard: Client, cluster: Cluster) -> None:
+    guard.folder.mkdir(parents=True)
+    (guard.folder / "pid").write_text(f"{os.getpid()} v1 1\n")
+    (guard.folder / "pass").touch()
+    assert guard.send("status")["state"] == "none"
+    assert guard.start() != os.getpid()
+
+
+def test_everything_it_leaves_is_private(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    guard.acknowledged()
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (guard.folder, *guard.folder.iterdir())}
     assert {mode for path, mode in modes.items() if path.is_dir()} == {0o700}
     assert {mode for path, mode in modes.items() if not path.is_dir()} == {0o600}
-    assert (guard.folder / "guard.sh").read_text() == SCRIPT
+    assert (guard.folder / "guard-v1.sh").read_text().endswith(SCRIPT)
 
 
-def test_a_second_guard_for_the_run_is_refused(guard: Client, cluster: FakeCluster) -> None:
-    pid = guard.armed()
-    guard.send("arm", 3)
-    assert guard.send("alive")["pid"] == str(pid)
+@pytest.mark.parametrize("name", ["PLACE", "NAMESPACE", "VERSION", "HARDWARE", "RUN", "RENEWAL"])
+def test_odd_values_are_refused(guard: Client, cluster: Cluster, name: str) -> None:
+    for value in ("../x", "a'b", "a|b", '"', "x\ny"):
+        guard.send("start", 2, **{"HARDWARE": "anvil", "RUN": RUN, "RENEWAL": "1", name: value})
+    assert not guard.root.exists()
 
 
-def test_of_two_that_arm_at_once_one_wins(guard: Client, cluster: FakeCluster) -> None:
-    ends: list[int] = []
-    arms = [threading.Thread(target=lambda: ends.append(guard.raw(guard.text("arm")).returncode)) for _ in range(3)]
-    for arm in arms:
-        arm.start()
-    for arm in arms:
-        arm.join()
-    assert sorted(ends) == [0, 3, 3]
-    leaders = {pid for pid in guard.processes() if session_of(pid) == pid}
-    assert leaders == {int(guard.send("alive")["pid"])}
-
-
-def test_a_dead_guard_makes_room_and_its_log_is_kept(guard: Client, cluster: FakeCluster) -> None:
-    os.kill(guard.armed(), signal.SIGKILL)
-    guard.logged("killed last-close=0")
-    until(lambda: not guard.processes(), "no process left")
-    assert guard.send("alive", 4)["state"] == "dead"
-    guard.armed()
-    assert [line.split()[0] for line in guard.log()].count("armed") == 2
-
-
-@pytest.mark.parametrize("name", ["RUN", "NONCE", "NAMESPACE", "HARDWARE", "EXPIRES", "HARD_CAP", "UNTIL"])
-def test_odd_values_are_refused(guard: Client, cluster: FakeCluster, name: str) -> None:
-    for value in ("../x", "a'b", "a|b", '"', "x\ny", *([] if name == "UNTIL" else [""])):
-        guard.values[name] = value
-        guard.send("arm", 2)
-    assert not guard.root.exists() or not list(guard.root.iterdir())
-
-
-def test_a_text_that_arrived_in_part_does_nothing(guard: Client, cluster: FakeCluster) -> None:
-    whole = guard.text("arm")
+def test_a_text_that_arrived_in_part_does_nothing(guard: Client, cluster: Cluster) -> None:
+    whole = guard.text("start")
     for part in (0.2, 0.5, 0.9, 0.999):
         guard.raw(whole[: int(len(whole) * part)])
     assert not guard.root.exists()
 
 
-def test_nobody_else_nonce_is_answered(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    for action in ("alive", "extend", "disarm"):
-        guard.send(action, 5, NONCE="other")
-    assert guard.send("alive", NONCE="")["state"] == "guarding"
+def test_sighup_does_not_end_it(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    pid = guard.acknowledged()
+    os.kill(pid, signal.SIGHUP)
+    cluster.note("renewal", "2")
+    assert guard.acknowledged("2") == pid
 
 
-def test_unknown_run(guard: Client, cluster: FakeCluster) -> None:
-    for action in ("alive", "extend", "disarm"):
-        assert guard.send(action, 4) == {"state": "none"}
-
-
-def test_alive_is_about_the_loop_not_the_pid(guard: Client, cluster: FakeCluster) -> None:
-    pid = guard.armed()
-    os.kill(pid, signal.SIGSTOP)
-    guard.send("alive", 4)
-    guard.send("arm", 3)
-    assert guard.raw(guard.text("list")).stdout.split("\t")[2] == "stuck"
-    assert guard.send("disarm", 7) == {"state": "stuck"}
-    os.kill(pid, signal.SIGCONT)
-    assert guard.send("alive")["state"] == "guarding"
-
-
-def test_extend_never_goes_beyond_the_hard_cap(guard: Client, cluster: FakeCluster) -> None:
-    cap = guard.send("arm", HARD_CAP="+500")["hard_cap"]
-    guard.send("extend", EXPIRES="+9000")
-    until(lambda: guard.send("alive")["expires"] == cap, "the cap holds")
-    assert cluster.open
-
-
-def test_disarm_after_the_client_closed(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.put_hardware((False, False, None))
-    until(lambda: guard.send("alive")["window"] == "closed", "it sees that")
-    told = guard.send("disarm")
-    assert (told["end"], told["closed"]) == ("disarmed", "no")
-    assert cluster.writes == []
-    assert not guard.folder.exists()
-    until(lambda: not guard.processes(), "no process left")
-
-
-def test_disarm_with_an_open_window_closes_it_first(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    assert guard.send("disarm", KEEP_LOG="yes")["closed"] == "yes"
-    assert not cluster.open
-    assert guard.log()[-2:] == ["closed reason=disarmed interfaces=1", "ended reason=disarmed window=closed"]
-
-
-def test_disarm_does_not_end_a_guard_that_cannot_close(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.flag("away")
-    guard.logged("api-away")
-    assert guard.send("disarm", 7, WAIT="1")["ending"] == "disarmed"
-    cluster.flag("away", False)
-    guard.ended("disarmed window=closed")
-    assert not cluster.open
-
-
-def test_sigterm_closes_first_and_leaves_nobody(guard: Client, cluster: FakeCluster) -> None:
-    os.kill(guard.armed(), signal.SIGTERM)
-    guard.ended("term window=closed")
-    assert not cluster.open
-
-
-def test_sigterm_with_the_api_away_ends_all_the_same(guard: Client, cluster: FakeCluster) -> None:
-    pid = guard.armed()
-    cluster.flag("away")
-    guard.logged("api-away")
-    os.kill(pid, signal.SIGTERM)
-    guard.ended("term window=open")
-
-
-def test_sigkill_closes_and_leaves_nobody(guard: Client, cluster: FakeCluster) -> None:
-    os.kill(guard.armed(), signal.SIGKILL)
-    until(lambda: not guard.processes(), "no process left")
-    assert not cluster.open
-
-
-def test_a_guard_whose_folder_is_gone_closes_and_goes(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
+def test_a_folder_that_is_gone_does_not_end_it(guard: Client, cluster: Cluster) -> None:
+    """As on a full disk: nothing can be written, and it guards on."""
+    cluster.workflow("PENDING")
+    cluster.hardware()
+    guard.acknowledged(PACE="1")
     shutil.rmtree(guard.folder)
-    guard.ended("folder-gone window=closed")
-    assert not cluster.open
+    cluster.workflow("RUNNING")
+    until(lambda: not cluster.open())
+    assert guard.processes()
+    guard.start()  # either gives way to the other: the folder was both's for a moment
+    until(lambda: len(guard.guards()) == 1)
+    cluster.note("renewal", "2")
+    guard.acknowledged("2")
 
 
-def test_list_log_and_reap(guard: Client, cluster: FakeCluster) -> None:
-    pid = guard.armed()
-    row = guard.raw(guard.text("list")).stdout.rstrip("\n").split("\t")
-    assert row[:4] == [RUN, "anvil", "guarding", str(pid)]
-    assert int(row[4]) > 0
-    assert "watching claim=ours" in row[5]
-    assert "armed hardware=anvil" in guard.raw(guard.text("log")).stdout
-    assert guard.raw(guard.text("reap")).stdout == ""
-    cluster.put_hardware(run=None)
-    guard.ended("claim-gone")
-    assert guard.raw(guard.text("list")).stdout.split("\t")[2] == "ended"
-    assert guard.raw(guard.text("reap", HARDWARE="anvi")).stdout == ""  # of another server
-    assert guard.raw(guard.text("reap", HARDWARE="anvil")).stdout == f"{RUN}\n"
-    assert list(guard.root.iterdir()) == []
+def test_a_full_disk_does_not_end_it(guard: Client, cluster: Cluster) -> None:
+    cluster.workflow("PENDING")
+    cluster.hardware()
+    pid = guard.acknowledged(PACE="1")
+    for name in ("log", "memory", "events", "pass"):
+        (guard.folder / name).unlink(missing_ok=True)
+        (guard.folder / name).symlink_to("/dev/full")
+    cluster.workflow("RUNNING")
+    until(lambda: not cluster.open())
+    cluster.note("renewal", "2")
+    until(lambda: f" {RUN} 2 " in cluster.notes()["guard"])
+    assert pid in guard.guards()
 
 
-def test_reap_without_a_hardware_is_for_all(guard: Client, cluster: FakeCluster) -> None:
-    guard.armed()
-    cluster.put_hardware(run=None)
-    guard.ended("claim-gone")
-    del guard.values["HARDWARE"]
-    assert guard.raw(guard.text("reap")).stdout == f"{RUN}\n"
+def test_ends_when_nobody_has_claimed_for_a_while(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    guard.acknowledged(LINGER="2", PACE="1")
+    assert guard.guards()
+    cluster.netboot(False)
+    cluster.note("run", None)
+    guard.logged("ended reason=idle claims=0")
+    guard.gone()
+
+
+def test_sigterm_closes_what_is_claimed_and_leaves_nobody(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    cluster.hardware("bolt", run=None)
+    os.kill(guard.acknowledged(), signal.SIGTERM)
+    guard.gone()
+    assert not cluster.open()
+    assert cluster.open("bolt")
+    assert guard.log()[-2:] == [f"closed hardware=anvil run={RUN} reason=term", "ended reason=term claims=1"]
+
+
+def test_where_it_is_told_to_leave_windows_it_does(guard: Client, cluster: Cluster) -> None:
+    """As in the cluster, where another pod follows."""
+    cluster.hardware()
+    os.kill(guard.acknowledged(AT_END="leave"), signal.SIGTERM)
+    guard.gone()
+    assert cluster.open()
+
+
+def test_sigterm_with_the_api_away_ends_all_the_same(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    pid = guard.acknowledged()
+    cluster.faults.api_down()
+    os.kill(pid, signal.SIGTERM)
+    guard.gone()
+
+
+def test_stop_refuses_while_it_has_claims(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    pid = guard.acknowledged()
+    until(lambda: guard.send("status")["claims"] == "1")
+    guard.send("stop", 7, PATIENCE="1")
+    assert guard.guards() == [pid]
+    assert guard.send("stop", FORCE="yes") == {"state": "ended"}
+    assert not cluster.open()
+    assert guard.send("stop") == {"state": "none"}
+
+
+def test_stop_knows_of_a_claim_that_has_just_ended(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    guard.acknowledged(PACE="600")
+    until(lambda: guard.send("status")["claims"] == "1")
+    cluster.netboot(False)
+    cluster.note("run", None)
+    assert guard.send("stop") == {"state": "ended"}
+
+
+def test_stop_ends_one_that_never_had_a_claim(guard: Client) -> None:
+    guard.start(PACE="600")
+    assert guard.send("stop") == {"state": "ended"}
+
+
+def test_status_and_log(guard: Client, cluster: Cluster) -> None:
+    assert guard.send("status")["state"] == "none"
+    assert guard.raw(guard.text("log")).stdout == ""
+    cluster.workflow("RUNNING")
+    cluster.hardware()
+    pid = guard.acknowledged()
+    guard.logged("closed")
+    told = guard.send("status")
+    assert (told["state"], told["pid"], told["version"], told["claims"]) == ("guarding", str(pid), "v1", "1")
+    assert 0 <= int(told["since"]) < 100
+    assert told["closed"].endswith(f"closed hardware=anvil run={RUN} reason=RUNNING")
+    assert "started version=v1" in guard.raw(guard.text("log")).stdout
+
+
+def test_the_log_is_bounded(guard: Client, cluster: Cluster) -> None:
+    guard.folder.mkdir(parents=True)
+    (guard.folder / "log").write_text("T line\n" * 5000)
+    guard.start()
+    assert len((guard.folder / "log").read_text().splitlines()) <= 502
+
+
+@pytest.mark.parametrize("ready", [1, 0])
+def test_where_the_deployment_guards_none_is_started(guard: Client, cluster: Cluster, ready: int) -> None:
+    cluster.deployment(ready)
+    guard.send("start")
+    assert bool(guard.guards()) is (ready == 0)
+
+
+def test_where_the_deployment_acknowledges_none_is_started_and_one_is_where_it_does_not(
+    guard: Client, cluster: Cluster
+) -> None:
+    cluster.deployment(1)
+    cluster.hardware()
+    cluster.note("guard", f"pod-1 {RUN} 1 holds")
+    done = guard.send("start", HARDWARE="anvil", RUN=RUN, RENEWAL="1", PATIENCE="5")
+    assert done == {"guard": f"pod-1 {RUN} 1 holds"}
+    assert not guard.root.exists()
+    guard.send("start", HARDWARE="anvil", RUN=RUN, RENEWAL="2", PATIENCE="1", WAIT="0", status=8)
+    assert guard.guards()
+
+
+def test_what_another_guard_has_acknowledged_it_leaves_at_that(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    cluster.hardware("bolt")
+    cluster.note("guard", f"pod-1 {RUN} 1 holds")
+    guard.send("start", HARDWARE="bolt", RUN=RUN, RENEWAL="1")
+    assert cluster.notes()["guard"] == f"pod-1 {RUN} 1 holds"
+
+
+def test_kubectl_s_time_limit_can_be_left_out(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware()
+    guard.acknowledged(BOUND="")
+    until(lambda: cluster.store.watching == 1)
+    assert not any("--request-timeout" in word for call in cluster.door.calls for word in call)
+
+
+def test_without_uptime_small_steps_of_the_clock_count(guard: Client, cluster: Cluster) -> None:
+    cluster.hardware(lease="2")
+    guard.acknowledged(UPTIME="/nowhere", PACE="1")
+    guard.logged(f"closed hardware=anvil run={RUN} reason=expired")
 
 
 def tools(folder: Path, *without: str, **instead: str) -> str:
@@ -217,60 +311,32 @@ def tools(folder: Path, *without: str, **instead: str) -> str:
     return str(folder)
 
 
-def test_without_setsid_nohup_does(guard: Client, cluster: FakeCluster, tmp_path: Path) -> None:
-    guard.env["PATH"] = tools(tmp_path / "bin", "setsid")
-    assert guard.send("arm")["method"] == "nohup"
-    guard.send("alive")
-    os.kill(int(guard.send("alive")["pid"]), signal.SIGHUP)
-    cluster.put_workflow("RUNNING")
-    guard.logged("closed reason=running")
-    guard.send("disarm")
-    until(lambda: not guard.processes(), "no process left")
+def test_without_setsid_nohup_does(guard: Client, cluster: Cluster, tmp_path: Path) -> None:
+    guard.env["PATH"] = tools(tmp_path / "tools", "setsid")
+    cluster.hardware()
+    pid = guard.acknowledged()
+    os.kill(pid, signal.SIGHUP)
+    cluster.note("renewal", "2")
+    assert guard.acknowledged("2") == pid
 
 
 LOGIND = 'case "$*" in *KillUserProcesses*) echo yes ;; *Linger*) echo %s ;; esac'
 
 
-def test_where_logind_kills_linger_is_asked_for(guard: Client, cluster: FakeCluster, tmp_path: Path) -> None:
+def test_where_logind_kills_linger_is_asked_for(guard: Client, cluster: Cluster, tmp_path: Path) -> None:
     user = 'if [ "$1" = -un ]; then echo kevin; else echo 1000; fi'
-    guard.env["PATH"] = tools(tmp_path / "bin", loginctl=LOGIND % "no", id=user)
-    done = guard.raw(guard.text("arm"))
+    guard.env["PATH"] = tools(tmp_path / "tools", loginctl=LOGIND % "no", id=user)
+    done = guard.raw(guard.text("start"))
     assert done.returncode == 6
-    assert "sudo loginctl enable-linger kevin" in done.stderr
-    assert not guard.root.exists()
+    assert "remedy: sudo loginctl enable-linger kevin" in done.stderr
+    assert not guard.guards()
 
 
-def test_where_logind_kills_systemd_run_is_used(guard: Client, cluster: FakeCluster, tmp_path: Path) -> None:
+def test_where_logind_kills_systemd_run_is_used(guard: Client, cluster: Cluster, tmp_path: Path) -> None:
     said = tmp_path / "said"
     run = f'printf "%s\\n" "$*" >{said}; while [ "$1" != {guard.shell.split()[0]} ]; do shift; done; setsid "$@" &'
-    guard.env["PATH"] = tools(tmp_path / "bin", loginctl=LOGIND % "yes", id="echo 1000", systemd_run=run)
-    assert guard.send("arm")["method"] == "systemd-run"
+    user = 'if [ "$1" = -un ]; then echo kevin; else echo 1000; fi'
+    guard.env["PATH"] = tools(tmp_path / "tools", loginctl=LOGIND % "yes", id=user, systemd_run=run)
+    cluster.hardware()
+    guard.acknowledged()
     assert "--user --quiet --collect" in said.read_text()
-    cluster.put_workflow("RUNNING")
-    guard.logged("closed reason=running")
-
-
-@pytest.mark.parametrize(
-    ("state", "action"), [("SUCCESS", ""), ("FAILED", ""), ("STATE_TIMEOUT", ""), ("RUNNING", "reboot")]
-)
-def test_ends_by_itself_when_the_workflow_is_over(guard: Client, cluster: FakeCluster, state: str, action: str) -> None:
-    guard.armed(BOOT_ACTION="reboot", LINGER="0")
-    cluster.put_workflow("RUNNING", "stream")
-    guard.logged("closed reason=running")
-    assert guard.send("alive")["proved"] == "yes"
-    cluster.put_workflow(state, action)
-    guard.ended("over window=closed")
-    assert guard.send("disarm")["end"] == "over"
-
-
-def test_stays_while_the_window_of_a_workflow_that_is_over_cannot_be_closed(
-    guard: Client, cluster: FakeCluster
-) -> None:
-    guard.armed(LINGER="0")
-    cluster.flag("refuse")
-    cluster.put_workflow("SUCCESS")
-    guard.logged("close-refused")
-    assert guard.processes()
-    cluster.flag("refuse", on=False)
-    guard.ended("over window=closed")
-    assert not cluster.open

@@ -17,7 +17,9 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, Options, Report
-from metalfoundry.commands.netboot import OLD_SYSTEMS
+from metalfoundry.commands.history import HISTORY
+from metalfoundry.commands.netboot import GUARD, OLD_SYSTEMS
+from metalfoundry.commands.published_keys import HOST_KEYS
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import NotFound, Object
 from metalfoundry.lab.lab import Lab
@@ -104,9 +106,10 @@ def is_open(lab: Lab, name: str = NAME) -> bool:
 
 
 def kept(obj: Object) -> Object:
-    """A Hardware object without what Kubernetes owns, without `netboot`, and without what a failed run leaves there."""
+    """A Hardware object without what Kubernetes owns, without `netboot`, and without what a run leaves there."""
     obj = copy.deepcopy(obj)
-    obj["metadata"].get("annotations", {}).pop(OLD_SYSTEMS, None)
+    for left in (OLD_SYSTEMS, HISTORY, HOST_KEYS):
+        obj["metadata"].get("annotations", {}).pop(left, None)
     if not obj["metadata"].get("annotations"):
         obj["metadata"].pop("annotations", None)
     for key in ("resourceVersion", "generation", "managedFields", "uid", "creationTimestamp"):
@@ -114,6 +117,12 @@ def kept(obj: Object) -> Object:
     for interface in obj["spec"]["interfaces"]:
         interface.pop("netboot", None)
     return obj
+
+
+def guards(lab: Lab, name: str = NAME) -> list[str]:
+    """The guard's word on the Hardware, while a guard lives on the jump host; nothing where either is missing."""
+    word = hardware(lab, name)["metadata"].get("annotations", {}).get(GUARD)
+    return [word] if word and lab.processes.alive("/metalfoundry/guard/") else []
 
 
 def workflow(lab: Lab, name: str = WORKFLOW) -> Object | None:

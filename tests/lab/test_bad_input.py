@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, MetalfoundryError, Options
+from metalfoundry.commands.history import HISTORY
 from metalfoundry.commands.netboot import OLD_SYSTEMS
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
@@ -348,7 +349,7 @@ def test_the_server_refuses_to_reboot(own: Lab) -> None:
     assert ran.json["netboot"]["closed"]
     after = hardware(own)
     assert after["spec"] == before["spec"]
-    assert set(after["metadata"]["annotations"]) == {OLD_SYSTEMS}
+    assert set(after["metadata"]["annotations"]) == {OLD_SYSTEMS, HISTORY}
     assert own.store.list("workflows") == []
 
 
@@ -356,9 +357,10 @@ def test_no_room_for_the_guard_on_the_jump_host(own: Lab) -> None:
     (own.folder / "home" / ".local").write_text("a file where a folder belongs")
     ran = provision(own)
     assert (ran.json["exit_code"], ran.json["phases"][-1]["title"]) == (30, "Apply")
-    assert "guard could not be armed" in ran.json["error"]["what"]
+    assert "no guard acknowledges this claim" in ran.json["error"]["what"]
+    assert "cannot make" in ran.json["error"]["evidence"]
     assert ran.json["netboot"]["closed"]
-    assert set(hardware(own)["metadata"]["annotations"]) == {OLD_SYSTEMS}
+    assert set(hardware(own)["metadata"]["annotations"]) == {OLD_SYSTEMS, HISTORY}
     assert own.store.list("workflows") == []
     assert len(own.machine(NAME).boots) == 1
 
@@ -373,5 +375,5 @@ def test_a_machine_that_is_silent_and_does_not_idle_in_the_installer(own: Lab) -
     assert "does not answer SSH and does not idle in HookOS" in report.error.what
     assert "--no-reboot" in report.error.next
     assert report.closed
-    assert "annotations" not in hardware(own)["metadata"]
+    assert set(hardware(own)["metadata"]["annotations"]) == {HISTORY}
     assert own.store.list("workflows") == []

@@ -89,17 +89,13 @@ def test_what_stands_where(lab: Lab) -> None:
     audit = json.loads(call(lab, "netboot.audit", "--json").stdout)
     assert audit["windows"]
     check("audit", audit)
-    guards = json.loads(call(lab, "netboot.guards", "--json").stdout)
-    assert guards["guards"]
-    check("guards", guards)
+    guard = json.loads(call(lab, "guard.status", "--json").stdout)
+    assert guard["guard"]["state"] == "guarding"
+    assert [one["guard"] for one in guard["claims"]] == [guard["guard"]["guard"]]
+    check("guard", guard)
     assert call(lab, "netboot.close", NAME).returncode == 0
-    check("reaped", json.loads(call(lab, "netboot.guards", "--reap", "--json").stdout))
-
-
-def test_the_sweeper(lab: Lab) -> None:
-    check("sweeper", json.loads(call(lab, "netboot.sweeper", "--json").stdout))
-    assert call(lab, "netboot.sweeper", "--install").returncode == 0
-    check("sweeper", json.loads(call(lab, "netboot.sweeper", "--json").stdout))
+    assert call(lab, "guard.stop").returncode == 0
+    check("guard", json.loads(call(lab, "guard.status", "--json").stdout))
 
 
 def test_the_end_of_a_run_that_was_followed(capsys: pytest.CaptureFixture[str]) -> None:

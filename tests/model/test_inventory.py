@@ -106,6 +106,14 @@ def test_all_faults_at_once_each_with_place_line_and_what_was_expected(tmp_path:
     assert len(marks) == len(expected) and marks == sorted(marks)
 
 
+def test_what_has_taken_the_place_of_the_sweeper_is_said(tmp_path: Path) -> None:
+    text = "site: {jump: {host: a}, sweeper: {image: b}}\nservers: {s: {}}\n"
+    assert list(faults(tmp_path, text)) == [
+        "site.sweeper (inventory.yaml:1:25): the sweeper is gone: the guard has taken its place; expected guard, "
+        "with its image"
+    ]
+
+
 @pytest.mark.parametrize("text", ["", "# nothing but a comment\n", "site:\nservers:\n"])
 def test_a_file_that_says_nothing_misses_what_is_required(tmp_path: Path, text: str) -> None:
     lines = faults(tmp_path, text)

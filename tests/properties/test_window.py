@@ -23,6 +23,7 @@ from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import FakeClock
 from metalfoundry.transport.gates import Gated
 from tests.properties.cluster import OnStore
+from tests.properties.guard import PlayedGuard
 from tests.sweeping import FLUX, sweep
 
 pytestmark = pytest.mark.timeout(400)  # half a minute, on a computer that does nothing else
@@ -30,26 +31,6 @@ LEASE = 600.0
 SERVER = Server(name="anvil", hardware="anvil", mac="00:00:5e:00:53:c0")
 SITE = SiteConfig(jump=JumpConfig(host="192.0.2.103", user="ubuntu"))
 CLIENTS = st.integers(0, 1)
-
-
-class Guarded:
-    """A guard by its documented rule: closes under its own run id, ends when the claim is not its run's."""
-
-    def __init__(self, store: MemoryStore, run: str, expires: float) -> None:
-        self.store, self.run, self.expires = store, run, expires
-        self.shut = False
-
-    def act(self, now: float) -> bool:
-        """One look; False when it has ended."""
-        obj = self.store.get("hardware", "anvil")
-        if obj["metadata"].get("annotations", {}).get(RUN) != self.run:
-            return False
-        self.shut = self.shut or now >= self.expires
-        if self.shut and opened(obj):
-            path = "/spec/interfaces/0/netboot/allowPXE"
-            test = {"op": "test", "path": "/metadata/annotations/metalfoundry.dev~1run", "value": self.run}
-            self.store.patch("hardware", "anvil", [test, {"op": "add", "path": path, "value": False}])
-        return True
 
 
 def opened(obj: Object) -> bool:
@@ -73,7 +54,9 @@ class Netboot(RuleBasedStateMachine):
         self.windows: list[Window | None] = [None, None]
         for transport in self.transports:
             transport.before = self.the_controller_writes
-        self.guards: list[Guarded] = []
+            transport.guards = self.the_guards_pass
+        self.guards: list[PlayedGuard] = []
+        self.ran = ""  # the run whose installer runs
         self.toggle_at: float | None = None
         self.robbed = False
         self.stray = False  # a foreign hand opened it since it was last closed
@@ -152,6 +135,7 @@ class Netboot(RuleBasedStateMachine):
             return
         self.runs += 1
         window = self.windows[number] = Window(self.site(number), SERVER, f"run-{self.runs}", lease=LEASE)
+        window.claim.workflow = "anvil-ubuntu"
         was_live = self.live(self.hardware)
         try:
             window.claim.take(None)
@@ -161,7 +145,6 @@ class Netboot(RuleBasedStateMachine):
             return
         assert not was_live
         self.robbed = False
-        self.guards.append(Guarded(self.store, window.claim.run, self.clock.now().mono + LEASE))
 
     def held(self, number: int) -> Window | None:
         window = self.windows[number]
@@ -176,8 +159,12 @@ class Netboot(RuleBasedStateMachine):
         try:
             window.open()
         except ClaimedError:
-            assert self.hardware == before
+            assert self.of_clients(before) == self.of_clients(self.hardware)
             assert before["metadata"].get("annotations", {}).get(RUN) != window.claim.run
+            return
+        except MetalfoundryError as error:
+            assert "has shut the window" in str(error)
+            assert self.ran == window.claim.run
             return
         assert not lost, "a lost claim gates every WRITE"
         assert opened(self.hardware)
@@ -204,11 +191,6 @@ class Netboot(RuleBasedStateMachine):
             window.beat()
         except ClaimedError:
             return
-        if self.live(self.hardware) and self.hardware["metadata"]["annotations"][RUN] == window.claim.run:
-            for guard in self.guards:
-                if guard.run == window.claim.run and window.claim.note:
-                    left = datetime.fromisoformat(window.claim.note.expires) - self.clock.now().wall
-                    guard.expires = self.clock.now().mono + left.total_seconds()
 
     @rule(number=CLIENTS)
     def end(self, number: int) -> None:
@@ -279,6 +261,10 @@ class Netboot(RuleBasedStateMachine):
                 raise AssertionError("a close outlives lost replies") from None
             self.transports[number].lose = 0
 
+    def of_clients(self, obj: Object) -> Object:
+        """What a client writes there; the guards have their word, and give Flux its switch back."""
+        return {"run": obj["metadata"].get("annotations", {}).get(RUN), "spec": obj["spec"]}
+
     def given_back(self) -> None:
         notes = self.hardware["metadata"].get("annotations", {})
         assert RUN not in notes
@@ -290,11 +276,58 @@ class Netboot(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 60, 250, 601, 2000]))
     def time_passes(self, seconds: int) -> None:
         """Clients may sleep; a guard looks every few seconds; where there is none the sweeper comes within a minute."""
+        for guard in self.guards:
+            guard.passes()
         self.clock.advance(seconds)
-        self.guards = [guard for guard in self.guards if guard.act(self.clock.now().mono)]
-        run = self.hardware["metadata"].get("annotations", {}).get(RUN)
-        if run not in [guard.run for guard in self.guards]:
+        if self.guards:
+            self.the_guards_pass()
+        else:
             self.the_sweeper_passes()
+
+    def the_guards_pass(self) -> None:
+        """As often as it takes; who asks for one starts it where there is none."""
+        if not self.guards:
+            self.guards.append(PlayedGuard(self.store, self.clock, self.the_workflow, self.a_guard_wrote))
+        for guard in self.guards:
+            guard.passes()
+
+    def the_workflow(self, run: str) -> tuple[str, str]:
+        return "w-1", "RUNNING" if run == self.ran else "PENDING"
+
+    def a_guard_wrote(self, verdict: str, run: str, age: float, before: Object, after: Object) -> None:
+        """Nobody's window is closed that a live claim of another run holds; a lease ends after its time alone."""
+        had = before["metadata"].get("annotations", {}).get(RUN, "")
+        assert had == run, f"for {run} under the claim of {had}"
+        if opened(before) and not opened(after):
+            self.stray = False
+        if verdict == "end-expired":
+            assert age >= LEASE
+            self.given_back()
+        if opened(before) and not opened(after) and verdict.startswith("shut-"):
+            assert run == self.ran
+
+    @rule()
+    def a_second_guard_begins(self) -> None:
+        """As in the cluster, or while a newer one takes over."""
+        if len(self.guards) < 3:
+            self.guards.append(PlayedGuard(self.store, self.clock, self.the_workflow, self.a_guard_wrote))
+
+    @rule(number=st.integers(0, 2), end=st.sampled_from(["killed before it patches", "killed after", "hangs"]))
+    def a_guard_ends_in_its_pass(self, number: int, end: str) -> None:
+        if number >= len(self.guards):
+            return
+        guard = self.guards[number]
+        guard.look()
+        if end == "killed after":
+            guard.patch()
+        if end != "hangs":
+            self.guards.remove(guard)
+
+    @rule(number=st.integers(0, 2))
+    def a_guard_that_hung_goes_on(self, number: int) -> None:
+        """With what it had read before it hung."""
+        if number < len(self.guards):
+            self.guards[number].patch()
 
     @rule()
     def the_sweeper_passes(self) -> None:
@@ -308,9 +341,10 @@ class Netboot(RuleBasedStateMachine):
 
     @rule()
     def the_installer_runs(self) -> None:
-        for guard in self.guards:
-            guard.shut = True
-            guard.act(self.clock.now().mono)
+        self.ran = self.hardware["metadata"].get("annotations", {}).get(RUN, "")
+        if self.guards:
+            self.the_guards_pass()
+            assert not self.ran or not opened(self.hardware)
 
     @rule(value=st.booleans())
     def a_person_patches(self, value: bool) -> None:
@@ -334,15 +368,19 @@ class Netboot(RuleBasedStateMachine):
 
     @rule(note=st.booleans())
     def a_person_takes_the_claim_away(self, note: bool) -> None:
-        """`kubectl annotate … run-`: from now on only the client that held it can close what is open."""
+        """`kubectl annotate … run-`: a guard that has watched it closes, and so does the client that held it."""
         notes = self.hardware["metadata"].get("annotations", {})
         keys = [RUN, WINDOW] if note else [RUN]
         if RUN not in notes:
             return
         paths = ["/metadata/annotations/" + key.replace("/", "~1") for key in keys]
         self.store.patch("hardware", "anvil", [{"op": "remove", "path": path} for path in paths])
-        self.flux, self.robbed = notes.get(FLUX), not note  # nobody remembers what Flux's was
+        self.robbed = not note
+        watched = any(guard.known[0] == notes[RUN] for guard in self.guards)
         self.stray = opened(self.hardware)
+        if watched:
+            self.the_guards_pass()
+            assert not opened(self.hardware), "the guard has watched it"
 
     @precondition(lambda self: self.managed)
     @rule()
@@ -358,8 +396,10 @@ class Netboot(RuleBasedStateMachine):
         """Everybody goes home: after expiry and one sweep, nothing of ours is left."""
         if not hasattr(self, "store"):
             return
-        self.clock.advance(LEASE + 1)
-        sweep(self.store, self.clock.now().wall)
+        for _ in range(2):
+            self.the_guards_pass()
+            self.clock.advance(LEASE + 1)
+        self.the_guards_pass()
         self.given_back()
         assert not opened(self.hardware) or self.stray
 

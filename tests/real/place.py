@@ -1,9 +1,8 @@
-"""A lab on OpenSSH's sshd and a real kube-apiserver, with a clock on the jump host that a test may put forward."""
+"""A lab on OpenSSH's sshd and a real kube-apiserver, where a test may end a lease."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -20,13 +19,7 @@ from tests.real.sshd import SshdJump
 from tests.realtier import need_kubectl
 from tests.waiting import until
 
-__all__ = ["Seen", "forward", "is_open", "real_lab", "until", "watched"]
-
-DATE = """\
-#!/bin/sh
-[ "$*" = +%s ] || exec {date} "$@"
-echo $(($({date} +%s) + $(cat {folder}/forward)))
-"""
+__all__ = ["Seen", "is_open", "lease_over", "real_lab", "until", "watched"]
 
 
 def real_parts(kube: Kube, folder: Path, namespace: str, version: str = "1.33") -> dict[str, Any]:
@@ -46,16 +39,15 @@ def real_lab(kube: Kube, folder: Path, story: str | Scenario, speed: float, serv
     """Such a lab, in a namespace of its own."""
     namespace = f"real-{os.urandom(4).hex()}"
     with Lab(folder / "lab", story, speed, servers, **real_parts(kube, folder, namespace)) as lab:
-        forward(lab, 0)
-        date = lab.folder / "bin" / "date"
-        date.write_text(DATE.format(date=shutil.which("date"), folder=lab.folder))
-        date.chmod(0o755)
         yield lab
 
 
-def forward(lab: Lab, seconds: int) -> None:
-    """Put the jump host's clock forward."""
-    (lab.folder / "forward").write_text(f"{seconds}\n")
+def lease_over(store: Store, name: str) -> None:
+    """The claim on a server, if there is one, has lasted as long as it may."""
+    path = "/metadata/annotations/metalfoundry.dev~1lease"
+    with suppress(StoreError):
+        store.patch("hardware", name, [{"op": "test", "path": path, "value": "600"},
+                                       {"op": "add", "path": path, "value": "0"}])  # fmt: skip
 
 
 @dataclass

@@ -29,7 +29,7 @@ MAIN = (
     "old-system-returns",
     "wrong-host-key",
 )
-SPEED = 20.0
+SPEED = 10.0
 QUIET = (CommandStarted, CommandEnded)
 
 

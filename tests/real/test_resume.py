@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from metalfoundry import Foundry
 from metalfoundry.lab.lab import Lab
 from tests.lab.bench import NAME, PROGRAM, start
 from tests.real.kube import Kube
@@ -97,6 +98,7 @@ def test_both_runs_are_recorded_where_they_ran(story: Story) -> None:
     assert rows == {story.held: "no end", story.report["run"]: "provisioned"}
 
 
-def test_no_guard_is_left(story: Story) -> None:
-    guards = story.lab.folder / "home" / ".local" / "state" / "metalfoundry" / "guards"
-    assert list(guards.iterdir()) == []
+def test_one_guard_is_left_without_a_claim(story: Story) -> None:
+    with Foundry.load(story.lab.inventory) as foundry:
+        until(lambda: foundry.guard_status().claims == 0, what="it has seen that the claim is given back")
+        assert foundry.guard_status().state == "guarding"

@@ -5,13 +5,15 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from metalfoundry import CheckState, Diagnosis, Foundry, Options, PreflightError
-from metalfoundry.commands.kubectl import HARDWARE, TEMPLATES, WORKFLOWS
+from metalfoundry.commands.happenings import Happening, event
+from metalfoundry.commands.kubectl import HARDWARE, TEMPLATES, WORKFLOWS, Kubectl
 from metalfoundry.commands.rights import BMC, HELPFUL, NEEDED, TINKERBELL, Right, rules, wanted
 from metalfoundry.commands.rights import NAME as ROLE
 from metalfoundry.diagnosis.facts import NotSeen
@@ -113,12 +115,19 @@ ASKING: dict[Right, Callable[[Operator], subprocess.CompletedProcess[str]]] = {
     Right("", "pods", "get"): lambda op: op.kubectl("logs", "pods/none"),
     Right("", "pods", "list"): lambda op: op.kubectl("get", "pods.v1."),
     Right("", "pods/log", "get"): lambda op: op.kubectl("get", "--raw", f"{_pods(op)}/none/log"),
+    Right("", "events", "create"): lambda op: op.kubectl("create", "-f", "-", "--dry-run=server", stdin=_event(op)),
     Right("", "events", "list"): lambda op: op.kubectl("get", "events.v1."),
+    Right("apps", "deployments", "get"): lambda op: op.kubectl("get", "deployments.v1.apps/none"),
     Right("apps", "deployments", "list"): lambda op: op.kubectl("get", "deployments.v1.apps"),
     Right(BMC, "jobs", "list"): lambda op: op.kubectl("get", "jobs.v1alpha1.bmc.tinkerbell.org"),
     Right(BMC, "machines", "list"): lambda op: op.kubectl("get", "machines.v1alpha1.bmc.tinkerbell.org"),
     Right(BMC, "tasks", "list"): lambda op: op.kubectl("get", "tasks.v1alpha1.bmc.tinkerbell.org"),
 }
+
+
+def _event(operator: Operator) -> str:
+    kubectl = Kubectl(("kubectl",), operator.lab.namespace)
+    return event(kubectl, NAME, "", Happening("Tried", "a test"), datetime.now(UTC)).stdin
 
 
 def _pods(operator: Operator) -> str:

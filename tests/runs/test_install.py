@@ -62,7 +62,7 @@ class Asked(Untouched):
 class Deaf(Untouched):
     """One that does not heed `reboot` until it is forced; then the installer runs. `heard`: when, how, whether open."""
 
-    bench: Bench
+    bench: Bench = field(kw_only=True)
     heard: list[tuple[float, bool, bool]] = field(default_factory=list)
 
     def reboot(self, deadline: Deadline, force: bool = False) -> None:
@@ -142,7 +142,7 @@ def test_a_window_that_was_shut_meanwhile_is_opened_before_the_reboot(bench: Ben
 def test_a_reboot_that_is_not_heeded_is_sent_again_and_then_forced_always_under_an_open_window(bench: Bench) -> None:
     run = asleep(bench, "PENDING")
     run._watch = silence(bench)
-    machine = Deaf(run.site, SERVER, "192.0.2.87", bench)
+    machine = Deaf(run.site, SERVER, "192.0.2.87", bench=bench)
     run.found = replace(run.target, machine=machine, facts_now=OLD, facts_old=OLD)
     Boot().act(run)
     times, forced, opened = zip(*machine.heard, strict=True)

@@ -62,7 +62,7 @@ def test_a_watch_goes_on_after_the_workflow_is_deleted() -> None:
     beats: list[int] = []
     scene.transport.on(lambda host, command: True, reply=LinkLost("cut", where="jump"))
     run.close = closes.append  # type: ignore[assignment, method-assign]
-    run.window.beat = lambda: beats.append(1)  # type: ignore[method-assign]
+    run.window.beat = lambda force=False: beats.append(1)  # type: ignore[method-assign]
     run._watch = iter([Gone("anvil-ubuntu"), hardware(True, 6), None, Gone("anvil-ubuntu")])
     with pytest.raises(WorkflowFailed, match="deleted"):
         run.step()

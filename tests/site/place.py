@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -21,19 +22,24 @@ from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock
 from metalfoundry.transport.gates import Gated
 from tests.fakes import Unwatched
+from tests.played_guard import ALIVE, played
 
 Hook = Callable[[Command], None]
 MAC = "00:00:5e:00:53:c0"
+_AT = re.compile(r"^(\n@@metalfoundry \w+ at )\d+$", re.MULTILINE)
 SERVER = Server(name="anvil", hardware="anvil", mac=MAC)
 
 
 class Shell(Unwatched):
-    """A Transport to one host that is this computer. `before` and `after` see each command, and may raise for it."""
+    """A Transport to one host that is this computer, whose guard is played: `guard` is its text. `before` and `after`
+    see each command, and may raise for it. `skew`: how far the host's clock is ahead, in seconds.
+    """
 
     def __init__(self, folder: Path, clock: FakeClock) -> None:
         self.said: list[Command] = []
         self.before: Hook = lambda command: None
         self.after: Hook = lambda command: None
+        self.guard, self.skew = ALIVE, 0.0
         self._path = f"{folder}:{os.environ['PATH']}"
         self._clock = clock
 
@@ -45,11 +51,16 @@ class Shell(Unwatched):
         self.said.append(command)
         self.before(command)
         done = subprocess.run(
-            ["sh", "-c", command.line], input=command.stdin, capture_output=True, text=True, env={"PATH": self._path}
+            ["sh", "-c", command.line],
+            input=played(command, self.guard).stdin,
+            capture_output=True,
+            text=True,
+            env={"PATH": self._path},
         )
         self._clock.advance(0.1)
         self.after(command)
-        return Result(done.returncode, done.stdout, done.stderr)
+        there = self._clock.now().wall.timestamp() + self.skew
+        return Result(done.returncode, _AT.sub(rf"\g<1>{there:.0f}", done.stdout, count=1), done.stderr)
 
 
 class Bench:

@@ -15,9 +15,9 @@ from metalfoundry.model.errors import ApiAway, ClaimedError, MetalfoundryError, 
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.resources import Hardware
 from metalfoundry.site.cluster import Cluster
-from metalfoundry.site.guarding import Guarding
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
+from tests.played_guard import ALIVE
 from tests.site.place import MAC, SERVER, Bench
 from tests.site.test_claim_life import expires_in
 
@@ -325,23 +325,15 @@ def test_the_heartbeat_is_due_when_the_wall_clock_says_so(bench: Bench, window: 
     assert expires_in(bench) > window.claim.lease - 5
 
 
-class ShutMeanwhile(Guarding):
-    """A guard that says, when it is asked, that it has shut the window."""
-
-    def arm(self, workflow: str, boot_action: str | None, lease: float) -> None:
-        self.armed, self.shut = True, "the lease ended"
-
-
 @pytest.mark.parametrize("verb", ["open", "ensure_open"])
 def test_a_guard_that_has_shut_the_window_during_a_sleep_is_asked_before_it_is_opened_again(
     bench: Bench, window: Window, verb: str
 ) -> None:
-    window.guard = ShutMeanwhile(bench.site(), SERVER, "run-1")
-    window.arm("anvil-ubuntu", None)
-    window.guard.shut = ""  # when it was armed it had not
+    window.arm()
     if verb == "ensure_open":
         window.open()
         bench.set_pxe(False)
+    bench.shell.guard = ALIVE.replace("holds", "shut-deleted")
     bench.clock.sleep(300)
     with pytest.raises(MetalfoundryError, match="the guard has shut the window of anvil already"):
         getattr(window, verb)()

@@ -2,45 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import pytest
 
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.model.errors import LinkLost, PreflightError, UnsafeError
-from metalfoundry.model.hosts import Host
+from metalfoundry.model.errors import LinkLost, MetalfoundryError, PreflightError, UnsafeError
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.phases.claim import TakeClaim
 from metalfoundry.site.window import Window
-from metalfoundry.transport.base import Result
-from metalfoundry.transport.clock import Deadline
-from tests.site.place import SERVER, Bench, Shell
+from tests.played_guard import ALIVE, DEAD
+from tests.site.place import SERVER, Bench
 
 LEASE = 600.0
-
-
-class Guarded(Shell):
-    """A jump host whose guard answers `alive` with this exit status; all else is as ever."""
-
-    alive = 0
-
-    def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
-        if "ACTION=alive" in command.stdin:
-            return Result(self.alive, "state=guarding\npid=1\n" if self.alive == 0 else "state=dead\n", "")
-        if "ACTION=arm" in command.stdin and "script()" not in command.stdin:
-            return Result(0, "pid=1\n", "")
-        return super().run(host, command, deadline)
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
-    with Bench(tmp_path) as bench:
-        bench.shell = Guarded(tmp_path / "bin", bench.clock)
-        yield bench
 
 
 def claimed(bench: Bench) -> Window:
@@ -68,26 +45,81 @@ def test_while_smee_serves_the_installer_nothing_counts_as_closed(bench: Bench, 
     assert window.close("the installer runs").smee
 
 
-def test_a_guard_that_does_not_answer_is_none(bench: Bench) -> None:
+def test_a_guard_whose_word_stays_away_is_none(bench: Bench) -> None:
     window = claimed(bench)
-    cast(Guarded, bench.shell).alive = 4
-    with pytest.raises(PreflightError, match="guard could not be armed"):
-        window.arm("anvil-ubuntu", None)
+    bench.shell.guard = DEAD
+    for step in (window.arm, window.open):
+        with pytest.raises(PreflightError, match="no guard acknowledges this claim") as caught:
+            step()
+        assert "no guard has acknowledged it" in caught.value.evidence
+    assert not bench.is_open
 
 
-def test_the_heartbeat_extends_the_guard_with_the_claim(bench: Bench) -> None:
+def test_the_heartbeat_sees_its_renewal_acknowledged(bench: Bench) -> None:
     window = claimed(bench)
-    window.arm("anvil-ubuntu", None)
+    window.arm()
     bench.clock.advance(LEASE / 3)
     said = len(bench.shell.said)
     window.beat()
-    (beat,) = [command for command in bench.shell.said[said:] if command.effect is not Effect.READ]
-    assert "ACTION=extend" in beat.stdin
-    assert f"EXPIRES=+{LEASE:.0f}" in beat.stdin
+    assert len(bench.shell.said) == said + 1
+    assert bench.annotations["metalfoundry.dev/renewal"] == "2"
+    assert bench.annotations["metalfoundry.dev/guard"] == "played@jump run-1 2 holds"
+
+
+def test_a_guard_that_dies_is_missed_at_the_next_heartbeat(bench: Bench) -> None:
+    window = claimed(bench)
+    window.arm()
+    window.open()
+    bench.shell.guard = DEAD
+    bench.clock.advance(LEASE / 3)
+    with pytest.raises(PreflightError, match="no guard acknowledges this claim"):
+        window.beat()
+    window.end("the guard is gone")
+    assert not bench.is_open
+
+
+def test_a_guard_that_died_is_started_again_at_the_next_heartbeat(bench: Bench) -> None:
+    window = claimed(bench)
+    window.arm()
+    bench.shell.guard = DEAD
+    bench.shell.after = lambda command: setattr(bench.shell, "guard", ALIVE)
+    bench.clock.advance(LEASE / 3)
+    window.beat()
+    assert window.guard.name == "played@jump"
+
+
+def test_nothing_is_opened_on_an_old_word(bench: Bench) -> None:
+    window = claimed(bench)
+    window.arm()
+    bench.clock.advance(61)
+    bench.shell.guard = DEAD
+    with pytest.raises(PreflightError, match="no guard acknowledges this claim"):
+        window.open()
+    assert not bench.is_open
+    bench.shell.guard = ALIVE
+    window.open()
+    assert bench.is_open
+
+
+def test_what_the_guard_has_shut_is_not_opened(bench: Bench) -> None:
+    window = claimed(bench)
+    bench.shell.guard = ALIVE.replace("holds", "shut-deleted")
+    with pytest.raises(MetalfoundryError, match=r"has shut the window of anvil already \(deleted\)"):
+        window.open()
+    assert not bench.is_open
+
+
+def test_what_the_guard_has_shut_for_an_earlier_workflow_is_opened(bench: Bench) -> None:
+    window = claimed(bench)
+    bench.shell.guard = ALIVE.replace("holds", "shut-SUCCESS")
+    window.arm()
+    bench.shell.guard = ALIVE
+    window.open()
+    assert bench.is_open
 
 
 def test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec(bench: Bench) -> None:
-    """The guard of the run before leaves with its claim, and netboot may stand open."""
+    """The guard of the run before may be dead, and netboot may stand open."""
     claimed(bench)
     bench.clock.advance(LEASE + 1)
     window = Window(bench.site(), SERVER, "run-2", lease=LEASE)
@@ -108,4 +140,4 @@ def test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec(bench: Bench) -> N
     with pytest.raises(LinkLost):
         TakeClaim().act(run)
     assert "run-2" in taken[0].stdin
-    assert "ACTION=arm" in taken[0].stdin
+    assert "ACTION=start" in taken[0].stdin

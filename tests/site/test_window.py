@@ -102,6 +102,7 @@ def test_a_lost_reply_is_settled_by_reading(bench: Bench, what: str) -> None:
     mine = window(bench)
     if what == "open":
         mine.claim.take(None)
+        mine.arm()
     lost = lose_reply(bench, Effect.WRITE)
     if what == "open":
         mine.open()
@@ -110,7 +111,7 @@ def test_a_lost_reply_is_settled_by_reading(bench: Bench, what: str) -> None:
     assert len(lost) == 1
     assert bench.annotations[RUN] == "run-1"
     assert bench.is_open is (what == "open")
-    assert len(bench.shell.writes) == (2 if what == "open" else 1)
+    assert len(bench.shell.writes) == (3 if what == "open" else 1)
     mine.end("the test is over")
     assert not bench.is_open
 

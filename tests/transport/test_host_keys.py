@@ -8,14 +8,17 @@ import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import asyncssh
 import pytest
 
 from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import HostKeyError, TransportError
+from metalfoundry.model.host_keys import server_key
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
-from metalfoundry.transport.host_keys import host_name, names_match, parse, server_key
+from metalfoundry.model.inventory_reader import of
+from metalfoundry.transport.host_keys import HostKeys, host_name, names_match, parse
 from metalfoundry.transport.known_hosts import record
 from metalfoundry.transport.ssh import SshTransport
 from tests.transport.servers import Server, World, public, soon
@@ -263,3 +266,44 @@ def test_record_that_cannot_write_gives_the_line_to_add() -> None:
     with pytest.raises(TransportError) as caught:
         record(Path("/proc/nowhere/known_hosts"), "a", 22, key)
     assert f"a {key.type} {key.base64}" in caught.value.next
+
+
+def checked(tmp_path: Path, key: ServerKey, policy: HostKeyPolicy, lines: str = "", **told: Any) -> str:
+    """What becomes of `key`: "" where it is taken, else the refusal."""
+    file = tmp_path / "known_hosts"
+    file.write_text(lines)
+    try:
+        HostKeys("anvil", "192.0.2.87", "192.0.2.87", 22, [file], **told).check(key, policy, lambda key: None)
+    except HostKeyError as error:
+        return error.what
+    return ""
+
+
+@pytest.mark.parametrize("policy", HostKeyPolicy)
+def test_a_pinned_key_is_the_only_one_whatever_the_policy(tmp_path: Path, policy: HostKeyPolicy) -> None:
+    own, other = as_server_key(new_key()), as_server_key(new_key())
+    known = f"192.0.2.87 {own.type} {own.base64}\n"
+    for pin in (f"{other.type} {other.base64}", other.fingerprint):
+        assert "not the pinned one" in checked(tmp_path, own, policy, known, pinned=pin)
+        assert not checked(tmp_path, other, policy, known, pinned=pin)
+        assert "@revoked" in checked(tmp_path, other, policy, f"@revoked * {other.type} {other.base64}\n", pinned=pin)
+
+
+@pytest.mark.parametrize("policy", (HostKeyPolicy.YES, HostKeyPolicy.ACCEPT_NEW))
+def test_a_published_key_overrides_no_line_of_known_hosts(tmp_path: Path, policy: HostKeyPolicy) -> None:
+    own, other = as_server_key(new_key()), as_server_key(new_key())
+    assert not checked(tmp_path, own, policy, published=(other, own))
+    changed = checked(tmp_path, own, policy, f"192.0.2.87 {other.type} {other.base64}\n", published=(own,))
+    assert "has changed" in changed and "as its Hardware publishes it" in changed
+    assert "@revoked" in checked(tmp_path, own, policy, f"@revoked * {own.type} {own.base64}\n", published=(own,))
+    assert "not the published one" in checked(tmp_path, own, policy, published=(other,))
+
+
+def test_a_jump_host_is_never_known_by_what_a_hardware_publishes() -> None:
+    """Nor is what stands before a server whose key is asked for: its way has a policy of its own."""
+    key = as_server_key(new_key())
+    inventory = of({"site": {"jump": {"host": "192.0.2.10"}}, "servers": {"anvil": {"address": "192.0.2.87"}}})
+    host = replace(inventory.server("anvil").host(inventory.site), published=(key,), pinned=key.fingerprint)
+    for one in (host, host.anybody):
+        assert one.via is not None and (one.via.published, one.via.pinned) == ((), "")
+        assert one.via.host_key is HostKeyPolicy.YES

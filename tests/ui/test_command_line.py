@@ -47,7 +47,12 @@ def test_what_fits_is_handed_on(line: str) -> None:
 
 @pytest.mark.parametrize("name", NAMED)
 def test_the_optional_name_is_the_value_of_server(name: str) -> None:
-    assert check(f"{name} --json anvil,bellows") == [name, "--json", "--server", "anvil,bellows"]
+    assert check(f"{name} --inventory=x.yaml anvil,bellows") == [
+        name,
+        "--inventory=x.yaml",
+        "--server",
+        "anvil,bellows",
+    ]
     assert check(f"{name} runs") == [name, "runs"]
     assert check(f"{name} --server runs runs") == [name, "--server", "runs", "runs"]
 

@@ -15,16 +15,19 @@ from hypothesis import strategies as st
 from invoke.exceptions import Exit
 from rich.text import Text
 
+from metalfoundry.commands.guard import GuardSeen
+from metalfoundry.commands.guard_cluster import GuardDeployment
 from metalfoundry.commands.log_parser import LogLine
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import ClaimedError
 from metalfoundry.model.events import Notice, PhaseEnded, Record
 from metalfoundry.model.plain_text import inline, json_text, visible
 from metalfoundry.records.run_store import EventLines
+from metalfoundry.runs.status import Row
 from metalfoundry.ui.output.event_lines import PlainLines
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.output.tables import Paper, table_of
-from metalfoundry.ui.tasks import netboot
+from metalfoundry.ui.tasks import guard, netboot
 from metalfoundry.ui.tasks.errors import boundary
 from metalfoundry.ui.tasks.logs import show
 from tests.ui.test_live import Desk
@@ -56,10 +59,19 @@ class Windows:
     def audit(self, close: bool) -> list[Any]:
         return [window()]
 
-    def guards(self) -> list[Any]:
-        return [SimpleNamespace(run=HOSTILE, hardware=HOSTILE, state="dead", pid="1", expires=None, log=HOSTILE)]
+    def cluster_guard(self) -> GuardDeployment:
+        return GuardDeployment(False, False, HOSTILE, HOSTILE, HOSTILE, HOSTILE, 1, HOSTILE, HOSTILE, HOSTILE, HOSTILE)
 
-    def guard_log(self, run: str) -> str:
+    def guard_status(self) -> GuardSeen:
+        return GuardSeen("guarding", HOSTILE, "1", HOSTILE, 60, 1, HOSTILE, HOSTILE)
+
+    def servers(self, name: str | None) -> list[Any]:
+        return []
+
+    def status(self, servers: list[Any]) -> list[Row]:
+        return [Row(HOSTILE, HOSTILE, "open", HOSTILE, HOSTILE, HOSTILE, guard=HOSTILE)]
+
+    def guard_log(self) -> str:
         return HOSTILE + "\n"
 
     def logs(self, name: str, ask: object) -> Any:
@@ -110,15 +122,15 @@ def test_words_of_ours_and_of_others_keep_their_letters() -> None:
     assert visible("größer ✓ 日本 \\x1b\n\tnext") == "größer ✓ 日本 \\x1b\n\tnext"
 
 
-@pytest.mark.parametrize("what", ["audit", "guards", "log", "logs"])
+@pytest.mark.parametrize("what", ["audit", "guard", "log", "logs"])
 def test_what_a_cluster_says_is_read_and_not_obeyed(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     match what:
         case "audit":
             netboot.audit(FOUNDRY, close=False, json=False)
-        case "guards":
-            netboot.guards(FOUNDRY, reap=False, log="", json=False)
+        case "guard":
+            guard.status(FOUNDRY, json=False)
         case "log":
-            netboot.guards(FOUNDRY, reap=False, log="r1", json=False)
+            guard.log(FOUNDRY)
         case _:
             show(FOUNDRY, "anvil", source="smee", since="", tail=0, follow=False, json=False)
     printed = capsys.readouterr()

@@ -32,7 +32,7 @@ def stray_window(facts: Facts) -> Match | None:
 
 @rule("guard-missing", FINE, link="docs/guard.md", window=True)
 def guard_missing(facts: Facts) -> Match | None:
-    """A window is open under a live claim, and its guard on the jump host is not alive."""
+    """A window is open under a live claim that no living guard has acknowledged."""
     claim, guards = seen(facts.claim), seen(facts.guards)
     if not facts.open_interfaces or claim is None or guards is None or not claim.live(facts.now):
         return None
@@ -41,7 +41,7 @@ def guard_missing(facts: Facts) -> Match | None:
     return certain(
         f"netboot is open under the claim of {claim.note.holder or claim.run} until {claim.note.expires}, and no guard "
         "would close it if that run died",
-        evidence=[Evidence("jump host", f"no living guard of run {claim.run}")],
+        evidence=[Evidence("annotation metalfoundry.dev/guard", f"no living guard of run {claim.run}")],
         remedy=remedies.close_netboot(facts),
         advice="leave it while that run goes on; close it where the run is gone",
     )

@@ -9,16 +9,17 @@ from metalfoundry.lab.clock import UnknownForm
 _GLOBAL = {"-n": "namespace", "--namespace": "namespace", "--request-timeout": "request-timeout"}
 _GLOBAL |= {"--kubeconfig": "kubeconfig", "--context": "context"}
 _OUTPUT = {"-o": "output", "--output": "output"}
+_SELECTOR = {"-l": "selector", "--selector": "selector"}
 _FILE = {"-f": "filename", "--filename": "filename"}
 _WRITE = _OUTPUT | {"--field-manager": "field-manager"}
 
 _VALUES: dict[str, dict[str, str]] = {
-    "get": _OUTPUT | {"--field-selector": "field-selector", "--raw": "raw"},
+    "get": _OUTPUT | _SELECTOR | {"--field-selector": "field-selector", "--raw": "raw"},
     "patch": _WRITE | {"--type": "type", "-p": "patch", "--patch": "patch", "--patch-file": "patch-file"},
     "apply": _WRITE | _FILE,
     "create": _WRITE | _FILE,
     "delete": _OUTPUT | _FILE,
-    "logs": {"--tail": "tail", "--since": "since"},
+    "logs": _SELECTOR | {"--tail": "tail", "--since": "since"},
     "auth": {},
     "version": _OUTPUT,
 }

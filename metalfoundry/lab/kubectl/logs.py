@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from metalfoundry.lab.clock import UnknownForm
 from metalfoundry.lab.kubectl.args import Arguments
-from metalfoundry.lab.kubectl.read import namespace_of, seconds
+from metalfoundry.lab.kubectl.read import chosen, namespace_of, seconds
 from metalfoundry.lab.kubectl.session import Failure, Session
 from metalfoundry.lab.kubernetes.pod_logs import Line
 from metalfoundry.lab.kubernetes.resources import need
@@ -14,7 +14,9 @@ from metalfoundry.lab.kubernetes.store import NotFound
 
 
 def logs(session: Session, words: Arguments) -> int:
-    """Run `kubectl logs POD` or `kubectl logs pods/POD`."""
+    """Run `kubectl logs POD`, `kubectl logs pods/POD`, or `kubectl logs -l LABEL=VALUE` where no pod has it."""
+    if "selector" in words.values:
+        return _of_nobody(session, words)
     pod = _pod(session, words)
     lines = session.store.logs.read(pod)
     since = datetime.now(UTC) - timedelta(seconds=seconds(words.value("since", "0")))
@@ -26,6 +28,15 @@ def logs(session: Session, words: Arguments) -> int:
         with session.following() as stop:
             for line in session.store.logs.follow(pod, len(lines), stop):
                 session.out(_text(pod, line, words))
+    return 0
+
+
+def _of_nobody(session: Session, words: Arguments) -> int:
+    pods = need("pods")
+    session.request("list", pods, "", namespace_of(words))
+    if words.plain or any(map(chosen(words), session.store.list(pods.key))):
+        raise UnknownForm(f"logs of pods that have the label {words.value('selector')}")
+    session.err(f"No resources found in {namespace_of(words)} namespace.\n")
     return 0
 
 

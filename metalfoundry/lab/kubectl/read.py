@@ -102,11 +102,19 @@ def _objects(session: Session, words: Arguments, target: ReadTarget) -> list[Obj
 
 
 def chosen(words: Arguments) -> Callable[[Object], bool]:
-    """Whether an object fits the field selector; raises UnknownForm for a selector not known here."""
-    said = words.value("field-selector")
+    """Whether an object fits both selectors; raises UnknownForm for a selector not known here."""
+    said, label = words.value("field-selector"), words.value("selector")
     if said and re.fullmatch(r"metadata\.name=[^=,!]+", said) is None:
         raise UnknownForm(f"--field-selector {said}")
-    return lambda obj: not said or obj["metadata"]["name"] == said.partition("=")[2]
+    if label and re.fullmatch(r"[^=,!() ]+=[^=,!() ]+", label) is None:
+        raise UnknownForm(f"--selector {label}")
+    key, _, value = label.partition("=")
+
+    def fits(obj: Object) -> bool:
+        named = not said or obj["metadata"]["name"] == said.partition("=")[2]
+        return named and (not label or (obj["metadata"].get("labels") or {}).get(key) == value)
+
+    return fits
 
 
 def _table(session: Session, words: Arguments, found: list[tuple[Kind, list[Object]]], form: str, quiet: bool) -> None:

@@ -1,4 +1,4 @@
-"""Apply: the guard is armed, the Workflow applied and seen rendered."""
+"""Apply: a guard has seen the claim; the Workflow is applied and seen rendered."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Apply:
         return NEEDED
 
     def act(self, run: ProvisionRun) -> None:
-        """Arm the guard, for Tinkerbell may open netboot at once; apply; see it rendered.
+        """See the guard's word, for Tinkerbell may open netboot at once; apply; see it rendered.
 
         Raises PreflightError without a guard, WorkflowFailed when Tinkerbell cannot render it, NeverInstalled for a
         silent machine that does not idle in HookOS.
         """
         target, document = run.target, run.target.document
-        run.window.arm(document.name, target.boot_action)
+        run.window.arm()
         run.undo("remove the Workflow that never ran", lambda: _remove_unrun(run))
         deadline = Deadline.after(run.clock, READ_SECONDS)
         if document.toggles and not (target.begun and target.begun.state not in ("", "PREPARING")):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from metalfoundry.commands.netboot import claim_of
 from metalfoundry.model.errors import NeverInstalled
 from metalfoundry.runs.engine import NEEDED, Needed
 from metalfoundry.runs.provision_run import ProvisionRun
@@ -21,11 +20,9 @@ class TakeClaim:
     def act(self, run: ProvisionRun) -> None:
         """Annotate. Raises ClaimedError when another run was quicker.
 
-        An earlier run's window may be open, and its guard leaves with its claim: ours is armed in the same exec.
+        An earlier run's window may be open, and its guard dead: one is started in the same exec.
         """
         run.undo("close netboot and give the claim back", lambda: run.window.end("the run failed"))
         target, window = run.target, run.window
-        earlier = claim_of(target.hardware)
-        guard = [window.guard.arming(target.document.name, target.boot_action, window.claim.lease)] if earlier else []
-        window.claim.take(target.hardware, then=guard)
+        window.claim.take(target.hardware, then=window.guard.start())
         run.say(f"held by {run.site.holder} as {run.id}")

@@ -61,15 +61,17 @@ class Preflight:
         claim.workflow = document.name
         template = survey.templates[document.template_ref]
         boot_action = template.boot_action()
+        claim.boot_action = boot_action or ""
         if survey.missing:
             raise may_not(run.site, survey.missing)
         claim.refuse_live(hardware)
         agent = worker.assign(document, template, hardware, run.options.trust_template)
-        machine, looking = early or _start_looking(run, deadline, hardware, resumes)
+        looking = early or _start_looking(run, deadline, hardware, resumes)
+        machine = Machine.of(run.site, run.server, hardware)
         begun = survey.workflows.get(document.name) if resumes else None
         since = _since(run, resumes)
         run.found = Target(hardware, document, boot_action, machine, agent, since, resumes, begun)
-        _take_facts(run, looking)
+        _take_facts(run, looking, deadline)
         refuse_silent(run)
         run.found = replace(run.target, old_workflows=old_workflows(run, survey))
         identity = _identity(run)
@@ -80,10 +82,10 @@ class Preflight:
 
 def _start_looking(
     run: ProvisionRun, deadline: Deadline, hardware: Hardware | None = None, resumes: ClaimSeen | None = None
-) -> tuple[Machine, Future[MachineFacts]]:
+) -> Future[MachineFacts]:
     """Ask the machine what it is, beside the survey where its address is known beforehand."""
-    machine = Machine(run.site, run.server, hardware.address if hardware else None)
-    return machine, run.site.background(machine.look if resumes else lambda: machine.facts(deadline))
+    machine = Machine.of(run.site, run.server, hardware)
+    return run.site.background(machine.look if resumes else lambda: machine.facts(deadline))
 
 
 def _take_up(run: ProvisionRun, hardware: Hardware) -> ClaimSeen | None:
@@ -102,11 +104,21 @@ def _take_up(run: ProvisionRun, hardware: Hardware) -> ClaimSeen | None:
     return seen
 
 
-def _take_facts(run: ProvisionRun, looking: Future[MachineFacts]) -> None:
+def _facts(machine: Machine, looking: Future[MachineFacts], deadline: Deadline) -> MachineFacts:
+    """What was looked for; asked again where the key was not known before the Hardware was read, which publishes it."""
+    try:
+        return looking.result()
+    except HostKeyError:
+        if not machine.published:
+            raise
+        return machine.facts(deadline)
+
+
+def _take_facts(run: ProvisionRun, looking: Future[MachineFacts], deadline: Deadline) -> None:
     old = old_systems(run.target.hardware)
     target = run.found = replace(run.target, old_systems=old, facts_old=old[-1] if old else None)
     try:
-        look = looking.result()
+        look = _facts(target.machine, looking, deadline)
     except (AuthError, HostKeyError):
         raise
     except TransportError as error:

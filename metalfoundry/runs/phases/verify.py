@@ -5,6 +5,7 @@ from __future__ import annotations
 from metalfoundry.commands.machine import DEFAULT_MARKER, MachineFacts
 from metalfoundry.diagnosis.verification import System, Verdict, may_settle
 from metalfoundry.model.errors import (
+    HostKeyError,
     TransportError,
     VerificationFailed,
     WorkflowFailed,
@@ -13,7 +14,7 @@ from metalfoundry.model.events import MachineSeen, Notice
 from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import NEEDED, Needed
 from metalfoundry.runs.provision_run import ProvisionRun
-from metalfoundry.runs.verdict import is_stranger, raise_stranger, verdict
+from metalfoundry.runs.verdict import CERTAIN_SECONDS, is_stranger, raise_stranger, verdict
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
 
@@ -38,6 +39,7 @@ class Verify:
         last: Verdict | None = None
         system: MachineFacts | None = None
         heard = "nothing was heard of it"
+        wrong_since: float | None = None
         run.stranger = None
         machine = run.target.machine
         watcher = Watcher(run.site, machine.verify, 0.25, lambda: machine.answers)
@@ -54,6 +56,8 @@ class Verify:
                     system, last = look, answer
             elif isinstance(look, TransportError):
                 heard = str(look)
+            if look is not None:
+                wrong_since = _wrong_key(run, look, wrong_since)
             if until.expired():
                 raise_stranger(run)
                 raise _not_verified(run, last, system, heard)
@@ -61,6 +65,18 @@ class Verify:
         run.facts_new = look
         _record_key(run, look)
         run.say(f"{look.os_name} as {look.hostname}, boot id {look.boot_id}: {answer.why}")
+
+
+def _wrong_key(run: ProvisionRun, look: MachineFacts | TransportError, since: float | None) -> float | None:
+    """Since when a key is shown that may not be: not the pinned one, or a revoked one. What starts the disk may have a
+    key of its own for a moment; one that goes on for CERTAIN_SECONDS is the system's, and a VerificationFailed.
+    """
+    if not isinstance(look, HostKeyError):
+        return None
+    now = run.clock.now().mono
+    if since is not None and now - since >= CERTAIN_SECONDS:
+        raise VerificationFailed(look.what, where=look.where, next=look.next, evidence=look.evidence) from look
+    return now if since is None else since
 
 
 def judge(run: ProvisionRun, look: MachineFacts) -> Verdict:
@@ -142,10 +158,14 @@ def _unproven(run: ProvisionRun, last: Verdict, system: MachineFacts | None) -> 
 
 
 def _record_key(run: ProvisionRun, look: MachineFacts) -> None:
-    """The new system's key replaces the old one in known_hosts, and is shown: the key of that very look, no other."""
+    """The new system's key replaces the old one in known_hosts, and is shown: the key of that very look, no other.
+
+    The other keys that it tells of are published with it where that key is among them: then these are its sshd's.
+    """
     key = run.target.machine.server_key()
     if key is None or key.fingerprint != look.host_key:
         return
+    run.keys_new = look.host_keys if key in look.host_keys else (key,)
     try:
         replaced = run.target.machine.record_key(key)
     except (OSError, TransportError) as error:

@@ -14,7 +14,7 @@ from metalfoundry.model.errors import UsageError
 from metalfoundry.model.program import ours
 
 HELP = ("--help", "-h")
-NAMED = ("status", "netboot.status", "doctor")
+NAMED = ("status", "netboot.status", "doctor", "known-hosts")
 """The tasks with an optional NAME: it becomes the value of --server."""
 ONE = ("attach", "logs", "netboot.break")
 """The tasks that take one NAME only."""

@@ -21,13 +21,13 @@ def netboot_status(foundry: Foundry, servers: Sequence[Server], json: bool) -> N
     """Only the windows."""
     rows = foundry.status(servers)
     if json:
-        kept = ("server", "hardware", "netboot", "holder", "run", "until", "expired")
+        kept = ("server", "hardware", "netboot", "holder", "run", "until", "expired", "guard")
         say(json_text({"servers": [{key: row.to_json()[key] for key in kept} for row in rows]}, indent=2))
         return
-    table = table_of("server", "netboot", "claim", "until", "run")
+    table = table_of("server", "netboot", "claim", "until", "guard", "run")
     for row in rows:
         until = f"{row.until} (expired)" if row.expired else row.until
-        table.add_row(row.server, _netboot(row), row.holder, until, row.run)
+        table.add_row(row.server, _netboot(row), row.holder, until, row.guard, row.run)
     Paper().print(table)
 
 

@@ -1,20 +1,18 @@
-"""Windows, claims, guards and the sweeper on the terminal."""
+"""Windows and claims on the terminal."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
 
 from rich.text import Text
 
-from metalfoundry.commands.netboot import stamp
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import UnsafeError, UsageError
-from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
+from metalfoundry.runs.audit import PAUSED
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.output.tables import Paper, table_of
 from metalfoundry.ui.tasks.confirm import typed
@@ -57,6 +55,8 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
         until, run = window.until, window.run
         table.add_row(window.hardware, kind, window.holder, age, until, window.guard, run, window.reason)
     Paper().print(table)
+    if any(window.kind == PAUSED for window in windows):
+        say(f"Flux stays paused for nobody; take that back with: {ours('netboot.audit', '--close')}", file=sys.stderr)
     if trapped:
         say(
             f"the next boot wipes these servers; close their windows with: {ours('netboot.audit', '--close')}",
@@ -78,54 +78,3 @@ def break_claim(foundry: Foundry, servers: Sequence[Server], run: str, reason: s
         typed(name, question, ours("netboot.break", name, "--run", run, "--yes"))
     proof = foundry.break_claim(name, run, reason)
     say(f"{name}: the claim of {run} is broken, netboot is closed ({proof.hardware})")
-
-
-def guards(foundry: Foundry, reap: bool, log: str, json: bool) -> None:
-    """List guards, print a log, or remove remains."""
-    if log:
-        say(foundry.guard_log(log), end="")
-        return
-    if reap:
-        reaped = foundry.reap_guards()
-        say(json_text({"reaped": reaped}) if json else f"removed the remains of {len(reaped)} guards")
-        return
-    found = foundry.guards()
-    if json:
-        say(json_text({"guards": [asdict(guard) for guard in found]}, indent=2))
-        return
-    table = table_of("run", "hardware", "state", "pid", "until", "last word")
-    for guard in found:
-        until = parse_time(guard.expires or None)
-        table.add_row(guard.run, guard.hardware, guard.state, guard.pid, stamp(until) if until else "", guard.log)
-    Paper().print(table if found else "no guards")
-
-
-def sweeper(foundry: Foundry, chosen: Sequence[str], json: bool) -> int:
-    """Do what was chosen, else show the sweeper."""
-    if len(chosen) > 1:
-        raise UsageError(f"--{' and --'.join(chosen)} exclude each other", next="choose one of them")
-    match chosen:
-        case ["print"]:
-            say(foundry.sweeper_manifests(), end="")
-        case ["install"]:
-            foundry.install_sweeper()
-            say("the sweeper is installed")
-        case ["remove"]:
-            foundry.remove_sweeper()
-            say("the sweeper is removed")
-        case _:
-            _sweeper_status(foundry, json)
-    return 0
-
-
-def _sweeper_status(foundry: Foundry, json: bool) -> None:
-    seen = foundry.sweeper_status()
-    if json:
-        say(json_text({"installed": seen is not None} | (asdict(seen) if seen else {}), indent=2))
-    elif seen is None:
-        say(f"the sweeper is not installed: {ours('netboot.sweeper', '--install')}")
-    else:
-        state = "suspended" if seen.suspended else f"runs at {seen.schedule}"
-        say(f"the sweeper {state}, image {seen.image}; last run {seen.last_started or 'never'}")
-        if not seen.current:
-            say(f"it carries another version of the script: {ours('netboot.sweeper', '--install')}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""`fab netboot.*`: windows, claims, guards and the sweeper."""
+"""`fab netboot.*`: windows and claims."""
 
 from __future__ import annotations
 
@@ -80,50 +80,6 @@ def break_(
         body.break_claim(foundry, foundry.servers(name), run, reason, ask=not yes)
 
 
-@task(
-    help=words("inventory", "json", reap="remove what guards that are over have left", log="print one run's guard log"),
-)
-def guards(c: Context, inventory: str = INVENTORY, reap: bool = False, log: str = "", json: bool = False) -> None:
-    """The guards on the jump host.
-
-    Example: fab netboot.guards
-    """
-    from metalfoundry.ui.tasks import netboot as body
-
-    with opened(inventory, json) as foundry:
-        body.guards(foundry, reap, log, json)
-
-
-@task(
-    help=words(
-        "inventory",
-        "json",
-        install="apply it",
-        status="show it (default)",
-        remove="delete it",
-        print="print the manifests, for a GitOps repository",
-    ),
-)
-def sweeper(
-    c: Context,
-    inventory: str = INVENTORY,
-    install: bool = False,
-    status: bool = False,
-    remove: bool = False,
-    print: bool = False,
-    json: bool = False,
-) -> None:
-    """The CronJob that closes what nobody else closes.
-
-    Example: fab netboot.sweeper --install
-    """
-    from metalfoundry.ui.tasks import netboot as body
-
-    with opened(inventory, json, quiet=print) as foundry:
-        chosen = [word for word, on in (("install", install), ("remove", remove), ("print", print)) if on]
-        finish(body.sweeper(foundry, chosen, json))
-
-
 def collection() -> Collection:
     """The tasks as `netboot.*`."""
-    return Collection("netboot", open_, close, status, audit, break_, guards, sweeper)
+    return Collection("netboot", open_, close, status, audit, break_)

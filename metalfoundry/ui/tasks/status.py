@@ -76,13 +76,15 @@ def _table(rows: Sequence[Row], last: Mapping[str, KeptRun], now: datetime) -> T
         "provision": ["" if row.protected else row.refused for row in rows],
         "netboot": [_netboot(row, now) for row in rows],
         "claim": [row.holder for row in rows],
+        "guard": [row.guard for row in rows],
         "protected": [row.protected for row in rows],
         "workflow": [row.workflow for row in rows],
         "state": [row.state for row in rows],
         "action": [row.action for row in rows],
         "since": [_ago(row.since, now) for row in rows],
         "machine": [row.machine for row in rows],
-        "last here": [_last(last.get(row.server), now) for row in rows],
+        "last run": [_last_run(row, now) for row in rows],
+        "last here": [_last(last.get(row.server), row, now) for row in rows],
     }
     wanted = {name: cells for name, cells in columns.items() if name in ("server", "netboot") or any(cells)}
     table = table_of(*wanted)
@@ -115,8 +117,15 @@ def _netboot(row: Row, now: datetime) -> str:
     return f"open until {until.astimezone():%H:%M}"
 
 
-def _last(run: KeptRun | None, now: datetime) -> str:
-    if run is None:
+def _last_run(row: Row, now: datetime) -> str:
+    """What came of the last run, whoever led it."""
+    run = row.last_run
+    return ", ".join(filter(None, (run.verdict, run.who, _ago(run.ended, now)))) if run else ""
+
+
+def _last(run: KeptRun | None, row: Row, now: datetime) -> str:
+    """What this computer has recorded, where that is another run than the last one of all."""
+    if run is None or (row.last_run and run.run == row.last_run.run):
         return ""
     ago = _ago(run.began.isoformat(), now) if run.began else ""
     return f"{run.verdict}, {ago}" if ago else run.verdict
