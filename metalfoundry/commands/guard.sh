@@ -311,7 +311,7 @@ launch() {
     done
     guard_text
   } >"$text.$$" 2>/dev/null && mv "$text.$$" "$text" || fail 1 "cannot write to $DIR"
-  tail -n 500 "$DIR/log" >"$DIR/log.$$" 2>/dev/null && mv "$DIR/log.$$" "$DIR/log"
+  [ ! -e "$DIR/log" ] || { tail -n 500 "$DIR/log" >"$DIR/log.$$" && mv "$DIR/log.$$" "$DIR/log"; } 2>/dev/null
   case $METHOD in *systemd-run) METHOD="$METHOD --user --quiet --collect -p KillMode=mixed" ;; esac
   export XDG_RUNTIME_DIR="${XDG_RUNTIME_DIR:-/run/user/$(id -u)}"
   ACTION='' $METHOD ${GUARD_SHELL:-sh} "$text" run </dev/null >/dev/null 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &

@@ -126,9 +126,11 @@ class World:
             until(lambda: self.gate.fired or self.closed())
             starting.kill()
         self.gate.disarm()
-        if way == "hung" and self.gate.fired:
+        if self.gate.fired and way == "hung":
             (self.guard.folder / "pass").touch()
             os.utime(self.guard.folder / "pass", (0, 0))
+        elif self.gate.fired:  # a killed process is there until the kernel has come to it
+            until(lambda: not self.guard.guards(), what="the guard that fell has ended")
         return self.gate.fired
 
     def make_up(self, mine: bool) -> None:
