@@ -14,10 +14,9 @@ from metalfoundry.model.hosts import Host
 from metalfoundry.transport.base import Result, Transport, Wrapped
 from metalfoundry.transport.clock import Cancel, Deadline
 from metalfoundry.transport.merge import Merge
-from metalfoundry.transport.threads import Threads
+from metalfoundry.transport.threads import PIECE_SECONDS, Threads, fulfil
 
 T = TypeVar("T")
-PIECE_SECONDS = 1.0  # a wait without an end does not hear Ctrl-C everywhere
 
 
 class Heeding(Wrapped):
@@ -40,7 +39,8 @@ class Heeding(Wrapped):
         bell = threading.Event()
         work = partial(self._inner.run, host, command, deadline.cut_by(left))
         try:
-            self._threads.start(partial(_fulfil, future, work, bell), "command")
+            future.add_done_callback(lambda done: bell.set())
+            self._threads.start(partial(fulfil, future, work), "command")
             with self._cancel.listening(bell.set):
                 while not bell.wait(PIECE_SECONDS):
                     continue
@@ -63,12 +63,3 @@ class HeedingMerge:
         for item in self._inner(streams, tick):
             self._cancel.check()
             yield item
-
-
-def _fulfil(future: Future[Result], work: Callable[[], Result], bell: threading.Event) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
-        future.set_exception(error)
-    finally:
-        bell.set()

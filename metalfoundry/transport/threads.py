@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
+from typing import TypeVar
+
+T = TypeVar("T")
+PIECE_SECONDS = 1.0  # a wait without an end does not hear Ctrl-C everywhere
 
 
 class Threads:
@@ -39,3 +44,11 @@ class Threads:
             if thread.ident is not None:
                 thread.join(seconds)
         return not any(thread.is_alive() for thread in running)
+
+
+def fulfil(future: Future[T], work: Callable[[], T]) -> None:
+    """Do the work, and give its result, or what it raised, to whoever waits for `future`."""
+    try:
+        future.set_result(work())
+    except BaseException as error:  # noqa: BLE001 - it belongs to whoever asked
+        future.set_exception(error)

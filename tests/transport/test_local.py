@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,3 +75,18 @@ def test_a_wish_to_stop_ends_it(tmp_path: Path) -> None:
 def test_a_folder_that_is_not_there_is_an_oserror(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         Shell().run("true", {}, tmp_path / "away", soon(), Cancel())
+
+
+def test_an_interrupt_while_it_is_started_does_not_lose_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[int] = []
+
+    class Interrupted(subprocess.Popen[bytes]):
+        def __init__(self, *words: Any, **more: Any) -> None:
+            super().__init__(*words, **more)
+            began.append(self.pid)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        Shell().run("exec sleep 600", {}, tmp_path, soon(), Cancel())
+    assert [gone(pid) for pid in began] == [True]
