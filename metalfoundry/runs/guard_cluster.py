@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from metalfoundry.commands import guard_cluster, netboot
+from metalfoundry.commands import guard_cluster, netboot, workload
 from metalfoundry.commands.command import Effect
-from metalfoundry.commands.guard_cluster import DEPLOYMENTS, NAME, SELECTOR, GuardDeployment
+from metalfoundry.commands.guard_cluster import NAME, SELECTOR, GuardDeployment
 from metalfoundry.commands.kubectl import Refusal, read_only, refusal
 from metalfoundry.commands.script import Outcome, Part, read_script, script
+from metalfoundry.commands.workload import DEPLOYMENTS
 from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.program import ours
 from metalfoundry.site.cluster import Cluster
@@ -38,7 +39,7 @@ def install(site: Site, image: str = "") -> list[str]:
     _await(site)
     old = guard_cluster.read_sweeper(_do(site, [guard_cluster.find_sweeper(site.kubectl)], Effect.READ)["sweeper"])
     if old:
-        _accepted(site, _do(site, guard_cluster.remove_sweeper(site.kubectl, old), Effect.WRITE), image)
+        _accepted(site, _do(site, guard_cluster.delete(site.kubectl, old), Effect.WRITE), image)
     return old
 
 
@@ -85,11 +86,11 @@ def _not_guarding(site: Site, seen: GuardDeployment | None, troubles: Sequence[s
     match seen.cause if seen else None:
         case None:
             what, step = "somebody has removed it again", ours("guard.install")
-        case guard_cluster.IMAGE:
+        case workload.IMAGE:
             what, step = "its image does not come", ours("guard.install", "--image", "IMAGE")
-        case guard_cluster.ADMISSION:
+        case workload.ADMISSION:
             what, step = "the cluster admits no pod of it", site.kubectl_hint("describe", f"{DEPLOYMENTS}/{NAME}")
-        case guard_cluster.START:
+        case workload.START:
             what, step = "its pod does not start", look
         case guard_cluster.RIGHTS:
             what = "it may not read Hardware and Workflows"

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from metalfoundry import Foundry, PreflightError
-from metalfoundry.commands.guard_cluster import GUARD, NAME, SWEEPER
+from metalfoundry.commands.guard_cluster import NAME, SWEEPER
 from metalfoundry.lab.kubernetes.store import Object, StoreError
 from metalfoundry.model.inventory_reader import of
 from tests.guard.harness import RUN
@@ -116,7 +116,7 @@ class Rack:
 
     def acknowledged(self, run: str, renewal: int, *names: str) -> None:
         """Wait until the guard says that it holds all of these."""
-        wanted = f"{GUARD} {run} {renewal} holds"
+        wanted = f"{NAME}@cluster {run} {renewal} holds"
         self.awaits(lambda: all(self.notes(name).get(f"{OURS}guard") == wanted for name in names), wanted)
 
     def awaits(self, holds: Callable[[], object], what: str) -> None:
@@ -249,7 +249,7 @@ def test_where_it_acknowledges_none_is_started_on_the_jump_host(rack: Rack, tmp_
     one = client_of("sh", tmp_path, kubectl, {"KUBECONFIG": str(rack.node.kubeconfig)})
     claim = {"HARDWARE": "claimed", "RUN": RUN, "RENEWAL": "1"}
     one.values |= claim | {"NAMESPACE": RACK, "PATIENCE": "60"}
-    assert one.send("start") == {"guard": f"{GUARD} {RUN} 1 holds"}
+    assert one.send("start") == {"guard": f"{NAME}@cluster {RUN} 1 holds"}
     assert not one.root.exists() and not one.processes()
 
 
