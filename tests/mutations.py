@@ -59,7 +59,7 @@ STEPS = (
          "note = self._renewed(self.note)\n        deadline", "note = self.note\n        deadline",
          f"{LIFE}::test_the_heartbeat_is_due_at_a_third_of_the_lease"),
     Step("whoever takes a run up starts a guard with the claim", "runs/phases/claim.py",
-         ", then=window.guard.start())", ")",
+         "window.guard.ask)", "lambda renewal: [])",
          f"{SAFETY}::test_who_takes_a_run_up_takes_claim_and_guard_in_one_exec"),
     Step("the guard closes a window whose claim was taken away", "commands/guard.sh",
          '[ -z "$open" ] || [ -z "$known" ] || verdict=close-claim-gone', ":",

@@ -20,13 +20,10 @@ _END = "METALFOUNDRY_GUARD"
 REFUSED_BY_LOGIND = 6
 
 
-def start(kubectl: Kubectl) -> Part:
-    """See that a guard of this version is there, and ring it."""
-    return Part("guard", ("sh", "-s"), _text("start", kubectl, {}))
-
-
 def ask(kubectl: Kubectl, hardware: str, run: str, renewal: int, wait: int) -> Part:
-    """As `start`, and wait up to `wait` seconds until one acknowledges that renewal of the claim."""
+    """See that a guard of this version is there, and wait up to `wait` seconds until one acknowledges that renewal of
+    the claim.
+    """
     words = {"HARDWARE": hardware, "RUN": run, "RENEWAL": str(renewal), "WAIT": str(wait)}
     return Part("guard", ("sh", "-s"), _text("start", kubectl, words))
 

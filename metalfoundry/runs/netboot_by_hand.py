@@ -31,7 +31,7 @@ def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str
     here = site.on(site.bus.scoped(run=run, server=server.name))
     window = Window(here, server, run, reason or netboot.BY_HAND, netboot.BY_HAND, lease=seconds)
     try:
-        window.claim.take(None)
+        window.claim.take(None, window.guard.ask)
         window.arm()
         window.open()
     except BaseException as error:

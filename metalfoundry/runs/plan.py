@@ -74,10 +74,10 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
 
     note, old = run.window.claim.new_note(target.hardware), run.window.claim.old
     yield from patch("Claim", netboot.claim(target.hardware, run.id, note, old))
+    for part in run.window.guard.ask(note.renewal):
+        yield step("Claim", part)
     for finished in target.old_workflows:
         yield step("Clean up", kubectl.delete_workflow(finished))
-    for part in run.window.guard.ask(note.renewal):
-        yield step("Apply", part)
     declared = kubectl.apply(target.document.text)
     yield step("Apply", replace(declared, stdin=hide(declared.stdin, target.secrets)))
     opened = target.hardware

@@ -68,9 +68,9 @@ class Claim:
         self.uid = ""
         self.resumes = ""
 
-    def take(self, hardware: Hardware | None, then: Sequence[Part] = ()) -> None:
-        """Take the server, and run `then` in the same exec. Raises ClaimedError when a live run holds it; an expired
-        claim is taken over, and so is that of the run `resumes`, whose client then loses it.
+    def take(self, hardware: Hardware | None, ask: Callable[[int], Sequence[Part]] = lambda renewal: ()) -> None:
+        """Take the server, and `ask` for the guard's word about that in the same exec. Raises ClaimedError when a live
+        run holds it; an expired claim is taken over, and so is that of the run `resumes`, whose client then loses it.
         """
         deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
         self.hardware = hardware or self._cluster.hardware(self._server.hardware, deadline).hardware
@@ -80,7 +80,7 @@ class Claim:
             refuse_protected({self._server.name: self.hardware})
             previous = netboot.claim_of(self.hardware)
             self.note = self.new_note(self.hardware)
-            operations = netboot.claim(self.hardware, self.run, self.note, self.old)
+            operations, then = netboot.claim(self.hardware, self.run, self.note, self.old), ask(self.note.renewal)
             try:
                 seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then)
             except TransportError as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from metalfoundry.commands import guard, netboot
 from metalfoundry.commands.guard import REFUSED_BY_LOGIND
@@ -48,13 +49,12 @@ class Guarding:
         found = netboot.acknowledgement(hardware) if hardware else None
         return found if found and found.run == self._claim.run else None
 
-    def start(self) -> list[Part]:
-        """The part that sees one started, for the exec that claims."""
-        return [guard.start(self._site.kubectl)]
-
     def ask(self, renewal: int) -> list[Part]:
-        """The part that waits for its word about that renewal, and starts one where there is none."""
-        return [guard.ask(self._site.kubectl, self._server.hardware, self._claim.run, renewal, WAIT_SECONDS)]
+        """The part that waits, after the patch of that renewal, for its word, and starts one where there is none."""
+        return [replace(self._asked(renewal), after="patch")]
+
+    def _asked(self, renewal: int) -> Part:
+        return guard.ask(self._site.kubectl, self._server.hardware, self._claim.run, renewal, WAIT_SECONDS)
 
     def ensure(self, also: Sequence[Outcome] = ()) -> None:
         """See its word about the claim as it stands, and ask for it where it is not there yet. Raises PreflightError
@@ -64,7 +64,7 @@ class Guarding:
         note = self._claim.note
         deadline, answered = Deadline.after(self._site.clock, ASK_SECONDS), False
         while not self.name and note is not None and not answered and not deadline.expired():
-            asked = Cluster(self._site).patch(self._server.hardware, [], deadline, then=self.ask(note.renewal))
+            asked = Cluster(self._site).patch(self._server.hardware, [], deadline, then=[self._asked(note.renewal)])
             answered = "guard" in asked.outcomes  # where the answer was lost, or the API server away, it is asked again
             last = asked.outcomes.get("guard") or last
             self._claim.sighted(asked.hardware)

@@ -1,7 +1,7 @@
 """The netboot window of one server: claim, guard, open, close, release.
 
     window = Window(site, server, run="...", reason="...")
-    window.claim.take(None)
+    window.claim.take(None, window.guard.ask)
     window.arm()                                 # the guard's word, before anything can open it
     window.open()
     ...

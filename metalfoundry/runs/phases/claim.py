@@ -24,5 +24,5 @@ class TakeClaim:
         """
         run.undo("close netboot and give the claim back", lambda: run.window.end("the run failed"))
         target, window = run.target, run.window
-        window.claim.take(target.hardware, then=window.guard.start())
+        window.claim.take(target.hardware, window.guard.ask)
         run.say(f"held by {run.site.holder} as {run.id}")
