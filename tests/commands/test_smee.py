@@ -3,6 +3,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -32,7 +33,8 @@ class Server:
                 self.send_response(outer.answers.get(self.path, 404))
                 self.send_header("Content-Length", "6")
                 self.end_headers()
-                self.wfile.write(b"#!ipxe")
+                with suppress(ConnectionError):  # who has what it wanted hangs up
+                    self.wfile.write(b"#!ipxe")
 
             def log_message(self, format: str, *args: object) -> None:
                 return
