@@ -89,7 +89,7 @@ hardware() { # LINE of form, with what was seen before and its Workflow behind i
   case $lease in '' | *[!0-9]* | ??????????*) lease=600 ;; esac
   [ -n "$renewal" ] || renewal=$old # a claim of the first design: its note changes at each renewal
   ending=$ENDING open='' index=0
-  [ "$run|$renewal" = "$known|$known_renewal" ] || since=$NOW
+  [ "$run|$renewal" = "$known|$known_renewal" ] || since=$((NOW + 1)) # NOW is cut down: a lease never ends early
   age=$((NOW - since))
   while [ -n "$pxe" ]; do
     [ "${pxe%%,*}" != true ] || open="$open${open:+,}$index"

@@ -88,6 +88,20 @@ def test_a_renewal_begins_the_lease_anew(guard: Client, cluster: Cluster) -> Non
     assert cluster.notes()["run"] == RUN
 
 
+def test_a_lease_ends_no_moment_too_early(guard: Client, cluster: Cluster) -> None:
+    pretended = guard.root.parent / "uptime"
+    pretended.write_text("1000.9 1\n")
+    cluster.hardware(lease="600")
+    guard.acknowledged(UPTIME=str(pretended), PACE="1")
+    until(lambda: (guard.folder / "memory").exists())
+    pretended.write_text("1600.8 1\n")
+    cluster.hardware("bolt")
+    guard.send("start", HARDWARE="bolt", RUN=RUN, RENEWAL="1", WAIT="30")
+    assert cluster.open()
+    pretended.write_text("1601.1 1\n")
+    guard.logged(f"closed hardware=anvil run={RUN} reason=expired")
+
+
 def uptime() -> float:
     return float(Path("/proc/uptime").read_text().split()[0])
 

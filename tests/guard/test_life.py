@@ -72,7 +72,7 @@ def test_a_newer_one_goes_on_counting_the_lease(guard: Client, cluster: Cluster)
     new = int(guard.send("start", script=NEWER, VERSION="v2")["pid"])
     pretended.write_text("1502.5 1\n")
     until(lambda: guard.guards() == [new])
-    pretended.write_text("1600.5 1\n")
+    pretended.write_text("1601.5 1\n")
     guard.logged(f"closed hardware=anvil run={RUN} reason=expired")
 
 

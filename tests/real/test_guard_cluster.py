@@ -32,7 +32,6 @@ from tests.waiting import until
 pytestmark = [pytest.mark.real, pytest.mark.timeout(300)]
 RACK, ELSEWHERE, NARROW = "rack", "elsewhere", "narrow"
 LEASE = 6
-GRAIN = 1.0  # a lease is counted in whole seconds of uptime
 SLACK = 40.0  # of a busy computer: each write is a program to start
 OURS = "metalfoundry.dev/"
 OLD = f"""
@@ -308,7 +307,7 @@ def test_twenty_claims_of_two_clients(rack: Rack, befalls: Callable[[Rack], None
     rack.acknowledged(live, 2, *waiting)
 
     for name in abandoned:
-        assert renewed + LEASE - GRAIN <= rack.closed[name] <= over + LEASE + SLACK, name
+        assert renewed + LEASE <= rack.closed[name] <= over + LEASE + SLACK, name
         assert f"{OURS}run" not in rack.notes(name)
     for name in installing:
         assert over <= rack.closed[name] <= over + SLACK, name
