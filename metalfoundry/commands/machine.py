@@ -20,6 +20,7 @@ _HOST_KEYS = ("/etc/ssh/ssh_host_ed25519_key.pub", "/etc/ssh/ssh_host_rsa_key.pu
 _IN_MEMORY = ("rootfs", "ramfs", "tmpfs")
 REBOOT = Command(("reboot",), effect=Effect.WRITE)
 FORCED_REBOOT = Command(("reboot", "-f"), effect=Effect.WRITE)
+REBOOT_AS_USER = Command(("sudo", "-n", "reboot"), effect=Effect.WRITE)
 
 
 @dataclass(frozen=True, slots=True)

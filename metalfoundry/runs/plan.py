@@ -88,6 +88,9 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
         if run.options.reboot:
             yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
     yield from patch("Close", netboot.close(opened, run.id), Effect.RESTORE)
+    if run.server.verify.reboot:
+        again = target.machine.reboots_new
+        yield PlannedCommand("Stay", target.machine.host.name, again.line, again.effect.value)
     if not run.options.keep_workflow:
         yield step("Release", kubectl.delete_workflow(target.document.name), Effect.RESTORE)
     written = {netboot.RUN: run.id} | ({netboot.OLD_SYSTEMS: ""} if old else {})

@@ -32,6 +32,7 @@ from metalfoundry.runs.phases.install import Install
 from metalfoundry.runs.phases.open import Open
 from metalfoundry.runs.phases.preflight import Preflight
 from metalfoundry.runs.phases.release import Release
+from metalfoundry.runs.phases.stay import Stay, is_asked_for
 from metalfoundry.runs.phases.verify import Verify
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.report import Netboot, Report, report_of
@@ -53,6 +54,11 @@ PHASES: tuple[Phase[ProvisionRun], ...] = (
     Verify(),
     Release(),
 )
+
+
+def phases(server: Server) -> tuple[Phase[ProvisionRun], ...]:
+    """Those of a provision of this server: with Stay before Release, where the inventory asks for it."""
+    return (*PHASES[:-1], Stay(), *PHASES[-1:]) if is_asked_for(server) else PHASES
 
 
 def run_id(clock: Clock, server: str) -> str:
@@ -113,7 +119,7 @@ def _carried_out(run: ProvisionRun, hooks: Hooks) -> Exception | None:
     """Why the run failed; None only where every phase has come to its end."""
     try:
         run.bus.emit(RunStarted("provision", run.options.reason))
-        execute(run, PHASES)
+        execute(run, phases(run.server))
     except Interrupted as first:
         what = f"{first.what}: {run.window.standing()}"
         return _caused(Interrupted(what, next=first.next, signal=first.signal), first)

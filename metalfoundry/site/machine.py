@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from metalfoundry.commands import machine as said
+from metalfoundry.commands.command import Command
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.published_keys import published_keys
 from metalfoundry.model.errors import (
@@ -19,6 +20,7 @@ from metalfoundry.model.errors import (
     MachineSlow,
     NeverInstalled,
     TransportError,
+    VerificationFailed,
 )
 from metalfoundry.model.events import Notice
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
@@ -79,23 +81,43 @@ class Machine:
 
         Raises NeverInstalled when the machine refuses to, and ConnectError when it cannot be asked.
         """
-        bounded = deadline.within(REBOOT_SECONDS)
         try:
-            self.site.transport.run(self.host, said.FORCED_REBOOT if force else said.REBOOT, bounded).check("refused")
-        except (LinkLost, DeadlineExceeded) as error:
-            if not error.sent:
-                raise
+            self._reboot(self.host, said.FORCED_REBOOT if force else said.REBOOT, deadline)
         except CommandError as error:
-            if error.exit_status < 0 or error.exit_status > 128:  # killed by the shutdown that it started
-                return
             raise NeverInstalled(
                 f"{self.server.name} refused to reboot (exit status {error.exit_status})",
                 where=self.host.name,
                 next=f"reboot it by hand, with: {ours('provision', self.server.name, '--no-reboot')}",
                 evidence=error.evidence,
             ) from error
+
+    def reboot_new(self, deadline: Deadline) -> None:
+        """As `reboot`, said to the new system by the user who verifies, with sudo where that is not root. Raises
+        VerificationFailed when it refuses to.
+        """
+        host, command = self._verifier, self.reboots_new
+        try:
+            self._reboot(host, command, deadline)
+        except CommandError as error:
+            raise VerificationFailed(
+                f"the new system of {self.server.name} refused to reboot (exit status {error.exit_status})",
+                where=f"{host.user}@{host.address}",
+                next=f"let {host.user} run `{command.line}` there without a password, or leave verify.reboot out",
+                evidence=error.evidence,
+            ) from error
+
+    def _reboot(self, host: Host, command: Command, deadline: Deadline) -> None:
+        """Raises CommandError where it is refused."""
+        try:
+            self.site.transport.run(host, command, deadline.within(REBOOT_SECONDS)).check("refused")
+        except (LinkLost, DeadlineExceeded) as error:
+            if not error.sent:
+                raise
+        except CommandError as error:
+            if 0 <= error.exit_status <= 128:  # else it was killed by the shutdown that it started
+                raise
         finally:
-            self.site.transport.disconnect(self.host)
+            self.site.transport.disconnect(host)
 
     def look(self) -> MachineFacts:
         """What answers now as root, whoever it is: its key is learned, for it must be new, but where one is pinned:
@@ -130,6 +152,11 @@ class Machine:
         Raises TransportError or OSError when that cannot be done.
         """
         return record_key(self.host, key)
+
+    @property
+    def reboots_new(self) -> Command:
+        """What reboots the new system."""
+        return said.REBOOT if self._verifier.user == "root" else said.REBOOT_AS_USER
 
     @property
     def answers(self) -> bool:

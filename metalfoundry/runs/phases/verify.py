@@ -61,7 +61,7 @@ class Verify:
             if until.expired():
                 raise_stranger(run)
                 raise _not_verified(run, last, system, heard)
-            _step_after_install(run)
+            step_after_install(run)
         run.facts_new = look
         _record_key(run, look)
         run.say(f"{look.os_name} as {look.hostname}, boot id {look.boot_id}: {answer.why}")
@@ -110,7 +110,7 @@ def _old_system(run: ProvisionRun, answer: Verdict, look: MachineFacts | None) -
     )
 
 
-def _step_after_install(run: ProvisionRun) -> None:
+def step_after_install(run: ProvisionRun) -> None:
     """Go on watching: a boot action can still fail. A Workflow that is deleted now has done its work."""
     try:
         run.step()
