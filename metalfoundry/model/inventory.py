@@ -140,9 +140,7 @@ class VerifyConfig(Section):
     commands: Annotated[
         tuple[Text, ...], key("commands that must end with status 0 there", "a list of shell commands")
     ] = ()
-    reboot: Annotated[
-        bool, key("reboot it once more, and see it come back from its own disk", "true or false")
-    ] = False
+    reboot: Annotated[bool, key("reboot it once more, and see it come back from its own disk", "true or false")] = False
     stable: Annotated[
         Span | None, key("how long it must then stay up", A_SPAN, default="one sight of it is enough")
     ] = None

@@ -31,7 +31,11 @@ def when_it_stays(deed: Callable[[], object]) -> Sink:
     return heard
 
 
-def asked(lab: Lab, at: Callable[[LabMachine], object] = lambda machine: None, boot: str = "60s", **verify: object) -> Ran:
+def nothing(machine: LabMachine) -> None:
+    """What happens to most machines."""
+
+
+def asked(lab: Lab, at: Callable[[LabMachine], object] = nothing, boot: str = "60s", **verify: object) -> Ran:
     tune(lab, server={"verify": VERIFY | verify}, timeouts={"boot": boot, "facts": "5s"})
     machine = lab.machine(NAME)
     return provision(lab, at=when_it_stays(lambda: at(machine)))
