@@ -127,7 +127,7 @@ STEPS = (
     Step("what another live run has opened is left to it", "site/window.py",
          "if self._is_theirs(hardware) or not (", "if not (",
          f"{EXPOSURE}::test_what_another_live_run_was_seen_to_hold_is_not_closed_under_its_name"),
-    Step("another machine is no new system", "runs/phases/verify.py",
+    Step("another machine is no new system", "runs/verdict.py",
          "    if is_stranger(run, look):\n", "    if False:\n",
          "tests/runs/test_verdicts.py::test_another_machine_is_certain_when_it_goes_on_answering[judge-another MAC]"),
     Step("the old system stays on the Hardware until a run has ended well", "commands/netboot.py",

@@ -1,11 +1,11 @@
-"""What a run knows of its machine, and what it makes of one that is another."""
+"""What a run makes of a look at its machine: the new system, the old one, the installer, or another machine."""
 
 from __future__ import annotations
 
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.diagnosis.identity import identify
-from metalfoundry.diagnosis.verification import Known, System, Verdict, verify
-from metalfoundry.model.errors import IdentityError
+from metalfoundry.diagnosis.verification import Known, System, Verdict, may_settle, verify
+from metalfoundry.model.errors import IdentityError, VerificationFailed, WorkflowFailed
 from metalfoundry.model.events import Notice
 from metalfoundry.runs.provision_run import ProvisionRun
 
@@ -52,3 +52,45 @@ def another_machine(run: ProvisionRun, why: str) -> IdentityError:
         f"Hardware. Where this server itself was changed: kubectl annotate hardware {run.server.hardware} "
         f"-n {run.site.kubectl.namespace} metalfoundry.dev/old-system-",
     )
+
+
+def judge(run: ProvisionRun, look: MachineFacts) -> Verdict:
+    """Hold one look at the machine against all that is known.
+
+    Raises VerificationFailed for what waiting cannot mend: the old system, or the installer a second time; and
+    IdentityError for another machine, once it is certain.
+    """
+    answer = verdict(run, look)
+    if is_stranger(run, look):
+        return answer
+    if answer.system is System.INSTALLER:
+        if run.hook_boot_id and look.boot_id != run.hook_boot_id:
+            raise VerificationFailed(
+                f"{run.server.name} booted the installer again instead of its disk",
+                where=f"boot id {look.boot_id}",
+                next="is the disk before the network in its boot order, and has the image a boot loader for it?",
+            )
+        run.hook_boot_id = look.boot_id
+    if answer.system is System.OLD and not may_settle(answer, look, run.server.verify):
+        raise old_system(run, answer, look)
+    return answer
+
+
+def old_system(run: ProvisionRun, answer: Verdict, look: MachineFacts | None) -> VerificationFailed:
+    """The error for the system that was there before."""
+    return VerificationFailed(
+        f"{run.server.name} came back with the old system: {answer.why}",
+        where=f"{look.os_name or 'unknown system'}, boot id {look.boot_id}" if look else run.server.name,
+        next="does the image go to the disk that boots? compare DEST_DISK in the Template with the boot order",
+        evidence=f"machine id {look.machine_id}" if look else "",
+    )
+
+
+def step_after_install(run: ProvisionRun) -> None:
+    """Go on watching: a boot action can still fail. A Workflow that is deleted now has done its work."""
+    try:
+        run.step()
+    except WorkflowFailed as error:
+        run.bus.emit(Notice(str(error), "warning"))
+    if run.state == "FAILED":
+        run.raise_if_ended()

@@ -21,7 +21,7 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.events import CommandEnded, CommandStarted, MachineSeen, Notice
 from metalfoundry.runs.phases.boot import _judge_boot, _never
 from metalfoundry.runs.phases.install import _through
-from metalfoundry.runs.phases.verify import judge
+from metalfoundry.runs.verdict import judge
 from tests.runs.scene import ELAPSED, HOOK, MAC, NEW, OLD, T0, Scene, changed
 
 ASKED: dict[str, Any] = {

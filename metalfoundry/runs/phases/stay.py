@@ -8,8 +8,8 @@ from metalfoundry.model.events import MachineSeen
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import Needed
-from metalfoundry.runs.phases.verify import judge, step_after_install
 from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.runs.verdict import judge, step_after_install
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
 

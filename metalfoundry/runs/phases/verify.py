@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 from metalfoundry.commands.machine import DEFAULT_MARKER, MachineFacts
-from metalfoundry.diagnosis.verification import System, Verdict, may_settle
-from metalfoundry.model.errors import (
-    HostKeyError,
-    TransportError,
-    VerificationFailed,
-    WorkflowFailed,
-)
+from metalfoundry.diagnosis.verification import System, Verdict
+from metalfoundry.model.errors import HostKeyError, TransportError, VerificationFailed
 from metalfoundry.model.events import MachineSeen, Notice
 from metalfoundry.model.program import ours
 from metalfoundry.runs.engine import NEEDED, Needed
 from metalfoundry.runs.provision_run import ProvisionRun
-from metalfoundry.runs.verdict import CERTAIN_SECONDS, is_stranger, raise_stranger, verdict
+from metalfoundry.runs.verdict import CERTAIN_SECONDS, judge, old_system, raise_stranger, step_after_install
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
 
@@ -79,53 +74,12 @@ def _wrong_key(run: ProvisionRun, look: MachineFacts | TransportError, since: fl
     return now if since is None else since
 
 
-def judge(run: ProvisionRun, look: MachineFacts) -> Verdict:
-    """Hold one look at the machine against all that is known.
-
-    Raises VerificationFailed for what waiting cannot mend: the old system, or the installer a second time; and
-    IdentityError for another machine, once it is certain.
-    """
-    answer = verdict(run, look)
-    if is_stranger(run, look):
-        return answer
-    if answer.system is System.INSTALLER:
-        if run.hook_boot_id and look.boot_id != run.hook_boot_id:
-            raise VerificationFailed(
-                f"{run.server.name} booted the installer again instead of its disk",
-                where=f"boot id {look.boot_id}",
-                next="is the disk before the network in its boot order, and has the image a boot loader for it?",
-            )
-        run.hook_boot_id = look.boot_id
-    if answer.system is System.OLD and not may_settle(answer, look, run.server.verify):
-        raise _old_system(run, answer, look)
-    return answer
-
-
-def _old_system(run: ProvisionRun, answer: Verdict, look: MachineFacts | None) -> VerificationFailed:
-    return VerificationFailed(
-        f"{run.server.name} came back with the old system: {answer.why}",
-        where=f"{look.os_name or 'unknown system'}, boot id {look.boot_id}" if look else run.server.name,
-        next="does the image go to the disk that boots? compare DEST_DISK in the Template with the boot order",
-        evidence=f"machine id {look.machine_id}" if look else "",
-    )
-
-
-def step_after_install(run: ProvisionRun) -> None:
-    """Go on watching: a boot action can still fail. A Workflow that is deleted now has done its work."""
-    try:
-        run.step()
-    except WorkflowFailed as error:
-        run.bus.emit(Notice(str(error), "warning"))
-    if run.state == "FAILED":
-        run.raise_if_ended()
-
-
 def _not_verified(
     run: ProvisionRun, last: Verdict | None, system: MachineFacts | None, heard: str
 ) -> VerificationFailed:
     limits = run.site.inventory.timeouts
     if last is not None and last.system is System.OLD:
-        return _old_system(run, last, system)
+        return old_system(run, last, system)
     if last is not None and last.system is System.UNPROVEN:
         return _unproven(run, last, system)
     if last is not None and last.system is System.NEW:
