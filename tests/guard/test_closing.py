@@ -133,7 +133,7 @@ def test_flux_has_its_switch_back(
     cluster.hardware(lease="0", flux=before)
     if now:
         cluster.note(FLUX, now)
-    guard.start()
+    guard.start(PACE="1")
     guard.logged("closed hardware=anvil")
     assert cluster.notes().get(FLUX) == after
 

@@ -58,7 +58,7 @@ def judge(name: str, seen: tuple[Ran, bool, Object | None]) -> None:
     run, safe, left = seen
     report = run.json
     code = 0 if name in GOOD else BAD[name][1]
-    assert report["exit_code"] == code, [event for event in run.events if not isinstance(event, QUIET)]
+    assert report["exit_code"] == code, "\n".join(str(event) for event in run.events if not isinstance(event, QUIET))
     assert report["netboot"]["closed"] is True
     assert safe
     assert (left is not None) is (name in KEPT)
