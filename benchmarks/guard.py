@@ -23,6 +23,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
@@ -36,7 +37,6 @@ SCRIPT = Path(__file__).parent.parent / "metalfoundry" / "commands" / "guard.sh"
 NAMESPACE = "tink-system"
 MERGE = "application/merge-patch+json"
 COST_SECONDS = 60.0
-PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
 ASSETS, CRDS = assets(), SHARED / "data" / "crds" / "v0.21"
 KUBECTL = os.environ.get("METALFOUNDRY_TEST_KUBECTL", str(ASSETS / "kubectl") if ASSETS else "kubectl")
 
@@ -128,19 +128,22 @@ def reaction(api: Api, number: int, folder: str) -> float:
             api.remove(f"{kind}/{name}")
 
 
-def session(pid: int) -> dict[int, int]:
-    """Resident KiB of each process of the guard's session."""
+def session(pid: int) -> dict[int, tuple[int, int]]:
+    """Resident and proportional KiB of each process of the guard's session; proportional: what several share is
+    counted once."""
     found = {}
     for path in Path("/proc").glob("[0-9]*"):
         try:
             if os.getsid(int(path.name)) == pid:
-                found[int(path.name)] = int((path / "statm").read_text().split()[1]) * PAGE_KIB
-        except (OSError, ProcessLookupError):
+                lines = (line.split() for line in (path / "smaps_rollup").read_text().splitlines()[1:])
+                sizes = {words[0]: int(words[1]) for words in lines}
+                found[int(path.name)] = sizes["Rss:"], sizes["Pss:"]
+        except (OSError, ProcessLookupError, KeyError):
             continue
     return found
 
 
-def spent(pid: int, alive: dict[int, int]) -> float:
+def spent(pid: int, alive: Iterable[int]) -> float:
     """CPU seconds of the guard, of its children that have ended, and of its watch."""
     ticks = 0
     for one in {pid, *alive}:
@@ -161,12 +164,13 @@ def cost(api: Api, windows: int, folder: str) -> str:
     for name in (names[0], names[-1]):
         guard("start", folder, HARDWARE=name, RUN=f"run-{name}", RENEWAL="1", WAIT="120")
     time.sleep(5)
-    counts, sizes = [], []
+    counts, resident, proportional = list[int](), list[float](), list[float]()
     before, begin = spent(pid, session(pid)), time.perf_counter()
     while time.perf_counter() - begin < COST_SECONDS:
         alive = session(pid)
         counts.append(len(alive))
-        sizes.append(sum(alive.values()) / 1024)
+        resident.append(sum(rss for rss, _ in alive.values()) / 1024)
+        proportional.append(sum(pss for _, pss in alive.values()) / 1024)
         time.sleep(0.1)
     busy = (spent(pid, session(pid)) - before) / (time.perf_counter() - begin)
     for name in names:
@@ -174,7 +178,9 @@ def cost(api: Api, windows: int, folder: str) -> str:
             api.remove(f"{kind}/{name}")
     return (
         f"{windows:>4} windows: {statistics.median(counts):.0f} processes (at most {max(counts)}), "
-        f"{statistics.median(sizes):.0f} MiB resident (at most {max(sizes):.0f}), {100 * busy:.1f} % of a core"
+        f"{statistics.median(resident):.0f} MiB resident (at most {max(resident):.0f}), "
+        f"{statistics.median(proportional):.0f} MiB proportional (at most {max(proportional):.0f}), "
+        f"{100 * busy:.1f} % of a core"
     )
 
 

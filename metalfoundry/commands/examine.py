@@ -1,6 +1,6 @@
 """Everything that `fab doctor` looks at on the jump host, in one command: examine.sh; and a server's boot order.
 
-Parts: objects, rights, client, server, served, deployments, bmc, smee, tools, clock.
+Parts: objects, rights, client, server, served, deployments, bmc, smee, tools, clock, guards.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from metalfoundry.commands import gather, smee
+from metalfoundry.commands import gather, guard, smee
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.kubectl import Kubectl, read_only
 from metalfoundry.commands.reading import whole
@@ -39,7 +39,7 @@ def site(kubectl: Kubectl, names: Sequence[str], smee_url: str) -> Command:
     head = "".join(f"{name}={shlex.quote(value)}\n" for name, value in words.items())
     text = files("metalfoundry.commands").joinpath("examine.sh").read_text(encoding="utf-8")
     parts = [Part(name, ("result", name)) for name in _ASKED]
-    parts += [Part("tools", ("tools",)), Part("clock", ("date", "-u", "+%s.%N"))]
+    parts += [Part("tools", ("tools",)), Part("clock", ("date", "-u", "+%s.%N")), guard.status(kubectl)]
     functions = f"{smee.FUNCTIONS}{gather.cluster_functions(kubectl)}{head}{text}examine\n"
     return read_only(*parts, functions=functions)
 

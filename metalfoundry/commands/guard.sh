@@ -324,11 +324,11 @@ quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 claims() { grep -c '^M|[^|]*|[^|]' "$DIR/memory" 2>/dev/null; }
 free() { [ "$(claims)" = 0 ]; }
 status() { # key=value lines
-  place
-  state=none up=0
+  place && state=none up=0
   ! guarding || { state=stuck && fresh && state=guarding; }
   read -r up rest 2>/dev/null </proc/uptime
-  printf '%s\n' "state=$state" "guard=$(id -un)@$(uname -n)" "pid=$pid" "version=$version" "since=$((${up%%.*} - ${born_of:-0}))" "claims=$(claims)" \
+  printf '%s\n' "state=$state" "guard=$(id -un)@$(uname -n)" "pid=$pid" "version=$version" "claims=$(claims)" \
+    "since=$((${up%%.*} - ${born_of:-0}))" "method=$(method 2>&1)" \
     "closed=$(grep ' closed ' "$DIR/log" 2>/dev/null | tail -n 1)" "log=$(tail -n 1 "$DIR/log" 2>/dev/null)"
 }
 stop() { # refuses while there are claims, unless FORCE=yes: their windows are closed first

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from metalfoundry.commands import examine, smee
 from metalfoundry.commands.gather import why_not
+from metalfoundry.commands.guard import read_words
+from metalfoundry.commands.guard_cluster import NAME
 from metalfoundry.commands.kubernetes import Deployment, Version
 from metalfoundry.commands.rights import HELPFUL, NEEDED, are_listed, missing_rights
 from metalfoundry.commands.script import Outcome
@@ -40,6 +43,7 @@ SITE_CHECKS: Mapping[str, str] = {
     "tinkerbell": "its Deployments are ready; which release it is, and what is known of that",
     "smee": "Smee answers the jump host, and says of each server what its Hardware says",
     "clock": "jump host and this computer agree within 30 s",
+    "guard": "the guard in the cluster is ready, or the jump host can carry one",
     "windows": "no netboot is open that nobody holds",
 }
 OLDEST_KUBECTL = (1, 20)
@@ -62,6 +66,7 @@ def check_site(
         _tinkerbell(checks, site, seen)
         _smee(checks, site, servers, seen)
         _clock(checks, site, seen)
+        _guard(checks, site, seen)
         _windows(checks, windows)
     checks.rest(SITE_CHECKS, "what comes before it failed")
     return checks.in_order(SITE_CHECKS), seen
@@ -198,6 +203,29 @@ def _clock(checks: Checks, site: Site, seen: ClusterSnapshot) -> None:
         checks.failed("clock", f"{what} this computer's", "set both by NTP: timedatectl set-ntp true")
     else:
         checks.passed("clock", f"jump host and this computer agree within {max(1.0, abs(seen.ahead)):.0f} s")
+
+
+def _guard(checks: Checks, site: Site, seen: ClusterSnapshot) -> None:
+    told = read_words(seen.outcomes.get("guards", _ABSENT).stdout)
+    here = [one for one in seen.items("deployments") if _namespace(one) in ("", site.kubectl.namespace)]
+    deployed = next((one for one in map(Deployment.of, here) if one.name == NAME), None)
+    refused, _, remedy = told.get("method", "").partition("; remedy: ")
+    if deployed is not None and deployed.ready < deployed.wanted:
+        checks.failed("guard", f"the guard in the cluster has {deployed.ready} pods ready", ours("guard.status"))
+    elif deployed is not None:
+        checks.passed("guard", "it guards in the cluster")
+    elif remedy:
+        checks.failed("guard", f"{site.jump.name}: {refused}, and a guard with them", remedy)
+    elif not told.get("method"):
+        checks.unseen("guard", f"{site.jump.name} does not say how a program outlives its session there")
+    elif told.get("state") == "none":
+        checks.passed("guard", f"none runs on {site.jump.name}; one is started with the next claim")
+    else:
+        checks.passed("guard", f"it runs on {site.jump.name}, with {told.get('claims', '')} claims")
+
+
+def _namespace(obj: Mapping[str, Any]) -> str:
+    return text(mapping(obj.get("metadata")).get("namespace"))
 
 
 def _windows(checks: Checks, windows: Future[list[OpenWindow]]) -> None:

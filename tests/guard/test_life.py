@@ -235,7 +235,8 @@ def test_stop_ends_one_that_never_had_a_claim(guard: Client) -> None:
 
 
 def test_status_and_log(guard: Client, cluster: Cluster) -> None:
-    assert guard.send("status")["state"] == "none"
+    told = guard.send("status")
+    assert (told["state"], told["method"]) == ("none", shutil.which("setsid"))
     assert guard.raw(guard.text("log")).stdout == ""
     cluster.workflow("RUNNING")
     cluster.hardware()
@@ -329,6 +330,7 @@ def test_where_logind_kills_linger_is_asked_for(guard: Client, cluster: Cluster,
     done = guard.raw(guard.text("start"))
     assert done.returncode == 6
     assert "remedy: sudo loginctl enable-linger kevin" in done.stderr
+    assert guard.send("status")["method"] == done.stderr.strip()
     assert not guard.guards()
 
 

@@ -133,6 +133,19 @@ def ready(pods: int) -> Work:
     return lambda lab: change(lab, "deployments", "tinkerbell", lambda obj: obj["status"].update(readyReplicas=pods))
 
 
+def logind_kills(lingers: str) -> Work:
+    """A jump host whose logind ends a user's programs at logout; whether this user's linger."""
+    logind = f"case $1 in show-session) echo yes ;; show-user) echo {lingers} ;; esac"
+    user = "case $1 in -u) echo 1000 ;; *) echo lea ;; esac"
+
+    def work(lab: Lab) -> None:
+        for name, text in (("loginctl", logind), ("id", user), ("systemd-run", "exit 1")):
+            (lab.folder / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+            (lab.folder / "bin" / name).chmod(0o755)
+
+    return work
+
+
 def late_date(lab: Lab) -> None:
     date = lab.folder / "bin" / "date"
     date.write_text(f"#!/bin/sh\nexec {shutil.which('date')} -d '+90 seconds' \"$@\"\n")
@@ -229,6 +242,8 @@ CASES = (
          lambda lab: lab.store.delete("workflows", "rival")),
     Case(12, "claim", "a dead run's claim is there", hardware(old_claim), f"netboot.break {NAME} --run {OLD_RUN}",
          "that command", foundry(lambda one: one.break_claim(NAME, OLD_RUN))),
+    Case(13, "guard", "the jump host ends a user's programs at logout", logind_kills("no"),
+         "sudo loginctl enable-linger lea", "that command", logind_kills("yes")),
     Case(13, "windows", "netboot is open and nobody's", netboot(True), "netboot.audit --close", "that command",
          foundry(lambda one: one.audit(close=True))),
     Case(13, "smee", "site.smee is another address", site(smee="http://127.0.0.1:1"), "site.smee", "it is Smee's",

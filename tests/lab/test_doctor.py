@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from metalfoundry import CheckState, Foundry
+from metalfoundry.commands.guard_cluster import NAME as GUARD
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.transport.clock import SystemClock
@@ -69,9 +70,19 @@ def test_where_the_jump_host_is_not_reached_the_rest_is_not_looked_at(
         assert doctor(foundry, foundry.servers(None), all=False, json=False) == 10
     case.mend(lab)
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0] == "site: 3 passed, 1 failed, 13 not looked at"
+    assert lines[0] == "site: 3 passed, 1 failed, 14 not looked at"
     assert lines[1].startswith("  ✗ jump-host")
     assert lines[2].startswith("      now:   ")
+
+
+def test_a_guard_in_the_cluster_without_a_pod_is_no_guard(lab: Lab) -> None:
+    seen = []
+    for pods in (0, 1):
+        lab.store.create("deployments", {"metadata": {"name": GUARD}, "status": {"readyReplicas": pods}})
+        seen.append(found(lab)["guard"])
+        lab.store.delete("deployments", GUARD)
+    assert [check.state for check in seen] == [CheckState.FAILED, CheckState.PASSED]
+    assert seen[0].what == "the guard in the cluster has 0 pods ready"
 
 
 def test_the_page_is_made_of_the_cases() -> None:
