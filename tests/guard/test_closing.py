@@ -238,7 +238,9 @@ def test_a_patch_that_comes_too_late_is_refused_and_read_anew(guard: Client, clu
     swap = f"{cluster.kubectl} patch hardware.v1alpha1.tinkerbell.org anvil -n tink-system --type=json"
     between.write_text(
         f"""#!/bin/sh
-case $*,$(ls {between}.done 2>/dev/null) in patch*allowPXE*,) : >{between}.done; {swap} -p '{json.dumps(patch)}' >&2 ;; esac
+case $*,$(ls {between}.done 2>/dev/null) in
+  patch*allowPXE*,) : >{between}.done; {swap} -p '{json.dumps(patch)}' >&2 ;;
+esac
 exec {cluster.kubectl} "$@"
 """
     )
