@@ -75,8 +75,8 @@ pass() {
   IFS=$nl
   for line in $list; do hardware "$line"; done
   left=5
-  for line in $ACKS; do # a few: what is to be closed meanwhile does not wait for all of them
-    [ "$left" = 0 ] || { left=$((left - 1)) && patch "${line%%|*}" "${line#*|}" && DUE=yes || REFUSED=yes; }
+  for line in $ACKS; do # a few, and none once the bell rings: what is to be closed does not wait for all of them
+    [ "$left" = 0 ] || { left=$((left - 1)) && patch "${line%%|*}" "${line#*|}" && DUE=yes || REFUSED=yes && heed; }
   done
   IFS=$BLANKS
   [ -z "$REFUSED" ] || NEXT=$((NOW + RETRY))
@@ -213,7 +213,7 @@ run() {
 heed() { # a line that came since may name a Workflow whose window is to be closed yet
   count=0
   while read -r word && count=$((count + 1)); do
-    [ "$count" -le "$HEARD" ] || case $WANTED in *" $word "*) DUE=yes ;; esac
+    [ "$count" -le "$HEARD" ] || case $WANTED in *" $word "*) DUE=yes left=0 ;; esac
   done 2>/dev/null <"$DIR/events"
   HEARD=$count
 }

@@ -321,6 +321,34 @@ def test_a_kubectl_that_hangs_is_given_up(guard: Client, cluster: Cluster, tmp_p
     guard.logged(f"closed hardware=anvil run={RUN} reason=RUNNING")
 
 
+def test_what_is_to_be_closed_does_not_wait_for_acknowledgements(
+    guard: Client, cluster: Cluster, tmp_path: Path
+) -> None:
+    slow, armed, asked, go = (tmp_path / name for name in ("slow", "armed", "asked", "go"))
+    slow.write_text(
+        f"""#!/bin/sh
+case $1,$(ls {armed} 2>/dev/null) in patch,?*) : >{asked}; while [ ! -e {go} ]; do sleep 0.02; done ;; esac
+exec {cluster.kubectl} "$@"
+"""
+    )
+    slow.chmod(0o755)
+    cluster.workflow("PENDING")
+    cluster.hardware()
+    guard.acknowledged(KUBECTL=str(slow))
+    until(lambda: cluster.store.watching == 1)
+    for number in range(5):
+        cluster.hardware(f"s{number}", workflow=None)
+    armed.touch()
+    guard.start()
+    until(asked.exists)
+    before = len(cluster.writes)
+    cluster.workflow("RUNNING")
+    until(lambda: "anvil" in (guard.folder / "events").read_text())
+    go.touch()
+    until(lambda: not cluster.open())
+    assert ["allowPXE" in str(patch) for patch in cluster.writes[before:]].index(True) == 1
+
+
 def test_many_windows_cost_one_list_and_one_watch(guard: Client, cluster: Cluster) -> None:
     for number in range(20):
         cluster.workflow("PENDING", name=f"s{number}")
