@@ -23,7 +23,7 @@ from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.gates import Gate, Gated
 from metalfoundry.transport.local import Local, Shell
 from metalfoundry.transport.merge import Merge, Threaded
-from metalfoundry.transport.threads import Threads
+from metalfoundry.transport.threads import Threads, fulfil
 
 T = TypeVar("T")
 NO_SKEW = timedelta(seconds=3)
@@ -57,22 +57,15 @@ class Background:
     def __call__(self, work: Callable[[], T]) -> Future[T]:
         """Start `work` in a thread."""
         future: Future[T] = Future()
-        self._threads.start(partial(_fulfil, future, work), "look")
+        self._threads.start(partial(fulfil, future, work), "look")
         return future
 
 
 def inline(work: Callable[[], T]) -> Future[T]:
     """Do `work` here and now, in the form that Background gives: for plans and tests."""
     future: Future[T] = Future()
-    _fulfil(future, work)
+    fulfil(future, work)
     return future
-
-
-def _fulfil(future: Future[T], work: Callable[[], T]) -> None:
-    try:
-        future.set_result(work())
-    except BaseException as error:  # noqa: BLE001 - handed to whoever asks for the result, a cancel as well
-        future.set_exception(error)
 
 
 @dataclass

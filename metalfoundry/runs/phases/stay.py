@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.diagnosis.verification import Verdict
 from metalfoundry.model.errors import TransportError, VerificationFailed
 from metalfoundry.model.events import MachineSeen
 from metalfoundry.model.inventory import Server
@@ -49,28 +52,21 @@ def _come_back(run: ProvisionRun, before: MachineFacts) -> MachineFacts:
     seconds, name = run.site.inventory.timeouts.boot, run.server.name
     deadline = Deadline.after(run.clock, seconds)
     run.target.machine.reboot_new(deadline)
-    heard = "nothing was heard of it"
-    machine = run.target.machine
-    watcher = Watcher(run.site, machine.verify, 0.25, lambda: machine.answers)
-    while not deadline.expired():
-        look = watcher.poll()
-        if isinstance(look, MachineFacts):
-            answer = judge(run, look)
-            if other := _another(before, look):
-                heard = f"what answers is another system: {other}"
-            elif look.boot_id == before.boot_id:
-                heard = "it has not rebooted: the boot id is the same"
-            elif answer.good:
-                run.bus.emit(MachineSeen(look.os_name, look.boot_id))
-                return look
-            else:
-                heard = "; ".join((answer.why, *answer.problems))
-        elif isinstance(look, TransportError):
-            heard = str(look)
-        step_after_install(run)
+
+    def hinders(look: MachineFacts, answer: Verdict) -> str:
+        if other := _another(before, look):
+            return f"what answers is another system: {other}"
+        if look.boot_id == before.boot_id:
+            return "it has not rebooted: the boot id is the same"
+        return "" if answer.good else "; ".join((answer.why, *answer.problems))
+
+    look, heard = _look(run, deadline, hinders)
+    if look is not None:
+        run.bus.emit(MachineSeen(look.os_name, look.boot_id))
+        return look
     raise VerificationFailed(
         f"{name} was installed, and did not come back within {seconds:.0f} s after one more reboot: {heard}",
-        where=machine.host.address,
+        where=run.target.machine.host.address,
         next=f"look at its console: does it boot its disk where the network offers nothing? then: "
         f"{ours('troubleshoot', name)}",
         evidence=heard,
@@ -82,26 +78,37 @@ def _stay_up(run: ProvisionRun, before: MachineFacts, seconds: float) -> None:
     end = Deadline.after(run.clock, seconds)
     while not end.expired():
         step_after_install(run)
-    heard = ""
-    patience = Deadline.after(run.clock, run.site.inventory.timeouts.facts)
-    machine = run.target.machine
+
+    def hinders(look: MachineFacts, answer: Verdict) -> str:
+        again = f"it has rebooted by itself: boot id {look.boot_id}" if look.boot_id != before.boot_id else ""
+        return _another(before, look) or again
+
+    look, heard = _look(run, Deadline.after(run.clock, run.site.inventory.timeouts.facts), hinders)
+    if look is None:
+        raise VerificationFailed(
+            f"{run.server.name} was installed, and did not stay up for {seconds:.0f} s: {heard}",
+            where=run.target.machine.host.address,
+            next=f"look at its console and its journal; then: {ours('troubleshoot', run.server.name)}",
+            evidence=f"boot id {before.boot_id} before",
+        )
+
+
+def _look(
+    run: ProvisionRun, deadline: Deadline, hinders: Callable[[MachineFacts, Verdict], str]
+) -> tuple[MachineFacts | None, str]:
+    """The first look of which `hinders` says nothing; where none comes in time, None and what was heard last."""
+    machine, heard = run.target.machine, "nothing was heard of it"
     watcher = Watcher(run.site, machine.verify, 0.25, lambda: machine.answers)
-    while not patience.expired():
+    while not deadline.expired():
         look = watcher.poll()
         if isinstance(look, MachineFacts):
-            judge(run, look)
-            if look.boot_id == before.boot_id:
-                return
-            heard = _another(before, look) or f"it has rebooted by itself: boot id {look.boot_id}"
-            break
-        heard = str(look) if isinstance(look, TransportError) else heard
+            heard = hinders(look, judge(run, look))
+            if not heard:
+                return look, ""
+        elif isinstance(look, TransportError):
+            heard = str(look)
         step_after_install(run)
-    raise VerificationFailed(
-        f"{run.server.name} was installed, and did not stay up for {seconds:.0f} s: {heard or 'it does not answer'}",
-        where=machine.host.address,
-        next=f"look at its console and its journal; then: {ours('troubleshoot', run.server.name)}",
-        evidence=f"boot id {before.boot_id} before",
-    )
+    return None, heard
 
 
 def _another(before: MachineFacts, look: MachineFacts) -> str:
