@@ -13,6 +13,8 @@ from rich.text import Text
 
 from metalfoundry.model.plain_text import inline, is_unseen, visible
 
+WIDEST, FOLDED = 10_000, 8
+WHOLE = ("run", "server", "hardware", "Hardware")  # columns of what is copied: never on two lines
 _BEYOND_ASCII = re.compile(r"[^\x20-\x7e]")
 
 
@@ -39,6 +41,18 @@ class Paper(Console):
             emoji=False,
         )
 
+    def table(self, table: Table) -> None:
+        """Print a table: each row on one line where there is no terminal; a row as lines of its own on one that is too
+        narrow for it.
+        """
+        width = self.width
+        if self.is_terminal and _least(table) > width:
+            self.print(*_rows(table), sep="\n\n")
+            return
+        self.width = width if self.is_terminal else WIDEST
+        self.print(table)
+        self.width = width
+
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """As Console.render; whatever is to be printed comes by here."""
         for segment in super().render(renderable, options):
@@ -58,8 +72,25 @@ def table_of(*columns: str) -> Table:
     """A table without lines."""
     table = Cells(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column, overflow="fold", no_wrap=column in WHOLE)
     return table
+
+
+def _least(table: Table) -> int:
+    """The width that it needs: names whole, everything else in columns in which one still can read."""
+    widest = [max(Text(str(cell)).cell_len for cell in (column.header, *column.cells)) for column in table.columns]
+    wanted = (wide if column.no_wrap else min(wide, FOLDED) for column, wide in zip(table.columns, widest, strict=True))
+    return sum(wanted) + 2 * (len(widest) - 1)
+
+
+def _rows(table: Table) -> Iterable[Table]:
+    """Each row as a table of its own: what the columns are called, and what stands in them."""
+    for cells in zip(*(column.cells for column in table.columns), strict=True):
+        row = Table(box=None, show_header=False, pad_edge=False)
+        for column, cell in zip(table.columns, cells, strict=True):
+            if str(cell):
+                row.add_row(Text(str(column.header), style="bold"), cell)
+        yield row
 
 
 def shown(text: Text, keep: str = "\n\t") -> Text:

@@ -30,7 +30,7 @@ def confirm_many(rows: Sequence[Row]) -> None:
     for row in rows:
         workflow = f"{row.workflow} {row.state}".strip()
         table.add_row(row.server, row.hardware, row.machine, row.netboot, workflow, row.holder)
-    Paper(sys.stderr).print(table)
+    Paper(sys.stderr).table(table)
     names, count = ",".join(row.server for row in rows), len(rows)
     typed(str(count), f"This wipes {count} servers. Type how many to go on: ", ours("provision", names, "--yes"))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
+from rich.table import Table
+
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.runs.status import Row
@@ -30,10 +32,10 @@ def status(foundry: Foundry, json: bool) -> None:
         say(f"{seen.guard}, pid {seen.pid}, {seen.state}{since}, version {seen.version}")
     say(f"last close: {seen.closed or 'none'}")
     if rows:
-        Paper().print(_table(rows))
+        Paper().table(_table(rows))
 
 
-def _table(rows: list[Row]) -> object:
+def _table(rows: list[Row]) -> Table:
     table = table_of("server", "netboot", "until", "guard", "run")
     for row in rows:
         table.add_row(row.server, row.netboot, row.until, row.guard or "nobody", row.run)

@@ -28,7 +28,7 @@ def netboot_status(foundry: Foundry, servers: Sequence[Server], json: bool) -> N
     for row in rows:
         until = f"{row.until} (expired)" if row.expired else row.until
         table.add_row(row.server, _netboot(row), row.holder, until, row.guard, row.run)
-    Paper().print(table)
+    Paper().table(table)
 
 
 def init(foundry: Foundry, servers: Sequence[Server]) -> None:

@@ -54,7 +54,7 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
         kind = Text(window.kind, style="bold red" if window.trap else "")
         until, run = window.until, window.run
         table.add_row(window.hardware, kind, window.holder, age, until, window.guard, run, window.reason)
-    Paper().print(table)
+    Paper().table(table)
     if any(window.kind == PAUSED for window in windows):
         say(f"Flux stays paused for nobody; take that back with: {ours('netboot.audit', '--close')}", file=sys.stderr)
     if trapped:

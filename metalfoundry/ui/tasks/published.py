@@ -37,7 +37,7 @@ def history(foundry: Foundry, servers: Sequence[Server], json: bool) -> None:
         table = table_of(*wanted)
         for cells in zip(*wanted.values(), strict=True):
             table.add_row(*cells)
-        Paper().print(table)
+        Paper().table(table)
 
 
 def known_hosts(foundry: Foundry, servers: Sequence[Server]) -> None:

@@ -79,7 +79,7 @@ def runs(json: bool) -> None:
         seconds = f"{row['seconds']:.0f}" if row["seconds"] is not None else ""
         of = row["server"] or f"{len(row['servers'])} servers"
         table.add_row(row["run"], of, row["verdict"], seconds)
-    Paper().print(table)
+    Paper().table(table)
 
 
 def clean(older: str, *, ask: bool) -> None:

@@ -40,7 +40,7 @@ def status(foundry: Foundry, servers: Sequence[Server] | None, *, watch: bool, p
     if json:
         say(json_text({"servers": [_json(row, last) for row in rows]}, indent=2))
     else:
-        Paper().print(_table(rows, last, SystemClock().now().wall))
+        Paper().table(_table(rows, last, SystemClock().now().wall))
 
 
 def _watch(foundry: Foundry, servers: Sequence[Server] | None, probe: bool, json: bool) -> None:
