@@ -216,7 +216,8 @@ class Bench:
     def _row(self, case: Case) -> Row:
         if case.story is Story.RESUME:
             first = Case(case.story, 0, Fault.KILL, OPENS)
-            assert victim(self.lab.inventory, case.name, first, resume=False).returncode == -9
+            killed = victim(self.lab.inventory, case.name, first, resume=False)
+            assert killed.returncode == -9, killed.stderr
         if case.fault is Fault.KILL:
             done = victim(self.lab.inventory, case.name, case, resume=case.story is Story.RESUME)
             row = Row(case, done.returncode, struck=done.returncode == -9, said=done.stderr.splitlines())
