@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
 from typing import Any
 
 from metalfoundry.commands import smee, ssh
@@ -32,7 +31,6 @@ from metalfoundry.transport.clock import Cancel, Deadline
 
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
-_SKEW = timedelta(minutes=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,21 +257,10 @@ class Cluster:
         outcomes = read_script(result.stdout)
         if not outcomes:
             raise script_unrun(self._site, result)
-        self._take_time(result.stdout)
+        self._site.take_time(read_time(result.stdout))
         if silence := api_away(self._site, outcomes, command.effect):
             raise silence
         return outcomes
-
-    def _take_time(self, stdout: str) -> None:
-        """Keep the jump host's time, and say once that this computer's is another."""
-        there, clock = read_time(stdout), self._site.jump_time
-        if there is not None:
-            clock.take(there, self._site.clock.now().wall)
-        if abs(clock.ahead) > _SKEW and not clock.told:
-            clock.told = True
-            seconds, way = abs(clock.ahead).total_seconds(), "behind" if clock.ahead > timedelta(0) else "ahead of"
-            text = f"this computer's clock is {seconds / 60:.0f} min {way} the jump host's, which counts for claims"
-            self._site.bus.emit(Notice(text, "warning"))
 
     def _smee_parts(self, mac: str | None) -> list[Part]:
         url = self._site.inventory.site.smee

@@ -14,6 +14,7 @@ from typing import Any, Protocol, TypeVar
 from metalfoundry.commands import ssh
 from metalfoundry.commands.kubectl import Kubectl
 from metalfoundry.model.bus import Bus
+from metalfoundry.model.events import Notice
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
 from metalfoundry.site.chronicle import Chronicle
@@ -26,7 +27,7 @@ from metalfoundry.transport.merge import Merge, Threaded
 from metalfoundry.transport.threads import Threads, fulfil
 
 T = TypeVar("T")
-NO_SKEW = timedelta(seconds=3)
+NO_SKEW, SKEW = timedelta(seconds=3), timedelta(minutes=1)
 
 
 class Executor(Protocol):
@@ -115,6 +116,19 @@ class Site:
     def now(self) -> datetime:
         """The time that counts for claims: the jump host's, as far as it was told."""
         return self.clock.now().wall + self.jump_time.ahead
+
+    def take_time(self, there: int | None) -> None:
+        """Keep the jump host's time (seconds since 1970), where it was told, and say once that this computer's is
+        another.
+        """
+        clock = self.jump_time
+        if there is not None:
+            clock.take(there, self.clock.now().wall)
+        if abs(clock.ahead) > SKEW and not clock.told:
+            clock.told = True
+            seconds, way = abs(clock.ahead).total_seconds(), "behind" if clock.ahead > timedelta(0) else "ahead of"
+            text = f"this computer's clock is {seconds / 60:.0f} min {way} the jump host's, which counts for claims"
+            self.bus.emit(Notice(text, "warning"))
 
     def gated(self, gate: Gate) -> Site:
         """The same place with one gate more before every command."""
