@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from metalfoundry.commands import netboot
+from metalfoundry.commands import claims
 from metalfoundry.commands.annotate import pointer
+from metalfoundry.commands.claims import WindowNote, stamp
 from metalfoundry.commands.history import HISTORY, past_runs
 from metalfoundry.commands.kubectl import FIELD_MANAGER, Kubectl
-from metalfoundry.commands.netboot import WindowNote, stamp
 from metalfoundry.commands.script import Part
 from metalfoundry.model.resources import Hardware
 
@@ -43,11 +43,11 @@ class Happening:
 
 def happening(operations: Sequence[Mapping[str, Any]], who: str) -> Happening | None:
     """What these operations of commands/netboot.py do, by `who`; None where it is nothing that others need to know."""
-    run, window, history = pointer(netboot.RUN), pointer(netboot.WINDOW), pointer(HISTORY)
+    run, window, history = pointer(claims.RUN), pointer(claims.WINDOW), pointer(HISTORY)
     removed = {op["path"] for op in operations if op["op"] == "remove"}  # perhaps added before, so as to be there
     added = {op["path"]: op.get("value") for op in operations if op["op"] == "add" and op["path"] not in removed}
     held = next((str(op["value"]) for op in operations if op["op"] == "test" and op["path"] == run and op["value"]), "")
-    note = WindowNote.from_annotations({netboot.WINDOW: str(added.get(window, ""))})
+    note = WindowNote.from_annotations({claims.WINDOW: str(added.get(window, ""))})
     why = f": {note.reason}" if note.reason else ""
     pxe = {value for path, value in added.items() if path.endswith("/netboot/allowPXE")}
     if added.get(run, held) != held:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from metalfoundry.commands import annotate
-from metalfoundry.commands.netboot import RUN
+from metalfoundry.commands.claims import RUN
 from metalfoundry.model.resources import PROTECTED, Hardware
 
 

@@ -12,10 +12,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Generic, TypeAlias, TypeVar
 
+from metalfoundry.commands.claims import ClaimSeen, old_systems
 from metalfoundry.commands.kubernetes import BmcJob, Deployment, Flux, GuardSeen, KubernetesEvent, MachineProbe, Version
 from metalfoundry.commands.log_parser import AGENT, SOURCES, LogLine
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import ClaimSeen, old_systems
 from metalfoundry.model.actions import Action
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Timeouts, VerifyConfig

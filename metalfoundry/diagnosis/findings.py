@@ -9,9 +9,9 @@ from enum import Enum
 from functools import partial
 from typing import Any
 
+from metalfoundry.commands.claims import stamp
 from metalfoundry.commands.kubernetes import Version
 from metalfoundry.commands.log_parser import LogLine
-from metalfoundry.commands.netboot import stamp
 from metalfoundry.diagnosis.facts import Facts
 from metalfoundry.model import redact
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metalfoundry.commands import netboot
+from metalfoundry.commands import claims
+from metalfoundry.commands.claims import BY_HAND, ClaimSeen
 from metalfoundry.commands.command import Effect
-from metalfoundry.commands.netboot import BY_HAND, ClaimSeen
 from metalfoundry.model.errors import ClaimedError, WorkflowFailed
 from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice, WindowChanged
 from metalfoundry.model.inventory import Server
@@ -79,10 +79,10 @@ class _Following:
         elif isinstance(seen, Gone):
             self.state = "DELETED"
         elif isinstance(seen, Hardware):
-            found = netboot.claim_of(seen)
+            found = claims.claim_of(seen)
             self._windows(seen, found)
             if found is None:
-                return self._over(netboot.broken(seen))
+                return self._over(claims.broken(seen))
             if found.run != self.claim.run:
                 return self._over(f"taken up by {found.note.holder} as {found.run}")
             self.claim = found
@@ -129,7 +129,7 @@ def cancel(site: Site, server: Server, reason: str) -> Proof:
 
 
 def _claim(server: Server, hardware: Hardware) -> ClaimSeen:
-    seen = netboot.claim_of(hardware)
+    seen = claims.claim_of(hardware)
     if seen is None:
         raise unheld(server)
     if seen.note.phase == BY_HAND:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from metalfoundry.commands import netboot
+from metalfoundry.commands import claims, netboot
 from metalfoundry.commands.command import Effect
 from metalfoundry.model.errors import UnsafeError
 from metalfoundry.model.foreign import parse_time
@@ -74,12 +74,12 @@ def _look(site: Site) -> tuple[list[OpenWindow], dict[str, Hardware]]:
     found = Cluster(site).all_hardware(Deadline.after(site.clock, 30.0))
     now = site.now()
     names = {server.hardware: server.name for server in site.inventory.servers.values()}
-    shown = [one for one in found if one.open_interfaces() or netboot.left_paused(one)]
+    shown = [one for one in found if one.open_interfaces() or claims.left_paused(one)]
     return [_window(one, names.get(one.name, ""), now) for one in shown], {one.name: one for one in found}
 
 
 def _window(hardware: Hardware, server: str, now: datetime) -> OpenWindow:
-    claim, word = netboot.claim_of(hardware), netboot.acknowledgement(hardware)
+    claim, word = claims.claim_of(hardware), claims.acknowledgement(hardware)
     if claim is None:
         kind = STRAY if hardware.open_interfaces() else PAUSED
         return OpenWindow(hardware.name, server, kind, "", "", "", "", None, "")
@@ -105,7 +105,7 @@ def _unpause(site: Site, hardware: Hardware) -> None:
 def _close(site: Site, hardware: Hardware, window: OpenWindow) -> None:
     server = Server(name=window.server or window.hardware, hardware=window.hardware)
     here = site.on(site.bus.scoped(server=server.name, run=window.run))
-    claim = netboot.claim_of(hardware)
+    claim = claims.claim_of(hardware)
     one = Window(here, server, claim.run if claim else "")
     one.adopt(hardware, claim)
     one.close(f"audit: {window.kind}")

@@ -8,12 +8,12 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from metalfoundry.commands import gather, ssh
+from metalfoundry.commands.claims import acknowledgement, claim_of
 from metalfoundry.commands.guard import read_status
 from metalfoundry.commands.kubernetes import BmcJob, Deployment, Flux, GuardSeen, KubernetesEvent
 from metalfoundry.commands.log_commands import read_pods
 from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
 from metalfoundry.commands.log_parser import read_log as read_lines
-from metalfoundry.commands.netboot import acknowledgement, claim_of
 from metalfoundry.commands.smee import read_answers
 from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
 from metalfoundry.model.foreign import parse_time

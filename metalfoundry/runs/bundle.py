@@ -13,9 +13,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+from metalfoundry.commands.claims import stamp
 from metalfoundry.commands.log_commands import merged, without_secrets
 from metalfoundry.commands.log_parser import LogLine
-from metalfoundry.commands.netboot import stamp
 from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.model import redact
 from metalfoundry.model.errors import UsageError

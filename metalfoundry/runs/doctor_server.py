@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from metalfoundry.commands import examine
+from metalfoundry.commands.claims import claim_of, old_systems
 from metalfoundry.commands.gather import why_not
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import claim_of, old_systems
 from metalfoundry.commands.ssh import remotely
 from metalfoundry.diagnosis.check import Check, Checks
 from metalfoundry.model.actions import items, mapping, text

@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from metalfoundry.commands.claims import claim_of
 from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, LogLine
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import claim_of
 from metalfoundry.diagnosis.facts import Aftermath, Fact, Facts, NotSeen, Seen, seen
 from metalfoundry.diagnosis.findings import Certainty
 from metalfoundry.model.errors import NeverInstalled, VerificationFailed, WorkflowFailed, WorkflowTimedOut

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from metalfoundry.commands import guard_cluster, netboot, workload
+from metalfoundry.commands import claims, guard_cluster, workload
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.guard_cluster import NAME, SELECTOR, GuardDeployment
 from metalfoundry.commands.kubectl import Refusal, read_only, refusal
@@ -46,7 +46,7 @@ def install(site: Site, image: str = "") -> list[str]:
 def remove(site: Site, *, force: bool = False) -> None:
     """Delete it; while runs hold servers only by `force`. Raises PreflightError where they do, or it is refused."""
     everything = Cluster(site).all_hardware(Deadline.after(site.clock, COMMAND_SECONDS))
-    held = [hardware.name for hardware in everything if netboot.claim_of(hardware)]
+    held = [hardware.name for hardware in everything if claims.claim_of(hardware)]
     if held and not force:
         raise PreflightError(
             f"runs hold {', '.join(held)}: the guard may have to close their windows",

@@ -3,8 +3,8 @@ system's host keys."""
 
 from __future__ import annotations
 
+from metalfoundry.commands.claims import stamp
 from metalfoundry.commands.history import HISTORY, HistoryEntry, with_run
-from metalfoundry.commands.netboot import stamp
 from metalfoundry.commands.published_keys import HOST_KEYS, publication
 from metalfoundry.model.errors import error_fields
 from metalfoundry.model.resources import Hardware

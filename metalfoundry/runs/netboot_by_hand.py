@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metalfoundry.commands import guard, netboot
+from metalfoundry.commands import claims, guard, netboot
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.guard import GuardSeen, read_status
 from metalfoundry.commands.kubectl import HARDWARE
@@ -29,7 +29,7 @@ def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str
     """Claim `server` and open its window for `seconds`; return the run id. Raises ClaimedError."""
     run = run_id(site.clock, server.name)
     here = site.on(site.bus.scoped(run=run, server=server.name))
-    window = Window(here, server, run, reason or netboot.BY_HAND, netboot.BY_HAND, lease=seconds)
+    window = Window(here, server, run, reason or claims.BY_HAND, claims.BY_HAND, lease=seconds)
     try:
         window.claim.take(None, window.guard.ask)
         window.arm()
@@ -49,9 +49,9 @@ def close_netboot(site: Site, server: Server) -> Proof:
     """
     here = site.on(site.bus.scoped(server=server.name))
     seen = look(here, server)
-    claim = netboot.claim_of(seen)
-    window = Window(here, server, claim.run if claim else "", phase=netboot.BY_HAND)
-    if claim and claim.note.phase != netboot.BY_HAND:
+    claim = claims.claim_of(seen)
+    window = Window(here, server, claim.run if claim else "", phase=claims.BY_HAND)
+    if claim and claim.note.phase != claims.BY_HAND:
         Window(here, server, "").claim.refuse_live(seen)
     window.adopt(seen, claim)
     proof = window.close("by hand")
@@ -84,7 +84,7 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     here = site.on(site.bus.scoped(server=server.name, run=run))
     seen = look(here, server)
     cluster, deadline = Cluster(here), Deadline.after(site.clock, 60.0)
-    claim = netboot.claim_of(seen)
+    claim = claims.claim_of(seen)
     if claim is None:
         raise unheld(server)
     if claim.run != run:
@@ -100,7 +100,7 @@ def break_claim(site: Site, server: Server, run: str, reason: str) -> Proof:
     # Its runner may be alive, and open it again this moment: closing and taking away are one patch.
     operations = netboot.break_(held, run, claim.note, site.holder, reason, site.now())
     after = cluster.patch(server.hardware, operations, deadline, effect=Effect.RESTORE)
-    if netboot.claim_of(after.hardware):
+    if claims.claim_of(after.hardware):
         raise ClaimedError(
             f"the claim on {server.name} could not be broken",
             where=f"Hardware {server.hardware}",
@@ -124,7 +124,7 @@ def settle(site: Site, server: Server, run: str) -> Proof | None:
     here = site.on(site.bus.scoped(server=server.name, run=run))
     deadline = Deadline.after(site.clock, 60.0)
     seen = Cluster(here).patch(server.hardware, [], deadline, effect=Effect.RESTORE).hardware
-    if netboot.claim_of(seen) is not None or not seen.open_interfaces():
+    if claims.claim_of(seen) is not None or not seen.open_interfaces():
         return None
     window = Window(here, server, run)
     window.adopt(seen, None)

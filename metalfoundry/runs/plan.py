@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metalfoundry.commands import machine, netboot
+from metalfoundry.commands import claims, machine, netboot
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.happenings import event, happening
 from metalfoundry.commands.netboot import Operation
@@ -93,7 +93,7 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
         yield PlannedCommand("Stay", target.machine.host.name, again.line, again.effect.value)
     if not run.options.keep_workflow:
         yield step("Release", kubectl.delete_workflow(target.document.name), Effect.RESTORE)
-    written = {netboot.RUN: run.id} | ({netboot.OLD_SYSTEMS: ""} if old else {})
+    written = {claims.RUN: run.id} | ({claims.OLD_SYSTEMS: ""} if old else {})
     claimed = _annotated(opened, written)
     yield from patch("Release", netboot.release(claimed, run.id, note, well=True), Effect.RESTORE)
 

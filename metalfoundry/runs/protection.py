@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from metalfoundry.commands.netboot import claim_of
+from metalfoundry.commands.claims import claim_of
 from metalfoundry.commands.protection import protect
 from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.inventory import Server

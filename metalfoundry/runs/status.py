@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from metalfoundry.commands.claims import acknowledgement, claim_of, stamp
 from metalfoundry.commands.history import HistoryEntry, past_runs
-from metalfoundry.commands.netboot import acknowledgement, claim_of, stamp
 from metalfoundry.model.errors import (
     AuthError,
     DeadlineExceeded,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from metalfoundry.commands.claims import ClaimSeen
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.model import redact
 from metalfoundry.model.documents import Document
 from metalfoundry.model.resources import Hardware, Workflow

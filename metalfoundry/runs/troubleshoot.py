@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from metalfoundry.commands.claims import claim_of, stamp
 from metalfoundry.commands.gather import Wanted
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import claim_of, stamp
 from metalfoundry.diagnosis.engine import exit_code, judge
 from metalfoundry.diagnosis.facts import Facts, Seen, absent, seen
 from metalfoundry.diagnosis.findings import Finding

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from metalfoundry.commands import netboot
+from metalfoundry.commands import claims, netboot
+from metalfoundry.commands.claims import ClaimSeen, WindowNote
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import ClaimSeen, WindowNote
 from metalfoundry.commands.script import Part
 from metalfoundry.model.errors import ApiAway, ClaimedError, MetalfoundryError, PreflightError, TransportError
 from metalfoundry.model.events import ClaimChanged, LeaseExtended, Notice
@@ -78,7 +78,7 @@ class Claim:
         while refused < REFUSALS:
             self.refuse_live(self.hardware)
             refuse_protected({self._server.name: self.hardware})
-            previous = netboot.claim_of(self.hardware)
+            previous = claims.claim_of(self.hardware)
             self.note = self.new_note(self.hardware)
             operations, then = netboot.claim(self.hardware, self.run, self.note, self.old), ask(self.note.renewal)
             try:
@@ -123,7 +123,7 @@ class Claim:
             return None
         self.sighted(seen.hardware)
         self.refuse_lost(seen.hardware)
-        if netboot.claim_of(seen.hardware) != ClaimSeen(self.run, note):
+        if claims.claim_of(seen.hardware) != ClaimSeen(self.run, note):
             return None
         self.note = note
         self._beat_next(self.lease / 3)
@@ -202,7 +202,7 @@ class Claim:
 
     def ours(self, hardware: Hardware) -> bool:
         """Whether `hardware` carries our run id."""
-        seen = netboot.claim_of(hardware)
+        seen = claims.claim_of(hardware)
         return seen is not None and seen.run == self.run
 
     def new_note(self, hardware: Hardware) -> WindowNote:
@@ -216,7 +216,7 @@ class Claim:
         note = WindowNote(
             holder=self._site.holder,
             reason=self._reason,
-            opened=netboot.stamp(now),
+            opened=claims.stamp(now),
             expires="",
             phase=self._phase,
             workflow=self.workflow,
@@ -230,7 +230,7 @@ class Claim:
 
     def refuse_live(self, hardware: Hardware) -> None:
         """Raise ClaimedError, with holder, since, reason and expiry, when another live run holds the server."""
-        seen = netboot.claim_of(hardware)
+        seen = claims.claim_of(hardware)
         if seen and seen.run not in (self.run, self.resumes) and seen.live(self._site.now()):
             raise claimed(self._server.name, seen, seen.note.holder == self._site.holder)
 
@@ -250,11 +250,11 @@ class Claim:
 
     def refuse_lost(self, hardware: Hardware) -> None:
         """Raise ClaimedError, now and at every later WRITE, when `hardware` does not carry our run id."""
-        seen = netboot.claim_of(hardware)
+        seen = claims.claim_of(hardware)
         if seen is None or seen.run != self.run:
             if self.lost is None:
                 self._site.bus.emit(ClaimChanged(ClaimState.LOST, seen.note.holder if seen else "nobody"))
-            how = f"lost to {seen.run} of {seen.note.holder}" if seen else netboot.broken(hardware) or "removed"
+            how = f"lost to {seen.run} of {seen.note.holder}" if seen else claims.broken(hardware) or "removed"
             self.lost = ClaimedError(
                 f"the claim on {self._server.name} was {how}",
                 where=f"Hardware {self._server.hardware}",
@@ -268,7 +268,7 @@ class Claim:
         """
         if self.note is None:
             raise MetalfoundryError(f"{self._server.name} is not claimed", next="claim it first")
-        by_hand = self._phase == netboot.BY_HAND
+        by_hand = self._phase == claims.BY_HAND
         self.note = self._renewed(replace(self.note, phase=self._phase if by_hand else phase))
         return self.note
 
@@ -285,6 +285,6 @@ def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
     return ClaimedError(
         f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "
         f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
-        where=f"annotation {netboot.RUN}",
+        where=f"annotation {claims.RUN}",
         next=step if own else f"wait, or: {ours('netboot.break', server, '--run', seen.run)}",
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 
-from metalfoundry.commands import netboot, ssh
+from metalfoundry.commands import claims, netboot, ssh
 from metalfoundry.commands.kubectl import HARDWARE
 from metalfoundry.model.errors import MetalfoundryError, UnsafeError
 from metalfoundry.model.events import WindowChanged, WindowUnsafe
@@ -142,7 +142,7 @@ class Exposure:
         """What is open under our claim, or under nobody's once we had it, is ours to close."""
         if self.claim.note is None or not hardware.open_interfaces():
             return
-        if self.claim.ours(hardware) or netboot.claim_of(hardware) is None:
+        if self.claim.ours(hardware) or claims.claim_of(hardware) is None:
             self._let_open()
 
     def _let_open(self) -> None:
@@ -165,7 +165,7 @@ class Exposure:
 
     def _is_theirs(self, hardware: Hardware) -> bool:
         """Whether another run that lives holds it; the one that is taken up answers for nothing any more."""
-        found = netboot.claim_of(hardware)
+        found = claims.claim_of(hardware)
         ours = (self.claim.run, self.claim.resumes)
         return found is not None and found.run not in ours and found.live(self.site.now())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from metalfoundry.commands import guard, netboot
+from metalfoundry.commands import claims, guard
 from metalfoundry.commands.guard import REFUSED_BY_LOGIND
 from metalfoundry.commands.script import Outcome, Part
 from metalfoundry.model.errors import PreflightError
@@ -44,9 +44,9 @@ class Guarding:
         return found.shut if found else ""
 
     @property
-    def _word(self) -> netboot.Acknowledged | None:
+    def _word(self) -> claims.Acknowledged | None:
         hardware = self._claim.hardware
-        found = netboot.acknowledgement(hardware) if hardware else None
+        found = claims.acknowledgement(hardware) if hardware else None
         return found if found and found.run == self._claim.run else None
 
     def ask(self, renewal: int) -> list[Part]:

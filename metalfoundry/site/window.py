@@ -17,10 +17,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from metalfoundry.commands import netboot, smee
+from metalfoundry.commands import claims, netboot, smee
+from metalfoundry.commands.claims import ClaimSeen
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import HARDWARE
-from metalfoundry.commands.netboot import ClaimSeen
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError, PreflightError, TransportError, UnsafeError
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.inventory import Server
@@ -261,12 +261,12 @@ class Window(Exposure):
         ours to close."""
         if self._is_theirs(hardware) or not (self.at_risk or hardware.open_interfaces()):
             return []
-        if netboot.claim_of(hardware) is None:
+        if claims.claim_of(hardware) is None:
             return netboot.close(hardware, None)
         return netboot.close(hardware, self.claim.run) if self.claim.ours(hardware) else netboot.close_expired(hardware)
 
     def _proven(self, why: str, seen: Patched) -> Proof:
-        now = netboot.stamp(self.site.now())
+        now = claims.stamp(self.site.now())
         proof = Proof(now, f"allowPXE false at resourceVersion {seen.hardware.resource_version}", seen.smee)
         if seen.smee is not None and smee.says_open(seen.smee) is None:
             unheard = "Smee did not answer; the Hardware alone proves that netboot is closed"

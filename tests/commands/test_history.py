@@ -8,11 +8,11 @@ from typing import Any
 import asyncssh
 import pytest
 
-from metalfoundry.commands import netboot
+from metalfoundry.commands import claims, netboot
+from metalfoundry.commands.claims import WindowNote
 from metalfoundry.commands.happenings import MOST_LETTERS, Happening, event, happening
 from metalfoundry.commands.history import HISTORY, MOST_BYTES, MOST_RUNS, HistoryEntry, past_runs, with_run
 from metalfoundry.commands.kubectl import Kubectl
-from metalfoundry.commands.netboot import WindowNote
 from metalfoundry.commands.published_keys import HOST_KEYS, publication, published_keys
 from metalfoundry.model.host_keys import read_key, read_pin
 from metalfoundry.model.resources import Hardware
@@ -93,7 +93,7 @@ def test_who_breaks_a_claim_ends_its_run_in_the_history() -> None:
     assert told == Happening(
         "ClaimBroken", "the run run-1 of kevin@laptop ended as broken: by eve@desk: wrong image", warning=True
     )
-    by_hand = WindowNote("kevin", "", "", "", phase=netboot.BY_HAND)
+    by_hand = WindowNote("kevin", "", "", "", phase=claims.BY_HAND)
     assert happening(netboot.break_(seen, "run-1", by_hand, "eve", "", when), "eve") == Happening(
         "Released", "given back by eve after the run run-1, with netboot closed"
     )

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metalfoundry.commands import log_commands
+from metalfoundry.commands.claims import RUN, WINDOW, ClaimSeen, WindowNote, claim_of
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, Kubectl
-from metalfoundry.commands.netboot import RUN, WINDOW, ClaimSeen, WindowNote, claim_of
 from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.names import is_address, is_object_name
 from metalfoundry.model.resources import Hardware

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.commands import netboot
+from metalfoundry.commands import claims, netboot
+from metalfoundry.commands.claims import RUN, WINDOW, ClaimSeen, WindowNote
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import RUN, WINDOW, ClaimSeen, WindowNote
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Invalid, Object
 from metalfoundry.model.foreign import parse_time
@@ -25,7 +25,7 @@ OPEN = {"allowPXE": True, "allowWorkflow": True}
 
 
 def note(**more: Any) -> WindowNote:
-    return WindowNote("kevin@laptop", "disk", netboot.stamp(NOW), netboot.stamp(NOW + timedelta(hours=1)), **more)
+    return WindowNote("kevin@laptop", "disk", claims.stamp(NOW), claims.stamp(NOW + timedelta(hours=1)), **more)
 
 
 class Cluster:
@@ -75,11 +75,11 @@ def claimed(cluster: Cluster, run: str = "r1", **more: Any) -> WindowNote:
 def test_claim_and_release_leave_what_was_there(annotations: dict[str, str] | None) -> None:
     cluster = Cluster(nic(), annotations=annotations)
     made = claimed(cluster)
-    assert netboot.claim_of(cluster.hardware) == ClaimSeen("r1", made)
+    assert claims.claim_of(cluster.hardware) == ClaimSeen("r1", made)
     cluster.patch(netboot.release(cluster.hardware, "r1", made))
     kept = {key: value for key, value in (annotations or {}).items() if key != WINDOW}
     assert dict(cluster.hardware.annotations) == kept
-    assert netboot.claim_of(cluster.hardware) is None
+    assert claims.claim_of(cluster.hardware) is None
 
 
 @pytest.mark.parametrize("annotations", [None, {"team": "a"}])
@@ -120,10 +120,10 @@ def test_the_old_systems_stay_until_a_run_has_ended_well() -> None:
     cluster, old = Cluster(nic()), MachineFacts(machine_id="old", root="r")
     cluster.patch(netboot.claim(cluster.hardware, "r1", note(), [old]))
     cluster.patch(netboot.release(cluster.hardware, "r1", note()))
-    assert netboot.old_systems(cluster.hardware) == (old,)
+    assert claims.old_systems(cluster.hardware) == (old,)
     claimed(cluster, "r2")
     cluster.patch(netboot.release(cluster.hardware, "r2", note(), well=True))
-    assert netboot.old_systems(cluster.hardware) == ()
+    assert claims.old_systems(cluster.hardware) == ()
 
 
 def test_only_the_holder_opens_rewrites_closes_and_releases() -> None:
@@ -216,7 +216,7 @@ def test_flux_is_paused_by_the_claim_and_put_back_by_the_release(before: str | N
     cluster = Cluster(nic(), annotations=annotations)
     made = claimed(cluster, before={FLUX_RECONCILE: before})
     assert cluster.hardware.flux_paused
-    assert netboot.claim_of(cluster.hardware) == ClaimSeen("r1", made)
+    assert claims.claim_of(cluster.hardware) == ClaimSeen("r1", made)
     cluster.patch(netboot.release(cluster.hardware, "r1", made))
     assert dict(cluster.hardware.annotations) == annotations
 
@@ -240,7 +240,7 @@ def test_rewrite_changes_the_note_alone() -> None:
     before = copy.deepcopy(cluster.hardware.raw)
     later = note(phase="install")
     cluster.patch(netboot.rewrite("r1", later))
-    assert netboot.claim_of(cluster.hardware) == ClaimSeen("r1", later)
+    assert claims.claim_of(cluster.hardware) == ClaimSeen("r1", later)
     assert cluster.hardware.raw["spec"] == before["spec"]
 
 
@@ -296,8 +296,8 @@ def test_an_odd_lease_breaks_nothing(lease: str) -> None:
      ("kevin@jump r2 3 holds", None), ("", None), ("r1 3 holds", None)],
 )  # fmt: skip
 def test_a_guards_word_counts_for_the_renewal_that_it_names(word: str, shut: str | None) -> None:
-    notes = {netboot.RUN: "r1", "metalfoundry.dev/renewal": "3", "metalfoundry.dev/lease": "9", netboot.GUARD: word}
-    found = netboot.acknowledgement(Hardware.of({"metadata": {"name": "anvil", "annotations": notes}}))
+    notes = {claims.RUN: "r1", "metalfoundry.dev/renewal": "3", "metalfoundry.dev/lease": "9", claims.GUARD: word}
+    found = claims.acknowledgement(Hardware.of({"metadata": {"name": "anvil", "annotations": notes}}))
     assert (found.shut if found else None) == shut
 
 
@@ -312,7 +312,7 @@ def test_whoever_gives_it_back_leaves_no_word_of_the_claim() -> None:
 def test_a_pause_that_was_left_behind_is_taken_back() -> None:
     notes = {FLUX_RECONCILE: "disabled", "metalfoundry.dev/flux": "enabled", "team": "a"}
     cluster = Cluster(nic(), annotations=notes)
-    assert netboot.left_paused(cluster.hardware)
+    assert claims.left_paused(cluster.hardware)
     cluster.patch(netboot.unpause(cluster.hardware))
     assert dict(cluster.hardware.annotations) == {FLUX_RECONCILE: "enabled", "team": "a"}
 
@@ -333,5 +333,5 @@ def test_a_claim_that_cannot_be_dated_counts_as_live(expires: str, live: bool) -
 
 
 def test_stamps_are_utc_in_whole_seconds() -> None:
-    assert netboot.stamp(NOW) == "2026-01-02T03:04:05Z"
-    assert parse_time(netboot.stamp(NOW)) == NOW.replace(microsecond=0)
+    assert claims.stamp(NOW) == "2026-01-02T03:04:05Z"
+    assert parse_time(claims.stamp(NOW)) == NOW.replace(microsecond=0)

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from metalfoundry.commands.claims import ClaimSeen, WindowNote, stamp
 from metalfoundry.commands.kubernetes import (
     BmcJob,
     Container,
@@ -27,7 +28,6 @@ from metalfoundry.commands.kubernetes import (
 )
 from metalfoundry.commands.log_parser import SOURCES, LogLine, read_log
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import ClaimSeen, WindowNote, stamp
 from metalfoundry.commands.smee import paths
 from metalfoundry.diagnosis.facts import Configured, Facts, NotSeen, Seen, split
 from metalfoundry.model.inventory import Timeouts, VerifyConfig

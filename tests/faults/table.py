@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from metalfoundry import Foundry, Options, Report
-from metalfoundry.commands.netboot import GUARD, RUN, WINDOW
+from metalfoundry.commands.claims import GUARD, RUN, WINDOW
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab

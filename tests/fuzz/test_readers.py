@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from metalfoundry.commands import gather, guard, kubernetes, log_parser, machine, netboot, smee
+from metalfoundry.commands import claims, gather, guard, kubernetes, log_parser, machine, smee
 from metalfoundry.commands.kubectl import read_event
 from metalfoundry.commands.rights import missing_rights, wanted
 from metalfoundry.commands.script import Outcome, read_script
@@ -66,10 +66,10 @@ def test_whatever_is_printed_is_read(reader: Callable[[str], Any]) -> None:
 @given(note.map(str))
 def test_whatever_an_annotation_holds_is_read(written: str) -> None:
     obj: dict[str, Any] = hardware(METAL, STORY, allow_workflow=True)
-    keys = (netboot.RUN, netboot.WINDOW, netboot.BROKEN, netboot.OLD_SYSTEMS)
+    keys = (claims.RUN, claims.WINDOW, claims.BROKEN, claims.OLD_SYSTEMS)
     obj["metadata"]["annotations"] = dict.fromkeys(keys, written)
     seen = Hardware.of(obj)
-    assert isinstance(netboot.broken(seen), str)
-    assert all(system.marks for system in netboot.old_systems(seen))
-    claim = netboot.claim_of(seen)
+    assert isinstance(claims.broken(seen), str)
+    assert all(system.marks for system in claims.old_systems(seen))
+    claim = claims.claim_of(seen)
     assert (claim is None) == (written == "")

@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, Options, Report
+from metalfoundry.commands.claims import GUARD, OLD_SYSTEMS
 from metalfoundry.commands.history import HISTORY
-from metalfoundry.commands.netboot import GUARD, OLD_SYSTEMS
 from metalfoundry.commands.published_keys import HOST_KEYS
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import NotFound, Object

@@ -16,7 +16,7 @@ import asyncssh
 import yaml
 
 from metalfoundry import Check, Foundry
-from metalfoundry.commands.netboot import RUN, WINDOW
+from metalfoundry.commands.claims import RUN, WINDOW
 from metalfoundry.lab import fixtures
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab

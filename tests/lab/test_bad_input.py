@@ -17,8 +17,8 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, MetalfoundryError, Options
+from metalfoundry.commands.claims import OLD_SYSTEMS
 from metalfoundry.commands.history import HISTORY
-from metalfoundry.commands.netboot import OLD_SYSTEMS
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model import errors

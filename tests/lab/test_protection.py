@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import pytest
 
 from metalfoundry import Declined, Foundry, Options, UsageError
+from metalfoundry.commands.claims import RUN, WINDOW
 from metalfoundry.commands.command import Effect
-from metalfoundry.commands.netboot import RUN, WINDOW
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.model.resources import PROTECTED

@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from metalfoundry import Foundry, Options
+from metalfoundry.commands.claims import RUN, WINDOW
 from metalfoundry.commands.history import HISTORY
-from metalfoundry.commands.netboot import RUN, WINDOW
 from metalfoundry.commands.published_keys import HOST_KEYS
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from metalfoundry import Options
-from metalfoundry.commands.netboot import RUN
+from metalfoundry.commands.claims import RUN
 from metalfoundry.foundry import Foundry
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import NotFound, Object

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from metalfoundry.commands.netboot import RUN, WINDOW
+from metalfoundry.commands.claims import RUN, WINDOW
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.bus import Bus

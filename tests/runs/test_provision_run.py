@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from metalfoundry.commands.netboot import RUN, WindowNote
+from metalfoundry.commands.claims import RUN, WindowNote
 from metalfoundry.model.documents import workflow_for
 from metalfoundry.model.errors import (
     ApiAway,

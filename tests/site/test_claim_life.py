@@ -8,8 +8,8 @@ from datetime import timedelta
 
 import pytest
 
+from metalfoundry.commands.claims import BROKEN, BY_HAND, RUN, WINDOW
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.netboot import BROKEN, BY_HAND, RUN, WINDOW
 from metalfoundry.model.errors import (
     ClaimedError,
     ConnectError,

@@ -8,8 +8,8 @@ from shlex import split
 
 import pytest
 
+from metalfoundry.commands.claims import RUN
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.netboot import RUN
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.errors import ApiAway, ClaimedError, MetalfoundryError, UnsafeError
 from metalfoundry.model.events import Notice, WindowChanged

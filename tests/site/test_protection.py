@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from metalfoundry.commands.claims import RUN
 from metalfoundry.commands.command import Command
-from metalfoundry.commands.netboot import RUN
 from metalfoundry.model.errors import ClaimedError, Declined, PreflightError
 from metalfoundry.model.resources import PROTECTED
 from metalfoundry.runs import netboot_by_hand

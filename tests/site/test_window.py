@@ -7,8 +7,8 @@ from shlex import split
 
 import pytest
 
+from metalfoundry.commands.claims import RUN, WINDOW
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.netboot import RUN, WINDOW
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.errors import ClaimedError, LinkLost, UnsafeError
 from metalfoundry.model.events import ClaimChanged, WindowChanged

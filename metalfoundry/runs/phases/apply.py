@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from metalfoundry.commands.claims import claim_of
 from metalfoundry.commands.command import Effect
-from metalfoundry.commands.netboot import claim_of
 from metalfoundry.model.errors import NeverInstalled, WorkflowFailed
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Workflow

@@ -6,8 +6,8 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from metalfoundry.commands import ssh
+from metalfoundry.commands.claims import BY_HAND, ClaimSeen, claim_of, old_systems
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.commands.netboot import BY_HAND, ClaimSeen, claim_of, old_systems
 from metalfoundry.model.errors import (
     AuthError,
     ClaimedError,
