@@ -68,6 +68,7 @@ from metalfoundry.transport.gates import CancelGate, Gate, Gated, PlanGate
 from metalfoundry.transport.heeding import Heeding, HeedingMerge
 from metalfoundry.transport.local import Local, Shell
 from metalfoundry.transport.merge import Threaded
+from metalfoundry.transport.this_computer import ThisComputer
 from metalfoundry.transport.threads import Threads
 
 END_SECONDS = 2.0
@@ -375,4 +376,4 @@ def _ssh(clock: Clock, retrying: Callable[[Host, TransportError, float], None]) 
     """Imported here: paramiko takes its time, and a caller with a transport of its own needs none of it."""
     from metalfoundry.transport.ssh import SshTransport
 
-    return SshTransport(clock, retrying=retrying)
+    return ThisComputer(SshTransport(clock, retrying=retrying))

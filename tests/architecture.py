@@ -23,7 +23,7 @@ DOORS = {
     "invoke": ("ui/tasks/", "fab.py"),
     "asyncssh": ("lab/",),
     "time": ("transport/clock.py", "lab/"),
-    "subprocess": ("lab/", "transport/local.py", "transport/ssh_options.py"),
+    "subprocess": ("lab/", "transport/local.py", "transport/this_computer.py", "transport/ssh_options.py"),
     "asyncio": ("lab/",),
     "urllib.request": ("lab/",),
     "http": ("lab/",),

@@ -61,7 +61,7 @@ def test_every_module_stands_in_a_room() -> None:
         (
             "site/x.py",
             "import subprocess as s",
-            "1: subprocess belongs to lab/, transport/local.py, transport/ssh_options.py",
+            "1: subprocess belongs to lab/, transport/local.py, transport/this_computer.py, transport/ssh_options.py",
         ),
         ("site/x.py", "import paramiko", "1: paramiko belongs to transport/"),
         ("runs/x.py", "from fabric import Connection", "1: fabric belongs to transport/, ui/tasks/, fab.py"),

@@ -10,10 +10,12 @@ from metalfoundry.model.hosts import Host
 
 
 def words(host: Host, *, any_key: bool = False) -> tuple[str, ...]:
-    """`ssh …` up to the command; `any_key` for HookOS, which makes a new host key at each boot.
+    """`ssh …` up to the command; none for this computer. `any_key` for HookOS, which makes a new host key at each boot.
 
     A jump host with an identity or a known_hosts of its own needs its own ssh: -J would not give them to it.
     """
+    if host.local:
+        return ()
     found = ["ssh", *_options(host, any_key)]
     if host.via is not None:
         own = _options(host.via, False)
@@ -46,7 +48,7 @@ def refuses(stderr: str) -> bool:
 
 def remotely(host: Host, command: Sequence[str]) -> str:
     """A line to paste that runs `command` on `host`."""
-    return shlex.join((*words(host), shlex.join(command)))
+    return shlex.join(command) if host.local else shlex.join((*words(host), shlex.join(command)))
 
 
 def _options(host: Host, any_key: bool) -> list[str]:

@@ -34,7 +34,7 @@ class Host:
 
     `name` is how messages call it. `known_hosts` and `identity` are absolute paths. `pinned`: the only key that it may
     show, `TYPE BASE64` or `SHA256:…`, whatever the policy; "" for none. `published`: keys that count as known where
-    known_hosts says nothing of the host; a jump host has none.
+    known_hosts says nothing of the host; a jump host has none. `local`: this computer, which no SSH is needed for.
     """
 
     name: str
@@ -47,6 +47,7 @@ class Host:
     via: Host | None = None
     pinned: str = ""
     published: tuple[ServerKey, ...] = ()
+    local: bool = False
 
     @property
     def anybody(self) -> Host:

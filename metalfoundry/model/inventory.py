@@ -11,7 +11,17 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from metalfoundry.model.errors import InventoryError, PreflightError
 from metalfoundry.model.hosts import Host, HostKeyPolicy
@@ -41,6 +51,7 @@ from metalfoundry.model.inventory_fields import (
 )
 from metalfoundry.model.names import is_object_name, nearest
 
+LOCAL = "local"
 OTHERS = "*"
 """The name under `servers` whose keys are those of any Hardware that is not listed."""
 
@@ -78,9 +89,26 @@ class JumpConfig(Section):
     host_key: Annotated[HostKey, key("what to do with the key the host shows", A_HOST_KEY)] = HostKeyPolicy.YES
     known_hosts: Annotated[File | None, key("where known host keys stand", A_FILE, default="~/.ssh/known_hosts")] = None
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _local(cls, data: Any, handler: ModelWrapValidatorHandler[JumpConfig]) -> JumpConfig:
+        return LocalJump(host="localhost") if data == LOCAL and cls is JumpConfig else handler(data)
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {"anyOf": [{"const": LOCAL}, handler(schema)]}
+
     def endpoint(self) -> Host:
         """The jump host as SSH sees it."""
         return Host(name=self.host, address=self.host, **self.model_dump(exclude={"host"}))
+
+
+class LocalJump(JumpConfig):
+    """This computer is the jump host, as `jump: local` says: kubectl runs here, and servers are reached from here."""
+
+    def endpoint(self) -> Host:
+        """This computer."""
+        return Host(name=self.host, address=self.host, local=True)
 
 
 class GuardConfig(Section):
@@ -101,7 +129,9 @@ class SiteConfig(Section):
     """
 
     name: Annotated[Text | None, key("a name for the place, for scripts of yours", "a word")] = None
-    jump: Annotated[JumpConfig, key("the way in", "a mapping with at least `host`")]
+    jump: Annotated[
+        JumpConfig, key("the way in; local: kubectl runs on this computer", "a mapping with at least `host`, or local")
+    ]
     kubectl: Annotated[
         Argv, key("how kubectl is called on the jump host", "a command, or a list such as [sudo, k3s, kubectl]")
     ] = ("kubectl",)
@@ -252,7 +282,7 @@ class Server(ServerKeys):
             identity=self.identity,
             host_key=HostKeyPolicy.YES if isinstance(self.host_key, str) else self.host_key,
             known_hosts=self.known_hosts,
-            via=site.jump.endpoint() if self.via == "jump" else None,
+            via=None if self.via == "direct" or isinstance(site.jump, LocalJump) else site.jump.endpoint(),
             pinned=pinned,
         )
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from metalfoundry.model import redact
-from metalfoundry.model.inventory import JumpConfig, ServerKeys, SiteConfig
+from metalfoundry.model.inventory import LOCAL, JumpConfig, LocalJump, ServerKeys, SiteConfig
 from metalfoundry.model.plain_text import inline
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.site.survey import Survey
@@ -41,11 +41,11 @@ def _head(seen: SiteSeen) -> Iterator[str]:
 
 def _site(seen: SiteSeen) -> Iterator[str]:
     yield "site:"
-    yield "  jump:"
-    for key in JumpConfig.model_fields:
+    yield f"  jump: {LOCAL}" if isinstance(seen.site.jump, LocalJump) else "  jump:"
+    for key in () if isinstance(seen.site.jump, LocalJump) else JumpConfig.model_fields:
         if key in seen.site.jump.model_fields_set and getattr(seen.site.jump, key) is not None:
             yield f"    {key}: {_value(getattr(seen.site.jump, key))}"
-    if seen.site.jump.identity is None:
+    if seen.site.jump.identity is None and not isinstance(seen.site.jump, LocalJump):
         yield _line("    # identity: ~/.ssh/id_ed25519", "your agent and usual keys are offered; or name one")
     yield f"  kubectl: {_value(list(seen.site.kubectl))}"
     yield _line(f"  namespace: {_value(seen.site.namespace)}", f"{len(seen.survey.hardware)} Hardware")

@@ -11,7 +11,7 @@ from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import read_script
 from metalfoundry.model.errors import HostKeyError, MetalfoundryError, PreflightError, TransportError, UsageError
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, Server, ServerKeys
+from metalfoundry.model.inventory import LOCAL, Inventory, Server, ServerKeys
 from metalfoundry.model.inventory_reader import jump_words, of
 from metalfoundry.model.program import ours
 from metalfoundry.runs.inventory_text import SiteSeen
@@ -44,9 +44,13 @@ TakeKeys = Callable[[Sequence[UnknownKey]], None]
 
 
 def place(jump: str, smee: str, defaults: Mapping[str, str]) -> tuple[Inventory, ServerKeys]:
-    """An inventory of nothing but the jump host, and what `defaults` say of every server. Raises InventoryError."""
+    """An inventory of nothing but the jump host, or `local`, and what `defaults` say of every server.
+
+    Raises InventoryError.
+    """
     both = {key: defaults[key] for key in ("identity", "known_hosts") if key in defaults}
-    site = {"jump": jump_words(jump) | both, **({"smee": smee} if smee else {})}
+    way = LOCAL if jump.strip() == LOCAL else jump_words(jump) | both
+    site = {"jump": way, **({"smee": smee} if smee else {})}
     known = of({"site": site, "defaults": dict(defaults), "servers": {"any": {}}})
     keys = ServerKeys(**{key: getattr(known.server("any"), key) for key in defaults})
     return known.model_copy(update={"servers": {}}), keys

@@ -1,4 +1,4 @@
-"""The only door to programs on this computer: the operator's own commands."""
+"""The operator's own commands, on this computer."""
 
 from __future__ import annotations
 

@@ -281,6 +281,18 @@ def test_hosts_go_through_the_jump_host_unless_direct(tmp_path: Path) -> None:
     assert direct.host(inventory.site).via is None
 
 
+def test_a_local_jump_host_is_this_computer_from_which_every_server_is_reached(tmp_path: Path) -> None:
+    path = tmp_path / "inventory.yaml"
+    path.write_text("site: {jump: local}\nservers: {s: {address: 10.0.0.1}}\n")
+    inventory = load(path)
+    assert inventory.site.jump.endpoint() == Host("localhost", "localhost", local=True)
+    assert inventory.server("s").host(inventory.site).via is None
+    path.write_text("site: {jump: lokal}\nservers: {s: {}}\n")
+    with pytest.raises(InventoryError) as caught:
+        load(path)
+    assert "found 'lokal'; expected a mapping with at least `host`, or local" in caught.value.evidence
+
+
 def test_the_hardwares_address_is_used_where_the_inventory_has_none(tmp_path: Path) -> None:
     inventory = loaded(tmp_path, "s: {}")
     assert inventory.server("s").host(inventory.site, "192.0.2.9").address == "192.0.2.9"

@@ -37,6 +37,8 @@ JUMP = {"host": "jump.example.org"}
         ({"kubectl": "sudo k3s kubectl", "smee": "http://192.0.2.2:7171"}, {"port": 22, "address": None}, True),
         ({"kubectl": ["k3s", "kubectl"]}, {"host_key": "accept-new", "hardware_map": {"a": "b"}}, True),
         ({}, {"verify": {"cloud_init": True, "commands": ["true"]}, "mac": "00:00:5e:00:53:01"}, True),
+        ({"jump": "local"}, {}, True),
+        ({"jump": "here"}, {}, False),
         ({"jump": {}}, {}, False),
         ({"jump": {"host": "-o"}}, {}, False),
         ({"kubectl": []}, {}, False),

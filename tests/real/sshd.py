@@ -69,7 +69,7 @@ class SshdJump(Jump):
         key.touch(0o600)
         key.write_bytes(self.host_key.export_private_key())
         (self._folder / "authorized_keys").write_bytes(self._client.export_public_key())
-        env = " ".join(f'"{name}={value}"' for name, value in self._env.items())
+        env = " ".join(f'"{name}={value}"' for name, value in self.environment.items())
         text = _CONFIG.format(port=port, folder=self._folder, env=env, limits=self.limits, level=self.level)
         (self._folder / "sshd_config").write_text(text)
 

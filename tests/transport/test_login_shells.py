@@ -15,8 +15,8 @@ from metalfoundry.commands.script import Part, read_script, script
 from metalfoundry.model.errors import CommandError
 from metalfoundry.transport.ssh import SshTransport
 from metalfoundry.transport.wire import in_any_shell
-from tests.transport.servers import Server, World, is_running, soon
-from tests.transport.test_ssh_follow import gone, said
+from tests.transport.servers import Server, World, gone, is_running, soon
+from tests.transport.test_ssh_follow import said
 
 Connect = Callable[..., SshTransport]
 SHELLS = ("sh", "bash", "zsh", "fish", "bsd-csh", "tcsh")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -17,7 +16,7 @@ from metalfoundry.commands.command import Command, Raw
 from metalfoundry.model.errors import LinkLost
 from metalfoundry.transport.follow import Lines
 from metalfoundry.transport.ssh import SshTransport
-from tests.transport.servers import SilentProxy, World, ends_when, is_running, soon
+from tests.transport.servers import SilentProxy, World, ends_when, gone, is_running, soon
 
 Connect = Callable[..., SshTransport]
 
@@ -30,14 +29,6 @@ def said(stream: Iterator[str | None], count: int) -> list[str]:
         if line is not None:
             lines.append(line)
     return lines
-
-
-def gone(pid: int, seconds: float = 20.0) -> bool:
-    """Whether the process ends within `seconds` of real time: it is not ours to wait for."""
-    end = time.monotonic() + seconds
-    while is_running(pid) and time.monotonic() < end:
-        time.sleep(0.02)
-    return not is_running(pid)
 
 
 def test_lines_come_one_by_one_and_the_stream_ends_with_the_command(world: World, connect: Connect) -> None:

@@ -189,7 +189,8 @@ class Jump(ABC):
     """A jump host: `port` is where it is reached, through a `wire` (see faulty_proxy.py) that tests may spoil.
 
     `routes`: (address, port) as said by the client to the (address, port) where it is in the lab. `log` is what was
-    run, `accepted` how many connections there were; `refused`: user names whose keys are not taken.
+    run, `accepted` how many connections there were; `refused`: user names whose keys are not taken; `environment`: that
+    of its commands.
     """
 
     def __init__(self, loop: LoopThread, home: Path, env: Mapping[str, str], client: asyncssh.SSHKey) -> None:
@@ -198,7 +199,8 @@ class Jump(ABC):
         self.refused: set[str] = set()
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.wire = FaultyProxy(("127.0.0.1", 0))
-        self._loop, self._home, self._env, self._client = loop, home, env, client
+        self.environment = env
+        self._loop, self._home, self._client = loop, home, client
 
     def start(self) -> None:
         """Listen."""
@@ -267,7 +269,7 @@ class JumpHost(Jump):
         return self._listener.port
 
     def _host(self, children: Children) -> SshHost:
-        place = Workspace(self._env, self._home, self.log.append)
+        place = Workspace(self.environment, self._home, self.log.append)
         host = SshHost(lambda user: place, self._key, children)
         host.routes = lambda address, port: self.routes.get((address, port), (address, port))
         return host

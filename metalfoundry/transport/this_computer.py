@@ -1,0 +1,197 @@
+"""What is for a jump host that is this computer: programs of it, for which nothing goes over SSH."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+from metalfoundry.commands.command import Command
+from metalfoundry.model.errors import CommandError, ConnectError, DeadlineExceeded, TooMuchOutput
+from metalfoundry.model.hosts import Host, ServerKey
+from metalfoundry.transport.base import Result, Wrapped
+from metalfoundry.transport.clock import Deadline
+from metalfoundry.transport.follow import Lines, wrap
+
+PIECE = 2**20
+LAST_WORDS = 4096  # bytes of stderr that an error quotes
+LOOK_SECONDS = 0.25  # how late a cancelled deadline may be seen
+PARTING_SECONDS = 2.0  # for a followed command to end once its lifeline is cut
+
+
+class ThisComputer(Wrapped):
+    """A Transport over `inner`, to which it hands on all that is for another host; see Transport for the promises.
+
+    A program is the leader of a session of its own, so that no Ctrl-C or closed terminal reaches it; one that does not
+    end in time is killed with its group.
+    """
+
+    def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
+        """As Transport.run."""
+        if not host.local:
+            return self._inner.run(host, command, deadline)
+        begun = deadline.clock.now().mono
+        out, err, room = bytearray(), bytearray(), command.most
+        with _started(host, command.line, command.stdin) as program:
+            program.end_input_when_sent()
+            while not program.ended:
+                _refuse_late(host, deadline)
+                more = program.read(min(LOOK_SECONDS, deadline.remaining()))
+                out += more[0]
+                err += more[1]
+                if len(out) + len(err) > room:
+                    what = f"{host.name}: the command printed more than {room / 2**20:.0f} MB, and was cut off"
+                    raise TooMuchOutput(what, where=host.address, sent=True)
+            while (status := program.status(LOOK_SECONDS)) is None:
+                _refuse_late(host, deadline)
+        seconds = deadline.clock.now().mono - begun
+        return Result(status, out.decode(errors="replace"), err.decode(errors="replace"), seconds)
+
+    def follow(self, host: Host, command: Command, deadline: Deadline, tick: float = 1.0) -> Iterator[str | None]:
+        """As Transport.follow."""
+        if not host.local:
+            yield from self._inner.follow(host, command, deadline, tick)
+            return
+        lines, said = Lines(), b""
+        with _started(host, wrap(command), command.stdin) as program:
+            while not program.ended:
+                if deadline.expired():
+                    return
+                out, err = program.read(min(tick, deadline.remaining()))
+                said = (said + err)[-LAST_WORDS:]
+                yield from lines.feed(out)
+                if not out and not err and not program.ended:
+                    yield None
+            yield from lines.end()
+            if status := program.status(PARTING_SECONDS):
+                what = f"{host.name}: a followed command ended with exit status {status}"
+                words = said.decode(errors="replace")
+                raise CommandError(what, where=host.address, exit_status=status, stderr=words)
+
+    def server_key(self, host: Host) -> ServerKey | None:
+        """As Transport.server_key; this computer shows none."""
+        return None if host.local else self._inner.server_key(host)
+
+    def disconnect(self, host: Host) -> None:
+        """As Transport.disconnect."""
+        if not host.local:
+            self._inner.disconnect(host)
+
+
+class _Program:
+    """A shell line under way, its stdin fed as it takes it, and both outputs always drained."""
+
+    def __init__(self, line: str, stdin: str) -> None:
+        self._process = subprocess.Popen(
+            ["/bin/sh", "-c", line],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            bufsize=0,
+            start_new_session=True,
+        )
+        self._unsent = memoryview(stdin.encode())
+        self._end_input = False
+        self._ready = selectors.DefaultSelector()
+        for stream in (self._stdin, self._stdout, self._stderr):
+            os.set_blocking(stream.fileno(), False)
+        self._outputs = {self._stdout, self._stderr}
+        for stream in self._outputs:
+            self._ready.register(stream, selectors.EVENT_READ)
+        self._ready.register(self._stdin, selectors.EVENT_WRITE)
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+        return not self._outputs
+
+    def end_input_when_sent(self) -> None:
+        """Close its stdin after the last byte; else it stays open, as its lifeline."""
+        self._end_input = True
+
+    def read(self, seconds: float) -> tuple[bytes, bytes]:
+        """What came on stdout and stderr; waits up to `seconds`, so both may be empty."""
+        found = {self._stdout: b"", self._stderr: b""}
+        for key, _ in self._ready.select(seconds):
+            stream = key.fileobj
+            if stream is self._stdin:
+                self._feed()
+            elif stream in self._outputs:
+                found[stream] = os.read(key.fd, PIECE)
+                if not found[stream]:
+                    self._ready.unregister(stream)
+                    self._outputs.discard(stream)
+        return found[self._stdout], found[self._stderr]
+
+    def status(self, seconds: float) -> int | None:
+        """Its exit status, or None when it has not ended within `seconds`."""
+        try:
+            status = self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            return None
+        return 128 - status if status < 0 else status
+
+    def close(self) -> None:
+        """End it, if it has not ended: its lifeline is cut first, by which a followed command ends its own."""
+        self._ready.close()
+        self._stdin.close()
+        if self.status(0 if self._end_input else PARTING_SECONDS) is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        self._stdout.close()
+        self._stderr.close()
+
+    def _feed(self) -> None:
+        try:
+            self._unsent = self._unsent[self._stdin.write(self._unsent) or 0 :]
+        except BrokenPipeError:  # it ended without reading all
+            self._unsent = self._unsent[:0]
+        if not self._unsent:
+            self._ready.unregister(self._stdin)
+            if self._end_input:
+                self._stdin.close()
+
+    @property
+    def _stdin(self) -> IO[bytes]:
+        return _pipe(self._process.stdin)
+
+    @property
+    def _stdout(self) -> IO[bytes]:
+        return _pipe(self._process.stdout)
+
+    @property
+    def _stderr(self) -> IO[bytes]:
+        return _pipe(self._process.stderr)
+
+
+def _pipe(stream: IO[bytes] | None) -> IO[bytes]:
+    assert stream is not None, "asked for as PIPE"
+    return stream
+
+
+@contextmanager
+def _started(host: Host, line: str, stdin: str) -> Iterator[_Program]:
+    try:
+        program = _Program(line, stdin)
+    except OSError as error:
+        raise ConnectError(
+            f"{host.name}: no program can be started: {error.strerror}",
+            where="this computer",
+            next="look at its memory, its processes and its limits: free -m; ps aux | wc -l; ulimit -a",
+        ) from error
+    try:
+        yield program
+    finally:
+        program.close()
+
+
+def _refuse_late(host: Host, deadline: Deadline) -> None:
+    if deadline.expired():
+        what = f"{host.name}: the command did not end in time, and was ended"
+        raise DeadlineExceeded(what, where="this computer", sent=True)
