@@ -23,9 +23,11 @@ settings.load_profile("same-every-time")
 
 
 def pytest_configure() -> None:
-    """A shell ignores SIGINT for what it starts with `&`, and our programs leave what is ignored alone."""
+    """A shell ignores SIGINT for what it starts with `&`, nohup SIGHUP; our programs leave alone what is ignored."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
