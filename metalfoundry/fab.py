@@ -42,6 +42,7 @@ from metalfoundry.ui.tasks.report import report
         replace="remove another live Workflow of the same agent, instead of refusing",
         no_reboot="wait for a person to reboot the server, or to switch it on",
         trust_template="go on even if only Tinkerbell can tell which agent the Template names",
+        wait="how long to wait, in turn, for a server that another run holds: a span such as 30m (default: not at all)",
         resume="continue a run whose client is gone",
         parallel="how many servers at a time",
         canary="how many servers first; if one of them fails, no other is touched",
@@ -70,6 +71,7 @@ def provision(
     no_reboot: bool = False,
     trust_template: bool = False,
     resume: bool = False,
+    wait: str = "",
     except_: str = "",
     labels: str = "",
     retry_failed: str = "",
@@ -105,6 +107,7 @@ def provision(
         file = Path(workflow) if workflow else None
         asked = Options(file, workflow_name or None, template or None, reason, trust_template=trust_template)
         options = changed(asked, keep_workflow=keep_workflow, replace=replace, reboot=not no_reboot, resume=resume)
+        options = changed(options, wait=body.span("--wait", wait))
         policy = Policy(parallel, 0 if no_canary else canary, max_failures, keep_going, batch, spread)
         servers = foundry.servers(name, but=except_, labels=body.pairs(labels), unfinished=retry_failed)
         if journal is None or view is None:

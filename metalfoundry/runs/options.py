@@ -31,6 +31,7 @@ class Options:
     `template`. `reason`: for whoever finds the claim. `confirm` is shown the identity and raises Declined to stop; None
     asks nobody. `keep_workflow`: leave the Workflow there afterwards. `replace`: remove another live Workflow of the
     same agent. `reboot`: False where a person reboots the server. `resume`: take up a run whose client is gone.
+    `wait`: for how many seconds, in turn, where another run holds the server; 0 refuses it at once.
     `trust_template`: go on where only Tinkerbell can tell which agent the Template gives its tasks to.
     """
 
@@ -44,3 +45,4 @@ class Options:
     reboot: bool = True
     resume: bool = False
     trust_template: bool = False
+    wait: float = 0.0

@@ -55,7 +55,7 @@ class Plan:
 def plan(site: Site, server: Server, options: Options) -> Plan:
     """Read as Preflight does, and say what the later phases would do. Raises what Preflight raises."""
     seen: list[Identity] = []
-    run = ProvisionRun(site, server, replace(options, confirm=seen.append), run_id(site.clock, server.name))
+    run = ProvisionRun(site, server, replace(options, confirm=seen.append, wait=0.0), run_id(site.clock, server.name))
     execute(run, [Preflight()])
     return Plan(server.name, seen[0], run.target.boot_action, tuple(_steps(run)))
 

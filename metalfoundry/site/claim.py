@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
-from metalfoundry.commands import claims, netboot
+from metalfoundry.commands import claims, netboot, queue
 from metalfoundry.commands.claims import ClaimSeen, WindowNote
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.kubectl import HARDWARE
@@ -76,11 +76,12 @@ class Claim:
         self.hardware = hardware or self._cluster.hardware(self._server.hardware, deadline).hardware
         refused = 0
         while refused < REFUSALS:
-            self.refuse_live(self.hardware)
+            self.refuse_out_of_turn(self.hardware)
             refuse_protected({self._server.name: self.hardware})
             previous = claims.claim_of(self.hardware)
             self.note = self.new_note(self.hardware)
-            operations, then = netboot.claim(self.hardware, self.run, self.note, self.old), ask(self.note.renewal)
+            operations = netboot.claim(self.hardware, self.run, self.note, self.old)
+            operations, then = [*operations, *queue.leave(self.hardware, self.run)], ask(self.note.renewal)
             try:
                 seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then)
             except TransportError as error:
@@ -234,6 +235,14 @@ class Claim:
         if seen and seen.run not in (self.run, self.resumes) and seen.live(self._site.now()):
             raise claimed(self._server.name, seen, seen.note.holder == self._site.holder)
 
+    def refuse_out_of_turn(self, hardware: Hardware) -> None:
+        """As `refuse_live`, and when it is the turn of another run, which has waited for the server."""
+        self.refuse_live(hardware)
+        seen, line = claims.claim_of(hardware), queue.waiting(hardware, self._site.now())
+        resumed = seen is not None and seen.run in (self.run, self.resumes)
+        if line and line[0].run != self.run and not resumed:
+            raise awaited(self._server.name, line[0])
+
     def notice(self, hardware: Hardware) -> None:
         """Take in the object as a watch shows it: raise ClaimedError when our claim is gone from a newer one."""
         known = self.hardware
@@ -286,5 +295,18 @@ def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
         f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "
         f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
         where=f"annotation {claims.RUN}",
-        next=step if own else f"wait, or: {ours('netboot.break', server, '--run', seen.run)}",
+        next=step if own else f"{_wait(server)}; or: {ours('netboot.break', server, '--run', seen.run)}",
     )
+
+
+def awaited(server: str, place: queue.Waiting) -> ClaimedError:
+    """The refusal where nobody holds `server`, and another run that waited for it is next."""
+    return ClaimedError(
+        f"{server} is free, and {place.holder}, who waits for it since {place.since}, is next",
+        where=f"annotation {queue.QUEUE}",
+        next=_wait(server),
+    )
+
+
+def _wait(server: str) -> str:
+    return f"wait for it: {ours('provision', server, '--wait', '30m')}"

@@ -30,6 +30,7 @@ from metalfoundry.runs.selection import choose_document, choose_hardware
 from metalfoundry.runs.target import Target
 from metalfoundry.site.machine import Machine
 from metalfoundry.site.protection import refuse_protected
+from metalfoundry.site.queue import Queue
 from metalfoundry.site.refused import may_not
 from metalfoundry.transport.clock import Deadline
 
@@ -64,7 +65,14 @@ class Preflight:
         claim.boot_action = boot_action or ""
         if survey.missing:
             raise may_not(run.site, survey.missing)
-        claim.refuse_live(hardware)
+        try:
+            claim.refuse_out_of_turn(hardware)
+        except ClaimedError:
+            if not run.options.wait:
+                raise
+            _wait_for_turn(run, hardware)
+            self.act(run)  # all is read anew: the other run has changed it
+            return
         agent = worker.assign(document, template, hardware, run.options.trust_template)
         looking = early or _start_looking(run, deadline, hardware, resumes)
         machine = Machine.of(run.site, run.server, hardware)
@@ -78,6 +86,12 @@ class Preflight:
         run.say(f"{identity.hardware} at {identity.address}: {identity.system}")
         if run.options.confirm is not None:
             run.options.confirm(identity)
+
+
+def _wait_for_turn(run: ProvisionRun, hardware: Hardware) -> None:
+    line = Queue(run.site, run.server, run.window.claim)
+    run.undo("leave the queue", line.leave)
+    line.wait(hardware, run.options.wait)
 
 
 def _start_looking(

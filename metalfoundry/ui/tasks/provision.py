@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from metalfoundry.foundry import Foundry
+from metalfoundry.model.durations import seconds
 from metalfoundry.model.errors import UnsafeError, UsageError
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.plain_text import json_text
@@ -83,6 +84,14 @@ def pairs(labels: str) -> dict[str, str]:
     if labels and not found:
         raise UsageError("--labels names none", next="say KEY=VALUE")
     return {key: value for key, _, value in found}
+
+
+def span(flag: str, text: str) -> float:
+    """Seconds of a flag such as 30m; 0 where it is not given. Raises UsageError."""
+    try:
+        return seconds(text) if text else 0.0
+    except ValueError as error:
+        raise UsageError(f"{flag} {error}", next=f"say {flag} 30m, 90s, or a number of seconds") from error
 
 
 def _fleet(
