@@ -94,10 +94,13 @@ def test_a_claim_that_is_taken_away_leaves_no_window(tmp_path: Path, phase: str)
 def test_what_opens_after_the_workflow_was_deleted_in_verify_is_closed(tmp_path: Path) -> None:
     with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
         opened: list[str] = []
+        machine = lab.machine(NAME)
 
         def interfere() -> None:
             with suppress(NotFound):
                 lab.store.delete("workflows", WORKFLOW)
+            # open any earlier, it would boot the installer again
+            assert machine.wait(lambda: machine.state in ("booting", "new"))
             path = "/spec/interfaces/0/netboot/allowPXE"
             opened.append(lab.store.patch("hardware", NAME, [{"op": "add", "path": path, "value": True}])["kind"])
 
