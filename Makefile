@@ -62,7 +62,7 @@ docs: .venv/.dev ## write the tables that repeat what the code says
 
 bench: .venv/.dev ## the figures of the docs, measured again
 	@set -e; export KUBEBUILDER_ASSETS="$$($(BIN)/python -c 'from tests.realtier import assets; print(assets() or "")')"; \
-	for name in provision guard troubleshoot status fleet; do echo "== $$name"; $(BIN)/python -m "benchmarks.$$name"; done; \
+	for name in provision limit guard troubleshoot status fleet; do echo "== $$name"; $(BIN)/python -m "benchmarks.$$name"; done; \
 	echo "== others"; $(BIN)/python -m benchmarks.others --write
 
 bench-quick: .venv/.dev ## one run of each side, and ten servers at once: a look, not a figure
