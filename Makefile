@@ -67,7 +67,7 @@ bench: .venv/.dev ## the figures of the docs, measured again
 
 bench-quick: .venv/.dev ## one run of each side, and ten servers at once: a look, not a figure
 	@$(BIN)/python -m benchmarks.others --runs 1 --loops 1 --round-trips 20
-	@$(BIN)/python -m benchmarks.fleet --servers 1 10 --failing 0
+	@$(BIN)/python -m benchmarks.fleet --servers 1 10 --failing 0 --killed 0
 
 clean: ## remove what make, the tools and the lab have made
 	@if [ -x $(BIN)/fab ]; then $(BIN)/fab lab.down; fi

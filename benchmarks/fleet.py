@@ -14,11 +14,15 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.ssh.server import JumpHost
+from metalfoundry.site.claim import LEASE_SECONDS
 
 COLUMNS = ("servers", "verified", "wall s", "own share s", "client CPU s/server", "client MB", "commands/server",
            "connections", "sessions refused", "lab CPU s/server", "jump host CPU s/server")  # fmt: skip
@@ -82,6 +86,70 @@ def failing(servers: int, speed: float) -> str:
     return f"{verified} of {servers} verified, exit code {done.returncode}, {left_open} windows open; causes:{causes}"
 
 
+class Windows:
+    """When each server's netboot was seen open and closed, and its Workflow RUNNING, by one clock."""
+
+    def __init__(self, lab: Lab) -> None:
+        self.closed: dict[str, float] = {}
+        self.running: dict[str, float] = {}
+        self.open: set[str] = set()
+        self._lab, self._stop = lab, threading.Event()
+        for kind, take in (("hardware", self._hardware), ("workflows", self._workflow)):
+            threading.Thread(target=self._follow, args=(kind, take), daemon=True).start()
+
+    def stop(self) -> None:
+        """Look no longer."""
+        self._stop.set()
+
+    def _follow(self, kind: str, take: Callable[[Any], None]) -> None:
+        for _, item in self._lab.store.watch(kind, self._stop):
+            take(item)
+
+    def _hardware(self, item: Any) -> None:
+        name = item["metadata"]["name"]
+        if any(interface.get("netboot", {}).get("allowPXE") for interface in item["spec"]["interfaces"]):
+            self.open.add(name)
+        elif name in self.open:
+            self.open.discard(name)
+            self.closed[name] = time.monotonic()
+
+    def _workflow(self, item: Any) -> None:
+        if item.get("status", {}).get("state") == "RUNNING":
+            self.running.setdefault(item["spec"]["hardwareRef"], time.monotonic())
+
+
+def killed(servers: int, speed: float) -> str:
+    """What becomes of so many windows when the client is killed while half of them are open, and of a --resume."""
+    names = [f"colo-{number:03d}" for number in range(servers)]
+    with tempfile.TemporaryDirectory() as folder, Lab(Path(folder), servers=names, speed=speed) as lab:
+        windows = Windows(lab)
+        words = ["provision", "all", "--yes", "--json", "--no-canary", "--parallel", str(servers)]
+        environment = os.environ | {
+            "METALFOUNDRY_STATE": f"{folder}/state",
+            "METALFOUNDRY_INVENTORY": str(lab.inventory),
+        }
+        command = [sys.executable, "-m", "metalfoundry", *words]
+        client = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while len(windows.open) < servers / 2:
+            time.sleep(0.05)
+        client.kill()
+        client.wait()
+        at, left = time.monotonic(), set(windows.open)
+        while windows.open and time.monotonic() < at + LEASE_SECONDS + 60:
+            time.sleep(0.05)
+        ran = [name for name in left if name in windows.closed and name in windows.running]
+        late = sorted(windows.closed[name] - max(at, windows.running[name]) for name in ran) or [0.0]
+        still = len(windows.open)
+        done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
+        windows.stop()
+        verified = sum(report["verdict"] == "provisioned" for report in json.loads(done.stdout)["servers"])
+    return (
+        f"killed with {len(left)} of {servers} windows open; of {len(ran)} the installer then ran, and they were "
+        f"closed {statistics.median(late):.1f} s (median), {late[-1]:.1f} s (worst) after RUNNING; {still} open in the end; "
+        f"--resume: {verified} of {servers} verified, exit code {done.returncode}"
+    )
+
+
 def _cpu(who: int) -> float:
     used = resource.getrusage(who)
     return used.ru_utime + used.ru_stime
@@ -99,6 +167,7 @@ def main() -> None:
     parser.add_argument("--servers", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--speed", type=float, default=40.0)
     parser.add_argument("--failing", type=int, default=100, help="servers of which ten fail; 0: leave that out")
+    parser.add_argument("--killed", type=int, default=50, help="servers amid which the client is killed; 0: none")
     wanted = parser.parse_args()
     print("  ".join(COLUMNS))
     for servers in wanted.servers:
@@ -106,6 +175,8 @@ def main() -> None:
         print("  ".join(f"{cell:>{len(head)}}" for cell, head in zip(row, COLUMNS, strict=True)), flush=True)
     if wanted.failing:
         print(failing(wanted.failing, wanted.speed))
+    if wanted.killed:
+        print(killed(wanted.killed, wanted.speed))
 
 
 if __name__ == "__main__":
