@@ -145,8 +145,8 @@ def killed(servers: int, speed: float) -> str:
         verified = sum(report["verdict"] == "provisioned" for report in json.loads(done.stdout)["servers"])
     return (
         f"killed with {len(left)} of {servers} windows open; of {len(ran)} the installer then ran, and they were "
-        f"closed {statistics.median(late):.1f} s (median), {late[-1]:.1f} s (worst) after RUNNING; {still} open in the end; "
-        f"--resume: {verified} of {servers} verified, exit code {done.returncode}"
+        f"closed {statistics.median(late):.1f} s (median), {late[-1]:.1f} s (worst) after RUNNING; "
+        f"{still} open in the end; --resume: {verified} of {servers} verified, exit code {done.returncode}"
     )
 
 
