@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from metalfoundry.commands import claims, guard
@@ -11,6 +12,7 @@ from metalfoundry.commands.script import Outcome, Part
 from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.events import GuardChanged
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import GuardChange
 from metalfoundry.site.claim import Claim
 from metalfoundry.site.cluster import Cluster
@@ -50,8 +52,13 @@ class Guarding:
         return found if found and found.run == self._claim.run else None
 
     def ask(self, renewal: int) -> list[Part]:
-        """The part that waits, after the patch of that renewal, for its word, and starts one where there is none."""
-        return [replace(self._asked(renewal), after="patch")]
+        """The part that starts a guard where there is none, and waits, after the patch of that renewal, for its word.
+
+        Where runs share a watch, that shows the word to all of them (`ensure`): a hundred that wait there would each
+        hold a session, and ask the API server again and again.
+        """
+        part = self._asked(renewal) if self._site.watches is None else guard.ring(self._site.kubectl)
+        return [replace(part, after="patch")]
 
     def _asked(self, renewal: int) -> Part:
         return guard.ask(self._site.kubectl, self._server.hardware, self._claim.run, renewal, WAIT_SECONDS)
@@ -62,6 +69,8 @@ class Guarding:
         """
         last = next(iter(also), None)
         note = self._claim.note
+        if self._site.watches is not None and note is not None and not self.name:
+            self._watch_for_it()
         deadline, answered = Deadline.after(self._site.clock, ASK_SECONDS), False
         while not self.name and note is not None and not answered and not deadline.expired():
             asked = Cluster(self._site).patch(self._server.hardware, [], deadline, then=[self._asked(note.renewal)])
@@ -75,6 +84,19 @@ class Guarding:
         if self.name != self.known:
             self.known = self.name
             self._site.bus.emit(GuardChanged(GuardChange.ARMED, self.name))
+
+    def _watch_for_it(self) -> None:
+        """Take in what the watch shows of the Hardware until its word is there, for WAIT_SECONDS at most."""
+        deadline = Deadline.after(self._site.clock, WAIT_SECONDS)
+        watch = Cluster(self._site).watch("", self._server.hardware, deadline)
+        with closing(watch):  # type: ignore[type-var]
+            for seen in watch:
+                known = self._claim.hardware
+                if isinstance(seen, Hardware) and (known is None or seen.newer_than(known)):
+                    self._claim.sighted(seen)
+                    self._claim.refuse_lost(seen)
+                if self.name:
+                    return
 
     def _missing(self, last: Outcome | None) -> PreflightError:
         said = last.stderr if last else ""

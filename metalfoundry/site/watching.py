@@ -18,6 +18,7 @@ from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.threads import Threads
 
 LONGEST_SECONDS = 365 * 24 * 3600.0
+LINGER_SECONDS = 5.0  # a run reads twice: the guard's word, and later its Workflow
 KINDS = {HARDWARE: "Hardware", WORKFLOWS: "Workflow"}
 
 Box = SimpleQueue[Told | BaseException]
@@ -32,8 +33,8 @@ class _Feed:
 
 
 class Hub:
-    """A Watching of site.py for many runs at once. A watch begins with the first who asks for its kind, and ends with
-    the last who leaves; who comes later is told at once what was seen last, which may be older than what he knows.
+    """A Watching of site.py for many runs at once. A watch begins with the first who asks for its kind, and ends soon
+    after the last has left; who comes later is told at once what was seen last, which may be older than what he knows.
 
     What breaks a watch is raised to all who read from it. It knows no run: `site` is the Foundry's own.
     """
@@ -81,6 +82,7 @@ class Hub:
     def _pump(self, kind: str, feed: _Feed) -> None:
         """Hand over what comes, until nobody wants it any more."""
         deadline = Deadline.after(self._site.clock, LONGEST_SECONDS)
+        wanted = self._site.clock.now().mono
         try:
             for seen in settled(self._site, kind, deadline):
                 if seen is not None and seen[0] == AGAIN:
@@ -88,7 +90,9 @@ class Hub:
                 elif seen is not None:
                     self._hand_over(kind, feed, seen)
                 with self._lock:
-                    if not feed.boxes:
+                    now = self._site.clock.now().mono
+                    wanted = now if feed.boxes else wanted
+                    if now - wanted >= LINGER_SECONDS or (not feed.boxes and self._site.cancel.is_set()):
                         del self._feeds[kind]
                         return
         except BaseException as error:  # noqa: BLE001 - it belongs to those who read, who raise it

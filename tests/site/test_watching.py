@@ -16,13 +16,14 @@ from metalfoundry.model.errors import Cancelled, CommandError, WatchBroken
 from metalfoundry.model.resources import Workflow
 from metalfoundry.site.cluster import Cluster, Gone
 from metalfoundry.site.site import Site
-from metalfoundry.site.stream import QUICK_ENDS, Told
-from metalfoundry.site.watching import Hub
+from metalfoundry.site.stream import QUICK_ENDS, TICK_SECONDS, Told
+from metalfoundry.site.watching import LINGER_SECONDS, Hub
 from metalfoundry.transport.clock import Cancel, Deadline
 from metalfoundry.transport.threads import Threads
 from tests.fakes import FakeTransport, Line
 from tests.site.test_stream import site
 
+SILENCE = [None] * (2 + round(LINGER_SECONDS / TICK_SECONDS))
 BROKEN = CommandError("a followed command ended", exit_status=1, stderr="odd")
 
 
@@ -42,7 +43,7 @@ class Place:
 
     def __init__(self, *scripts: list[Line], there: tuple[str, ...] = ("a", "b")) -> None:
         self.transport, self.over, self.threads = FakeTransport(), threading.Event(), Threads()
-        last = [*scripts[-1], lambda: self.over.wait(10), *[None] * 20]
+        last = [*scripts[-1], lambda: self.over.wait(10), *SILENCE]
         rule = self.transport.on("-w --output-watch-events", lines=[])
         rule.scripts = [*scripts[:-1], last]
         self.asked = self.transport.on("sh -s", reply=listed(*there))
@@ -162,9 +163,9 @@ def test_a_run_that_is_cancelled_leaves_and_the_others_go_on() -> None:
         assert heard(b) == ("MODIFIED", "2")
 
 
-def test_it_ends_with_the_last_who_leaves_and_another_begins_with_the_next() -> None:
+def test_it_ends_soon_after_the_last_has_left_and_another_begins_with_the_next() -> None:
     left = threading.Event()
-    with Place([event("a", 1), lambda: left.wait(10), None], [event("a", 2)]) as place:
+    with Place([event("a", 1), lambda: left.wait(10), *SILENCE], [event("a", 2)]) as place:
         a, b = place.follow("a"), place.follow("a")
         assert heard(a) == heard(b) == ("MODIFIED", "1")
         place.readers.close()
@@ -172,6 +173,18 @@ def test_it_ends_with_the_last_who_leaves_and_another_begins_with_the_next() -> 
         assert place.threads.join(5)
         assert heard(place.follow("a")) == ("MODIFIED", "2")
         assert len(place.watches) == 2
+
+
+def test_who_comes_back_soon_finds_the_same_watch() -> None:
+    left = threading.Event()
+    with Place([event("a", 1), lambda: left.wait(10), None, None, event("a", 2)]) as place:
+        first = place.follow("a")
+        assert heard(first) == ("MODIFIED", "1")
+        place.readers.close()
+        again = place.follow("a")
+        left.set()
+        assert [heard(again), heard(again)] == [("MODIFIED", "1"), ("MODIFIED", "2")]
+        assert place.watches == [WORKFLOWS]
 
 
 @pytest.mark.parametrize("since", ["", "5"])
