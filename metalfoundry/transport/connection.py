@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import paramiko
@@ -18,6 +19,7 @@ from metalfoundry.model.host_keys import server_key
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
 from metalfoundry.transport import known_hosts
 from metalfoundry.transport.auth import Keyring
+from metalfoundry.transport.certificates import judge
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.error_mapping import connect_error, forward_error
 from metalfoundry.transport.host_keys import HostKeys
@@ -144,13 +146,16 @@ class Link:
 class _Check(paramiko.MissingHostKeyPolicy):
     """Gives every key paramiko is shown to our own check; paramiko itself knows no host."""
 
-    def __init__(self, known: HostKeys, endpoint: Endpoint) -> None:
-        self._known, self._endpoint = known, endpoint
+    def __init__(self, known: HostKeys, endpoint: Endpoint, now: datetime) -> None:
+        self._known, self._endpoint, self._now = known, endpoint, now
         self.key: ServerKey | None = None
 
     def missing_host_key(self, client: paramiko.SSHClient, hostname: str, key: paramiko.PKey) -> None:
-        shown = server_key(key.get_name(), key.get_base64())
-        self._known.check(shown, self._endpoint.host.host_key, self._add)
+        shown, known = server_key(key.get_name(), key.get_base64()), self._known
+        blob, certificate = key.public_blob, None
+        if blob is not None:
+            certificate = judge(blob.key_type, blob.key_blob, known.principal, self._now)
+        known.check(shown, self._endpoint.host.host_key, self._add, certificate)
         self.key = shown
 
     def _add(self, key: ServerKey) -> None:
@@ -172,7 +177,7 @@ def open_link(
     attempt = deadline.within(timeouts.connect)
     reach = deadline.within(timeouts.reach) if endpoint.host.host_key is HostKeyPolicy.LEARN else attempt
     known = endpoint.keys()
-    check = _Check(known, endpoint)
+    check = _Check(known, endpoint, deadline.clock.now().wall)
     sock = via.forward(endpoint, deadline) if via else _tcp(endpoint, reach, deadline)
     connection = None
     try:

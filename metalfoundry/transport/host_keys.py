@@ -1,7 +1,7 @@
 """known_hosts as OpenSSH reads it, and the check of the key a host shows.
 
-Known: plain, hashed and wildcard names, `[host]:port`, `@revoked`. A `@cert-authority` line proves nothing here
-(certificates are not checked); it is named in the refusal so that nobody looks for the fault elsewhere.
+Known: plain, hashed and wildcard names, `[host]:port`, `@revoked`, and `@cert-authority`, whose certificates a host may
+show instead of a known key.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from metalfoundry.model.host_keys import fingerprint, is_pinned
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
 
 RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
+CERTIFIED = "-cert-v01@openssh.com"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,15 @@ class Entry:
     def is_for(self, name: str) -> bool:
         """Whether this line speaks of the host that known_hosts calls `name`."""
         return names_match(self.names, name)
+
+
+@dataclass(frozen=True, slots=True)
+class HostCertificate:
+    """What the certificate that a host shows is worth: `authority` is the key that signed it, in base64; `problem`, why
+    it proves nothing for this host even if that authority is trusted, "" where it does."""
+
+    authority: str
+    problem: str = ""
 
 
 def host_name(address: str, port: int) -> str:
@@ -135,7 +145,8 @@ class HostKeys:
             self._portless = [entry for entry in everything if not entry.marker and entry.is_for(address.lower())]
         self.known = [entry for entry in mine if not entry.marker]
         self.revoked = [entry for entry in everything if entry.marker == "@revoked" and entry.is_for(self.name)]
-        self.authorities = [entry for entry in mine if entry.marker == "@cert-authority"]
+        authorities = [entry for entry in everything if entry.marker == "@cert-authority"]
+        self.authorities = [entry for entry in authorities if entry.is_for(self.name) or entry.is_for(address.lower())]
 
     def knows(self, key: ServerKey) -> bool | None:
         """Whether `key` is a known one; None where nothing is known of the host at all."""
@@ -152,15 +163,30 @@ class HostKeys:
         types = pinned or (lines if self.known else [*lines, *(key.type for key in self.published)])
         known = [name for kind in types for name in (RSA_SIGNATURES if kind == "ssh-rsa" else (kind,))]
         offered = tuple(algorithms)
-        return (*(n for n in dict.fromkeys(known) if n in offered), *(n for n in offered if n not in known))
+        keys = (*(n for n in dict.fromkeys(known) if n in offered), *(n for n in offered if n not in known))
+        return (*(f"{name}{CERTIFIED}" for name in keys), *keys) if self.authorities and not self.pinned else keys
 
-    def check(self, key: ServerKey, policy: HostKeyPolicy, add: Callable[[ServerKey], None]) -> None:
-        """Accept `key` or raise HostKeyError. `add` is called for a new key that accept-new takes."""
-        if any(entry.base64 == key.base64 for entry in self.revoked):
+    @property
+    def principal(self) -> str:
+        """What a certificate calls the host: its alias, or its address, without a port."""
+        return self.address.lower() if self.name.startswith("[") else self.name
+
+    def check(
+        self,
+        key: ServerKey,
+        policy: HostKeyPolicy,
+        add: Callable[[ServerKey], None],
+        certificate: HostCertificate | None = None,
+    ) -> None:
+        """Accept `key`, which the host may have shown in a `certificate`, or raise HostKeyError. `add` is called for a
+        new key that accept-new takes.
+        """
+        shown = {key.base64, certificate.authority if certificate else ""}
+        if any(entry.base64 in shown for entry in self.revoked):
             raise self._refusal(f"the key is marked @revoked in {self._places(self.revoked)}", key)
         if self.pinned and not is_pinned(self.pinned, key):
             raise self._not_pinned(key)
-        if policy is HostKeyPolicy.LEARN or self.knows(key):
+        if policy is HostKeyPolicy.LEARN or self.knows(key) or (certificate and not self._doubt(certificate)):
             return
         if self.known:
             raise self._changed(key)
@@ -169,7 +195,13 @@ class HostKeys:
         if policy is HostKeyPolicy.ACCEPT_NEW:
             add(key)
             return
-        raise self._unknown(key)
+        raise self._unknown(key, certificate)
+
+    def _doubt(self, certificate: HostCertificate) -> str:
+        """Why a certificate does not make its key a known one; "" where it does."""
+        if not any(entry.base64 == certificate.authority for entry in self.authorities):
+            return certificate.problem or "another authority has signed it"
+        return certificate.problem
 
     def _changed(self, key: ServerKey) -> HostKeyError:
         old = next((entry for entry in self.known if entry.type == key.type), self.known[0])
@@ -203,9 +235,12 @@ class HostKeys:
             evidence=self._line(key),
         )
 
-    def _unknown(self, key: ServerKey) -> HostKeyError:
-        authority = f"; {self._places(self.authorities)} names a @cert-authority, which is not used here: "
-        hint = authority + "add the host's own key" if self.authorities else ""
+    def _unknown(self, key: ServerKey, certificate: HostCertificate | None) -> HostKeyError:
+        hint = ""
+        if self.authorities and certificate is None:
+            hint = f", and no certificate, though {self._places(self.authorities)} names a @cert-authority for it"
+        elif certificate is not None:
+            hint = f", and its certificate does not count: {self._doubt(certificate)}"
         file = self.files[0] if self.files else Path("known_hosts")
         error = HostKeyError(
             f"{self.label}: the host key is not known: the host shows {key.type} {key.fingerprint}{hint}",

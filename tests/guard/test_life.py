@@ -236,7 +236,7 @@ def test_stop_ends_one_that_never_had_a_claim(guard: Client) -> None:
 
 def test_status_and_log(guard: Client, cluster: Cluster) -> None:
     told = guard.send("status")
-    assert (told["state"], told["method"]) == ("none", shutil.which("setsid"))
+    assert (told["state"], Path(told["method"]).name) == ("none", "setsid")  # busybox has it without a path
     assert guard.raw(guard.text("log")).stdout == ""
     cluster.workflow("RUNNING")
     cluster.hardware()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -34,15 +35,25 @@ POLICIES = (HostKeyPolicy.YES, HostKeyPolicy.ACCEPT_NEW, HostKeyPolicy.LEARN)
 
 @dataclass(frozen=True)
 class Case:
-    """One row: what stands in known_hosts (`shown`: the key that the host shows, `other`: one that it does not), what
-    the inventory pins, and what is published."""
+    """One row: what stands in known_hosts (`shown`: the key that the host shows, `other`: one that it does not, `ca`:
+    an authority's), what the inventory pins, what is published, and the one of CERTIFICATES in which the key is shown.
+    """
 
     title: str
     lines: tuple[str, ...] = ()
     pinned: str = ""
     published: tuple[str, ...] = ()
+    certificate: str = ""
 
 
+TRUSTED = "@cert-authority ca"
+CERTIFICATES = {
+    "good": ("-n", "anvil,127.0.0.1", "-V", "-1d:+1d"),
+    "a pattern": ("-n", "127.0.0.*", "-V", "-1d:+1d"),
+    "for ever": ("-n", "127.0.0.1"),
+    "elsewhere": ("-n", "anvil.example.org", "-V", "-1d:+1d"),
+    "expired": ("-n", "127.0.0.1", "-V", "-2d:-1d"),
+}
 CASES = (
     Case("nothing"),
     Case("known_hosts has its key", ("shown",)),
@@ -57,6 +68,17 @@ CASES = (
     Case("another key is published", published=("other",)),
     Case("its key is published, known_hosts has another", ("other",), published=("shown",)),
     Case("its key is published, and revoked", ("@revoked shown",), published=("shown",)),
+    Case("an authority of known_hosts has certified its key", (TRUSTED,), certificate="good"),
+    Case("certified, without an end", (TRUSTED,), certificate="for ever"),
+    Case("certified, known_hosts has another key", (TRUSTED, "other"), certificate="good"),
+    Case("certified, another key is published", (TRUSTED,), published=("other",), certificate="good"),
+    Case("certified, another key is pinned", (TRUSTED,), pinned="other", certificate="good"),
+    Case("certified by an authority that is revoked", (TRUSTED, "@revoked ca"), certificate="good"),
+    Case("certified by another authority", ("@cert-authority other",), certificate="good"),
+    Case("certified for another host", (TRUSTED,), certificate="elsewhere"),
+    Case("certified for a pattern", (TRUSTED,), certificate="a pattern"),
+    Case("certified until yesterday", (TRUSTED,), certificate="expired"),
+    Case("an authority stands in known_hosts, and the host shows no certificate", (TRUSTED,)),
 )
 
 
@@ -66,24 +88,37 @@ class Place:
     def __init__(self, folder: Path, user: Path) -> None:
         self.folder = folder
         self.jump, self.server = start(folder / "jump", user), start(folder / "server", user)
-        self.keys = {"other": read_public(keygen(folder / "other"))}
+        self.keys = {name: read_public(keygen(folder / name)) for name in ("other", "ca")}
+        self._user, self._certified = user, dict[str, Sshd]()
         self.transport = SshTransport(SystemClock(), files=UserFiles(folder, ()))  # one, which keeps the jump host's
         self.way = folder / "way"
         self.way.write_text(f"[127.0.0.1]:{self.jump.port} {line(read_public(self.jump.folder / 'key'))}\n")
 
     def stop(self) -> None:
         self.transport.close()
-        self.jump.stop()
-        self.server.stop()
+        for server in (self.jump, self.server, *self._certified.values()):
+            server.stop()
+
+    def showing(self, certificate: str) -> Sshd:
+        """A server whose key the authority has certified."""
+        if certificate not in self._certified:
+            there = self.folder / f"certified-{len(self._certified)}"
+            there.mkdir()
+            self._certified[certificate] = certified(there, self.folder / "ca", self._user, *CERTIFICATES[certificate])
+        return self._certified[certificate]
+
+    def known(self, case: Case, there: Sshd) -> str:
+        """The text of known_hosts."""
+        keys = self.keys | {"shown": read_public(there.folder / "key")}
+        marked = [(marker, keys[of]) for marker, _, of in (words.rpartition(" ") for words in case.lines)]
+        return "".join(f"{marker} [127.0.0.1]:{there.port} {line(key)}\n".lstrip() for marker, key in marked)
 
     def outcome(self, case: Case, policy: HostKeyPolicy, *, jump: bool) -> str:
         """What becomes of the key in this case: taken, taken and written down, or refused, with the first words why."""
-        there = self.jump if jump else self.server
+        there = self.showing(case.certificate) if case.certificate else self.jump if jump else self.server
         keys = self.keys | {"shown": read_public(there.folder / "key")}
-        name = f"[127.0.0.1]:{there.port}"
         own = self.folder / "known"
-        marked = [(marker, keys[of]) for marker, _, of in (words.rpartition(" ") for words in case.lines)]
-        text = "".join(f"{marker} {name} {line(key)}\n".lstrip() for marker, key in marked)
+        text = self.known(case, there)
         own.write_text(text)
         pinned = keys["shown"].fingerprint if case.pinned == "fingerprint" else case.pinned
         host = Host(
@@ -104,6 +139,16 @@ class Place:
             return f"refused: {reason(error)}"
         finally:
             self.transport.disconnect(host)
+
+
+def certified(folder: Path, authority: Path, user: Path, *options: str) -> Sshd:
+    """A server whose key `authority` has certified."""
+    key = folder / "key"
+    if not key.exists():
+        keygen(key)
+    words = ["-s", str(authority), "-I", "anvil", "-h", *options, str(key.with_suffix(".pub"))]
+    subprocess.run(["ssh-keygen", "-q", *words], check=True)
+    return start(folder, user, f"HostCertificate {folder / 'key-cert.pub'}")
 
 
 def reason(error: HostKeyError) -> str:
@@ -152,3 +197,37 @@ def test_a_server_with_several_keys_shows_the_one_that_is_known(place: Place, tm
     finally:
         transport.close()
         both.stop()
+
+
+def test_ssh_itself_takes_and_refuses_the_same(place: Place, tmp_path: Path) -> None:
+    plain = [case for case in CASES if not (case.pinned or case.published)]
+    for case in plain:
+        there = place.showing(case.certificate) if case.certificate else place.jump
+        ours = place.outcome(case, HostKeyPolicy.YES, jump=True)
+        (tmp_path / "theirs").write_text(place.known(case, there))
+        files = (f"UserKnownHostsFile={tmp_path / 'theirs'}", "GlobalKnownHostsFile=/dev/null")
+        identity = f"IdentityFile={tmp_path / '.ssh/id_ed25519'}"
+        settings = (*files, "StrictHostKeyChecking=yes", "BatchMode=yes", "UpdateHostKeys=no", identity)
+        options = [word for each in settings for word in ("-o", each)]
+        words = ["ssh", "-F", "none", *options, "-p", str(there.port), "127.0.0.1", "true"]
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert (done.returncode == 0) == (ours == "taken"), (case.title, ours, done.stderr)
+
+
+@pytest.mark.parametrize("authority", ["ed25519", "ecdsa", "rsa"])
+@pytest.mark.parametrize("kind", ["ed25519", "ecdsa", "rsa"])
+def test_each_type_of_key_and_of_authority(
+    place: Place, tmp_path: Path, user_key: Path, kind: str, authority: str
+) -> None:
+    keygen(tmp_path / "authority", "-t", authority, "-N", "")
+    there = tmp_path / "typed"
+    there.mkdir()
+    keygen(there / "key", "-t", kind, "-N", "")
+    server = certified(there, tmp_path / "authority", user_key, "-n", "127.0.0.1")
+    try:
+        known = tmp_path / "known"
+        known.write_text(f"@cert-authority 127.0.0.1 {line(read_public(tmp_path / 'authority'))}\n")
+        host = Host("host", "127.0.0.1", port=server.port, known_hosts=str(known))
+        assert place.transport.run(host, Command(("echo", "in")), soon()).stdout == "in\n"
+    finally:
+        server.stop()

@@ -18,7 +18,7 @@ from metalfoundry.model.errors import HostKeyError, TransportError
 from metalfoundry.model.host_keys import server_key
 from metalfoundry.model.hosts import HostKeyPolicy, ServerKey
 from metalfoundry.model.inventory_reader import of
-from metalfoundry.transport.host_keys import HostKeys, host_name, names_match, parse
+from metalfoundry.transport.host_keys import HostCertificate, HostKeys, host_name, names_match, parse
 from metalfoundry.transport.known_hosts import record
 from metalfoundry.transport.ssh import SshTransport
 from tests.transport.servers import Server, World, public, soon
@@ -154,10 +154,10 @@ def test_a_revoked_key_is_refused_under_every_policy(world: World, connect: Conn
     assert caught.value.where == f"{world.known_hosts}:2"
 
 
-def test_a_certificate_authority_is_named_as_unused(world: World, connect: Connect) -> None:
+def test_a_host_without_a_certificate_is_told_who_could_have_made_one(world: World, connect: Connect) -> None:
     server = world.server(known=False)
     world.known_hosts.write_text(f"@cert-authority * {public(new_key())}\n")
-    with pytest.raises(HostKeyError, match=r":1 names a @cert-authority, which is not used here"):
+    with pytest.raises(HostKeyError, match=r":1 names a @cert-authority for it"):
         connect().run(world.host(server), TRUE, soon())
 
 
@@ -307,3 +307,38 @@ def test_a_jump_host_is_never_known_by_what_a_hardware_publishes() -> None:
     for one in (host, host.anybody):
         assert one.via is not None and (one.via.published, one.via.pinned) == ((), "")
         assert one.via.host_key is HostKeyPolicy.YES
+
+
+def not_written(key: ServerKey) -> None:
+    raise AssertionError(f"{key} is not to be written")
+
+
+CERTIFICATES = {
+    "": HostCertificate("AUTHORITY"),
+    "another authority has signed it": HostCertificate("OTHER"),
+    "it was valid until yesterday": HostCertificate("AUTHORITY", "it was valid until yesterday"),
+    "its signature is wrong": HostCertificate("", "its signature is wrong"),
+}
+
+
+@pytest.mark.parametrize("doubt", CERTIFICATES)
+def test_a_certificate_counts_where_its_authority_is_trusted_and_nothing_is_wrong_with_it(
+    tmp_path: Path, doubt: str
+) -> None:
+    file = tmp_path / "known_hosts"
+    file.write_text("@cert-authority anvil ssh-ed25519 AUTHORITY\n")
+    keys = HostKeys("anvil", "anvil", "anvil", 22, [file])
+    shown = server_key("ssh-ed25519", "AAAA")
+    if not doubt:
+        keys.check(shown, HostKeyPolicy.YES, not_written, CERTIFICATES[doubt])
+        return
+    with pytest.raises(HostKeyError, match=f"its certificate does not count: {doubt}"):
+        keys.check(shown, HostKeyPolicy.YES, not_written, CERTIFICATES[doubt])
+
+
+def test_a_certificate_of_a_revoked_authority_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "known_hosts"
+    file.write_text("@cert-authority anvil ssh-ed25519 AUTHORITY\n@revoked anvil ssh-ed25519 AUTHORITY\n")
+    keys = HostKeys("anvil", "anvil", "anvil", 22, [file])
+    with pytest.raises(HostKeyError, match="@revoked"):
+        keys.check(server_key("ssh-ed25519", "AAAA"), HostKeyPolicy.YES, not_written, HostCertificate("AUTHORITY"))
