@@ -6,6 +6,7 @@ import base64
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from copy import copy
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -105,8 +106,8 @@ class Keyring:
             blob = _public_blob(path)
             if blob in held:
                 yield f"{path} in the agent", held.pop(blob)
-            elif key := self._load(path):
-                later.append((str(path), key))
+            else:
+                later += self._load(path)
         if self.endpoint.identities:
             yield from later
         if not self.endpoint.identities_only:
@@ -118,9 +119,15 @@ class Keyring:
         found = (self.files.home / ".ssh" / name for name in DEFAULT_KEYS)
         return tuple(path for path in found if path.is_file())
 
-    def _load(self, path: Path) -> paramiko.PKey | None:
+    def _load(self, path: Path) -> list[tuple[str, paramiko.PKey]]:
+        """The key in that file; before it, where there is one beside it, its certificate, which may be out of date."""
         try:
-            return paramiko.PKey.from_path(path)
+            key = paramiko.PKey.from_path(path)
+            if key.public_blob is None:
+                return [(str(path), key)]
+            bare = copy(key)
+            bare.public_blob = None
+            return [(f"the certificate of {path}", key), (str(path), bare)]
         except FileNotFoundError:
             self.unusable.append(f"{path}: no such file")
         except (TypeError, paramiko.PasswordRequiredException):  # cryptography's way to ask for a passphrase
@@ -128,7 +135,7 @@ class Keyring:
             self.remedy = self.remedy or f"ssh-add {path}"
         except (ValueError, OSError, paramiko.SSHException, paramiko.pkey.UnknownKeyType) as exc:
             self.unusable.append(f"{path}: {exc}")
-        return None
+        return []
 
     def _error(self, why: str = "refuses our keys") -> AuthError:
         offered = "offered: " + "; ".join(self.offered) if self.offered else "no key to offer"

@@ -223,6 +223,41 @@ def test_an_encrypted_key_is_used_through_the_agent(sshd: Sshd, tmp_path: Path, 
     agent.wait(60)
 
 
+def certify(key: Path, authority: Path, span: str) -> None:
+    words = ["-s", str(authority), "-I", "kevin", "-n", getpass.getuser(), "-V", span, str(key.with_suffix(".pub"))]
+    subprocess.run(["ssh-keygen", "-q", *words], check=True)
+
+
+@pytest.mark.parametrize("through", ["file", "agent"])
+def test_a_user_s_certificate_lets_in(tmp_path: Path, user_key: Path, through: str) -> None:
+    authority = keygen(tmp_path / "authority")
+    certify(user_key, authority, "-1d:+1d")
+    other = keygen(tmp_path / "other")
+    server = start(tmp_path / "jump", other, f"TrustedUserCAKeys {authority}.pub")
+    path = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    until(path.exists)
+    if through == "agent":
+        subprocess.run(["ssh-add", "-q", user_key], env={**os.environ, "SSH_AUTH_SOCK": str(path)}, check=True)
+        for each in user_key.parent.iterdir():
+            each.unlink()
+    files = UserFiles(tmp_path, (), agent=str(path) if through == "agent" else None)
+    try:
+        with contextlib.closing(SshTransport(SystemClock(), files=files)) as transport:
+            assert transport.run(host(server, tmp_path), TRUE, soon()).ok
+    finally:
+        agent.terminate()
+        agent.wait(60)
+        server.stop()
+
+
+def test_a_key_whose_certificate_is_out_of_date_is_offered_without_it(
+    sshd: Sshd, transport: SshTransport, tmp_path: Path, user_key: Path
+) -> None:
+    certify(user_key, keygen(tmp_path / "authority"), "-2d:-1d")
+    assert transport.run(host(sshd, tmp_path), TRUE, soon()).ok
+
+
 @pytest.mark.parametrize("kind", [paramiko.Transport, OrderlyTransport])
 def test_what_a_closed_channel_says_ends_the_connection_unless_it_is_held_back(
     sshd: Sshd, user_key: Path, kind: type[paramiko.Transport]
