@@ -18,7 +18,7 @@ from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.threads import Threads
 
 LONGEST_SECONDS = 365 * 24 * 3600.0
-LINGER_SECONDS = 5.0  # a run reads twice: the guard's word, and later its Workflow
+LINGER_SECONDS = 60.0  # a run reads twice: the guard's word, and later its Workflow
 KINDS = {HARDWARE: "Hardware", WORKFLOWS: "Workflow"}
 
 Box = SimpleQueue[Told | BaseException]
