@@ -14,13 +14,14 @@ from metalfoundry.model.events import GuardChanged
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import GuardChange
-from metalfoundry.site.claim import Claim
+from metalfoundry.site.claim import Claim, elapsed
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline, Instant
 
 ASK_SECONDS = 60.0
 WAIT_SECONDS = 10
+WATCH_SECONDS = 30.0  # for a watch to show it: the guard acknowledges one claim of a fleet after the other
 
 
 class Guarding:
@@ -30,6 +31,7 @@ class Guarding:
         self._site = site
         self._server = server
         self._claim = claim
+        self._awaited: Instant | None = None
         self.known = ""
         self.seen: Instant | None = None
 
@@ -63,37 +65,57 @@ class Guarding:
     def _asked(self, renewal: int) -> Part:
         return guard.ask(self._site.kubectl, self._server.hardware, self._claim.run, renewal, WAIT_SECONDS)
 
+    def expect(self) -> None:
+        """Note that the claim was renewed: from now on its word about that is awaited."""
+        self._awaited = self._site.clock.now()
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to `ensure` what is awaited: at once; where runs share a watch, when that has shown it, or
+        should have, so that no run waits for it meanwhile.
+        """
+        if self._awaited is None:
+            return False
+        waited = elapsed(self._awaited, self._site.clock.now())
+        return self._site.watches is None or bool(self.name) or waited >= WATCH_SECONDS
+
+    def fresh(self, seconds: float) -> bool:
+        """Whether its word is at most so old, by either clock."""
+        return self.seen is not None and elapsed(self.seen, self._site.clock.now()) <= seconds
+
     def ensure(self, also: Sequence[Outcome] = ()) -> None:
         """See its word about the claim as it stands, and ask for it where it is not there yet. Raises PreflightError
         when it stays away; `also` is what asking has left before.
         """
-        last = next(iter(also), None)
-        note = self._claim.note
+        last, note = next(iter(also), None), self._claim.note
+        seen, self._awaited = self._awaited or self._site.clock.now(), None  # what a watch shows may have waited for us
         if self._site.watches is not None and note is not None and not self.name:
-            self._watch_for_it()
+            self._watch_for_it(seen)
         deadline, answered = Deadline.after(self._site.clock, ASK_SECONDS), False
         while not self.name and note is not None and not answered and not deadline.expired():
             asked = Cluster(self._site).patch(self._server.hardware, [], deadline, then=[self._asked(note.renewal)])
             answered = "guard" in asked.outcomes  # where the answer was lost, or the API server away, it is asked again
-            last = asked.outcomes.get("guard") or last
+            last, seen = asked.outcomes.get("guard") or last, self._site.clock.now()
             self._claim.sighted(asked.hardware)
             self._claim.refuse_lost(asked.hardware)
         if not self.name:
             raise self._missing(last)
-        self.seen = self._site.clock.now()
+        self.seen = seen
         if self.name != self.known:
             self.known = self.name
             self._site.bus.emit(GuardChanged(GuardChange.ARMED, self.name))
 
-    def _watch_for_it(self) -> None:
-        """Take in what the watch shows of the Hardware until its word is there, for WAIT_SECONDS at most."""
-        deadline = Deadline.after(self._site.clock, WAIT_SECONDS)
-        watch = Cluster(self._site).watch("", self._server.hardware, deadline)
+    def _watch_for_it(self, since: Instant) -> None:
+        """Take in what the watch shows of the Hardware until its word is there, up to WATCH_SECONDS after `since`."""
+        left = WATCH_SECONDS - elapsed(since, self._site.clock.now())
+        if left <= 0:
+            return
+        watch = Cluster(self._site).watch("", self._server.hardware, Deadline.after(self._site.clock, left))
         with closing(watch):  # type: ignore[type-var]
             for seen in watch:
                 known = self._claim.hardware
                 if isinstance(seen, Hardware) and (known is None or seen.newer_than(known)):
-                    self._claim.sighted(seen)
+                    self._claim.hardware = seen
                     self._claim.refuse_lost(seen)
                 if self.name:
                     return

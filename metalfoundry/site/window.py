@@ -27,7 +27,7 @@ from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import ClaimPhase, WindowState
-from metalfoundry.site.claim import AGAIN_SECONDS, LEASE_SECONDS, REFUSALS, WRITE_SECONDS, Claim, elapsed
+from metalfoundry.site.claim import AGAIN_SECONDS, LEASE_SECONDS, REFUSALS, WRITE_SECONDS, Claim
 from metalfoundry.site.cluster import Cluster, Patched
 from metalfoundry.site.exposure import Exposure
 from metalfoundry.site.guarding import Guarding
@@ -71,10 +71,12 @@ class Window(Exposure):
         claim is lost, PreflightError when the guard's word stays away.
         """
         renewed = self.claim.beat(self.guard.ask, force)
-        if renewed is None:
+        if renewed is not None:
+            self.guard.expect()
+        if not (self.guard.due or (force and renewed)):
             return
         try:
-            self.guard.ensure([renewed.outcomes["guard"]] if "guard" in renewed.outcomes else [])
+            self.guard.ensure([renewed.outcomes["guard"]] if renewed and "guard" in renewed.outcomes else [])
         except TransportError as error:
             self.site.bus.emit(Notice(f"the guard could not be asked: {error}", "warning"))
 
@@ -227,21 +229,19 @@ class Window(Exposure):
 
     def _sure_of_guard(self) -> None:
         """Have a word of the guard that is fresh: nothing is opened on the word of one that may have died since."""
-        known = self.guard.seen
         if self.claim.lost is not None:
             raise self.claim.lost
-        if known is None:
+        if self.guard.seen is None:
             self.arm()
-        elif elapsed(known, self.site.clock.now()) > GUARD_SURE_SECONDS:
-            for _ in range(REFUSALS):
-                if self.guard.seen is known:
-                    self.beat(force=True)
-            if self.guard.seen is known:
-                raise PreflightError(
-                    f"the claim on {self._server.name} could not be renewed, so netboot stays closed",
-                    where=f"Hardware {self._server.hardware}",
-                    next=ours("status", self._server.name),
-                )
+        for _ in range(REFUSALS):
+            if not self.guard.fresh(GUARD_SURE_SECONDS):
+                self.beat(force=True)
+        if not self.guard.fresh(GUARD_SURE_SECONDS):
+            raise PreflightError(
+                f"the claim on {self._server.name} could not be renewed, so netboot stays closed",
+                where=f"Hardware {self._server.hardware}",
+                next=ours("status", self._server.name),
+            )
 
     def _refuse_shut(self) -> None:
         """Raise where the guard says that it has shut the window: it would close again what is opened after that. It is
