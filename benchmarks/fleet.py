@@ -119,7 +119,9 @@ class Windows:
 
 
 def killed(servers: int, speed: float) -> str:
-    """What becomes of so many windows when the client is killed while half of them are open, and of a --resume."""
+    """What becomes of so many windows when the client is killed with half of the servers on their way into the
+    installer, and of a --resume.
+    """
     names = [f"colo-{number:03d}" for number in range(servers)]
     with tempfile.TemporaryDirectory() as folder, Lab(Path(folder), servers=names, speed=speed) as lab:
         windows = Windows(lab)
@@ -130,7 +132,7 @@ def killed(servers: int, speed: float) -> str:
         }
         command = [sys.executable, "-m", "metalfoundry", *words]
         client = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        while len(windows.open) < servers / 2:
+        while sum(lab.machine(name).state != "old" for name in names) < servers / 2:
             time.sleep(0.05)
         client.kill()
         client.wait()
@@ -142,11 +144,13 @@ def killed(servers: int, speed: float) -> str:
         still = len(windows.open)
         done = subprocess.run([*command, "--resume"], env=environment, capture_output=True, text=True, check=False)
         windows.stop()
-        verified = sum(report["verdict"] == "provisioned" for report in json.loads(done.stdout)["servers"])
+        shown = json.loads(done.stdout)
+        verified = sum(report["verdict"] == "provisioned" for report in shown["servers"])
+        causes = "".join(f"\n  {len(one['servers'])} x {one['cause']}" for one in shown["causes"])
     return (
         f"killed with {len(left)} of {servers} windows open; of {len(ran)} the installer then ran, and they were "
         f"closed {statistics.median(late):.1f} s (median), {late[-1]:.1f} s (worst) after RUNNING; "
-        f"{still} open in the end; --resume: {verified} of {servers} verified, exit code {done.returncode}"
+        f"{still} open in the end; --resume: {verified} of {servers} verified, exit code {done.returncode}{causes}"
     )
 
 
