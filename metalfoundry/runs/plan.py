@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metalfoundry.commands import claims, machine, netboot
+from metalfoundry.commands import bmc, claims, machine, netboot
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.happenings import event, happening
 from metalfoundry.commands.netboot import Operation
@@ -85,8 +85,12 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
         renewed = replace(note, phase=ClaimPhase.BOOT, uid=UID).renew(run.site.now())
         yield from patch("Open", netboot.open_(target.hardware, run.id, run.window.mac, renewed))
         opened = _opened(target.hardware, run.window.mac)
-        if run.options.reboot:
-            yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
+        for rung in run.rungs:
+            if rung == "ssh":
+                yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
+            elif rung == "bmc" and target.hardware.bmc_ref:
+                job, tasks = bmc.job_name(name, run.id), bmc.netboot_once(target.hardware)
+                yield step("Boot", bmc.create_job(kubectl, job, target.hardware.bmc_ref, tasks))
     yield from patch("Close", netboot.close(opened, run.id), Effect.RESTORE)
     if run.server.verify.reboot:
         again = target.machine.reboots_new

@@ -12,13 +12,8 @@ from typing import Any
 
 from metalfoundry.commands import smee, ssh
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.kubectl import (
-    HARDWARE,
-    WORKFLOWS,
-    read_list,
-    read_only,
-)
-from metalfoundry.commands.rights import NEEDED, missing_rights
+from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, read_list, read_only
+from metalfoundry.commands.rights import FOR_BMC, NEEDED, missing_rights
 from metalfoundry.commands.script import Outcome, Part, read_script, read_time, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
@@ -218,6 +213,7 @@ class Cluster:
             {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
             missing,
             answers,
+            tuple(missing_rights(outcomes["rights"], FOR_BMC)) if "rights" in outcomes else (),
         )
 
     def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:

@@ -16,8 +16,9 @@ from metalfoundry.model.events import Notice
 from metalfoundry.model.hosts import ServerKey
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.engine import Phase
+from metalfoundry.runs.ladder import AGAIN_SECONDS
 from metalfoundry.runs.options import Options
-from metalfoundry.runs.phases.boot import AGAIN_SECONDS, Boot
+from metalfoundry.runs.phases.boot import Boot
 from metalfoundry.runs.phases.open import WINDOW_NOT_NEEDED, Open
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.target import Target
