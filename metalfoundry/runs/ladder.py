@@ -100,8 +100,8 @@ class Ladder:
         run, job = self._run, job_name(self._run.server.hardware, self._run.id)
         run.undo("leave the BMC's Job alone", self._leave)
         run.rebooted_at = run.clock.now().mono
-        self._bmc.create(job, netboot_once(run.target.hardware), self._deadline.within(CREATE_SECONDS))
         self._job = job
+        self._bmc.create(job, netboot_once(run.target.hardware), self._deadline.within(CREATE_SECONDS))
         run.bus.emit(Notice(f"{run.server.name} is power-cycled by its BMC {self._bmc.name}: Job {job}"))
         self._following = run.site.background(partial(self._bmc.follow, job, self._deadline, lambda: not self._job))
 
@@ -123,17 +123,18 @@ class Ladder:
 
     def _leave(self) -> None:
         """Look no longer at a Job that is under way: to stop it might leave the machine switched off."""
-        job, self._job = self._job, ""
-        if job and not (self._following and self._following.done()):
-            run = self._run
-            run.bus.emit(Notice(f"the BMC's Job {job} is left to its end, and switches {run.server.name} on again"))
+        job, following, self._job = self._job, self._following, ""
+        seen = following is not None and following.done() and following.exception() is None and following.result()
+        if job and not seen:
+            name = self._run.server.name
+            self._run.bus.emit(Notice(f"the BMC's Job {job} is left to its end, and switches {name} on again"))
 
     def _by_person(self) -> None:
         self._run.bus.emit(Notice(f"reboot {self._run.server.name} now: netboot is open for it"))
 
     def _failed(self, error: MetalfoundryError) -> None:
         """Tell that the present rung has failed, and what comes next. Raises `error` where there is nothing left."""
-        self._tried[self._rung] = error.what
+        self._tried[self._rung], self._job = error.what, ""
         if not self._left:
             raise error
         step = f"; {error.next}" if error.next and self._rung == "bmc" else ""
