@@ -75,6 +75,8 @@ NEEDED: Mapping[str, frozenset[Right]] = {
     "netboot.status": _READ,
     "netboot.audit": _CHANGE | _may("list", "hardware"),
     "guard.status": _READ | _may("get", "deployments", group="apps"),
+    "power": _may("get", "hardware") | FOR_BMC,
+    "reboot": _may("get", "hardware"),
 }
 """Without one of these the task refuses, and says which. What installs something into the cluster is an
 administrator's, and not here."""
@@ -83,6 +85,7 @@ HELPFUL: Mapping[str, frozenset[Right]] = {
     "provision": _PODS | _AROUND | _TELL | FOR_BMC,
     "troubleshoot": _PODS | _AROUND,
     "guard.status": _PODS,
+    "reboot": FOR_BMC,
     "doctor": _READ | _may("list", "deployments", group="apps") | _may("list", "machines", group=BMC),
     **dict.fromkeys(("cancel", "netboot.open", "netboot.close", "netboot.break", "netboot.audit"), _TELL),
 }

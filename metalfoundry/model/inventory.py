@@ -239,6 +239,15 @@ class ServerKeys(Section):
             default="[ssh, bmc]",
         ),
     ] = ("ssh", "bmc")
+    boot_next: Annotated[
+        Literal["network"] | None,
+        key(
+            "network: before its reboot the firmware is told to boot once from the network (efibootmgr), for a server "
+            "that boots its disk first",
+            "network",
+            default="as its firmware is set",
+        ),
+    ] = None
     netboot_until: Annotated[
         Literal["running", "end"],
         key(

@@ -136,7 +136,7 @@ Rung = Literal["ssh", "bmc", "person"]
 Rungs = Annotated[
     tuple[Rung, ...],
     AfterValidator(_unlike),
-    WithJsonSchema({"type": "array", "items": {"enum": get_args(Rung)}, "minItems": 1, "uniqueItems": True}),
+    WithJsonSchema({"type": "array", "items": {"enum": list(get_args(Rung))}, "minItems": 1, "uniqueItems": True}),
 ]
 Span = Annotated[
     float,

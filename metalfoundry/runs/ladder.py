@@ -73,9 +73,14 @@ class Ladder:
         self._job = ""
 
     def _over_ssh(self, force: bool = False) -> None:
+        run, machine = self._run, self._run.target.machine
+        if run.server.boot_next and not self._reboots:
+            why = machine.boot_network_next(run.target.hardware.mac_for(run.server.mac), self._deadline)
+            text = f"{run.server.name} boots as its firmware is set, perhaps not from the network: {why}"
+            run.bus.emit(Notice(text, "warning") if why else Notice(f"{run.server.name} boots from the network next"))
         self._reboots += 1
-        self._run.rebooted_at = self._run.clock.now().mono
-        self._run.target.machine.reboot(self._deadline, force)
+        run.rebooted_at = run.clock.now().mono
+        machine.reboot(self._deadline, force)
 
     def _has_not_heard(self, seen: MachineFacts) -> bool:
         """Whether it goes on under the boot id of before, long after our `reboot`: the link may have died with it."""

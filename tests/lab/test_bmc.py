@@ -182,3 +182,25 @@ def test_the_plan_shows_the_job_and_makes_none(tmp_path: Path) -> None:
     assert plan.to_json()["facts"]["reboot"] == f"over SSH, else power-cycled by its BMC {MACHINE}"
     assert [step.command.split()[0] for step in steps] == ["reboot", "kubectl"]
     assert '"oneTimeBootDeviceAction"' in steps[1].command and steps[1].effect == "write"
+
+
+def test_a_disk_first_server_is_told_to_boot_from_the_network_once(tmp_path: Path) -> None:
+    with rack(tmp_path, scenario("installs", firmware=Firmware.DISK)) as lab:
+        tune(lab, server={"boot_next": "network"})
+        with Foundry.load(lab.inventory) as foundry:
+            steps = [step.command for step in foundry.plan(NAME).steps if step.phase == "Boot"]
+        ran = provision(lab)
+        assert ran.json["exit_code"] == 0, ran.json["error"]
+        assert boots(lab) == ["old", "hook", "new"]
+    said = [event.text for event in ran.each(CommandStarted) if isinstance(event, CommandStarted)]
+    assert said.index("efibootmgr -n 0003") < said.index("reboot")
+    assert steps == [f"efibootmgr -n (the network entry of {lab.machine(NAME).metal.mac})", "reboot"]
+
+
+def test_without_such_an_entry_it_is_warned_and_rebooted_all_the_same(tmp_path: Path) -> None:
+    with rack(tmp_path, scenario("installs")) as lab:
+        tune(lab, server={"boot_next": "network"})
+        (lab.folder / "machines" / NAME / "bin" / "old" / "efibootmgr").unlink()
+        ran = provision(lab)
+        assert ran.json["exit_code"] == 0, ran.json["error"]
+    assert "efibootmgr tells no boot order: not UEFI, or it is not installed" in notices(ran)
