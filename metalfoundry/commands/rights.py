@@ -92,6 +92,9 @@ HELPFUL: Mapping[str, frozenset[Right]] = {
 """Without one of these a task goes on: a diagnosis, or the doctor, says what it has not looked at, and what is done
 does not show in the cluster's Events, and a machine is not rebooted by its BMC."""
 
+BMC_ALONE = FOR_BMC - HELPFUL["troubleshoot"] - HELPFUL["doctor"]
+"""Those that nobody misses where no Hardware names a BMC."""
+
 
 def wanted() -> list[Right]:
     """All that an operator needs, in order."""
