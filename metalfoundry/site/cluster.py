@@ -86,7 +86,7 @@ class Cluster:
 
     def all_hardware(self, deadline: Deadline) -> list[Hardware]:
         """Every Hardware of the namespace in one request."""
-        return [Hardware.of(item) for item in self._objects(self._read([self._site.kubectl.all_hardware()], deadline))]
+        return [Hardware.of(item) for item in self._objects(self._read([self._site.kubectl.every(HARDWARE)], deadline))]
 
     def hardware(self, name: str, deadline: Deadline, ask_smee_for: str | None = None) -> Patched:
         """Read one Hardware object (and Smee's answer). Raises PreflightError when it does not exist."""

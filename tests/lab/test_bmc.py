@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from metalfoundry import Foundry, Options
+from metalfoundry import Foundry, Options, Policy
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import BmcFault, Firmware, Scenario, scenario
@@ -204,3 +204,18 @@ def test_without_such_an_entry_it_is_warned_and_rebooted_all_the_same(tmp_path: 
         ran = provision(lab)
         assert ran.json["exit_code"] == 0, ran.json["error"]
     assert "efibootmgr tells no boot order: not UEFI, or it is not installed" in notices(ran)
+
+
+def test_the_runs_of_a_fleet_share_their_watch_of_jobs(tmp_path: Path) -> None:
+    names = (NAME, "anvil")
+    with Lab(tmp_path / "lab", with_bmc(), SPEED, names) as lab:
+        for name in names:
+            tune(lab, server={"reboot": ["bmc"]}, name=name)
+        ran = Ran()
+        with Foundry.load(lab.inventory, sinks=[ran]) as foundry:
+            reports = list(foundry.provision_many(names, policy=Policy(canary=0)))
+        assert [report.exit_code for report in reports] == [0, 0], [report.error for report in reports]
+        assert [conditions(job) for job in jobs(lab)] == [["Running", "Completed"]] * 2
+    watches = [event.text for event in ran.events if isinstance(event, CommandStarted) and " -w " in event.text]
+    of_jobs = [text for text in watches if "get jobs." in text]
+    assert of_jobs and not any("--field-selector" in text for text in of_jobs)
