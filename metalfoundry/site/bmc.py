@@ -11,6 +11,7 @@ from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.kubectl import Refusal, one, read_list, read_only, refusal
 from metalfoundry.commands.kubernetes import BmcJob
 from metalfoundry.commands.script import Outcome, read_script, script
+from metalfoundry.model import redact
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import BmcState
@@ -77,7 +78,7 @@ class Bmc:
     def failure(self, job: BmcJob) -> PreflightError:
         """What a failed Job comes to: a plain sentence, Rufio's own words, and what to look at next."""
         failed = self._failed_task(job)
-        words = failed.message or job.message
+        words = " ".join(redact.text(failed.message or job.message).split())
         what, look = bmc.cause(words)
         steps = {
             "machine": ("get", one(bmc.MACHINES, self.name), "-o", "yaml"),

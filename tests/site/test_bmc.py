@@ -90,6 +90,13 @@ def test_what_failed_is_what_the_task_says_else_the_job(bench: Bench) -> None:
     assert f"{JOB}-task-0 -o yaml" in error.next
 
 
+def test_what_a_bmc_says_is_one_line_without_secrets(bench: Bench) -> None:
+    said = "Failed to connect to BMC:\n  login failed, password: hunter2\n\x1b[31m"
+    error = made(bench).failure(BmcJob("Job", JOB, "bmc-anvil", "", "Failed", said))
+    assert error.what.startswith("Rufio does not reach the BMC: Failed to connect to BMC: login failed")
+    assert "hunter2" not in f"{error.what}{error.evidence}" and "\n" not in error.what
+
+
 def test_the_power_is_what_rufio_wrote_down(bench: Bench) -> None:
     seen = made(bench).look(Deadline.after(bench.clock, 30.0))
     assert (seen.name, seen.power, seen.contactable) == ("bmc-anvil", "on", True)

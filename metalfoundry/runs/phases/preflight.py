@@ -123,9 +123,11 @@ def _take_facts(run: ProvisionRun, looking: Future[MachineFacts], deadline: Dead
     target = run.found = replace(run.target, old_systems=old, facts_old=old[-1] if old else None)
     try:
         look = _facts(target.machine, looking, deadline)
-    except (AuthError, HostKeyError):
+    except HostKeyError:
         raise
     except TransportError as error:
+        if isinstance(error, AuthError) and "bmc" not in run.rungs:
+            raise
         if isinstance(error, MachineSlow) and run.options.reboot:  # it lives: nothing is begun on a guess
             raise
         run.found = replace(target, ssh_error=str(error), listens=isinstance(error, PortClosed))
