@@ -40,6 +40,7 @@ class Ladder:
         """
         acts = {"ssh": self._over_ssh, "bmc": self._by_bmc, "person": self._by_person}
         while not (self._tried and self._run.ran_meanwhile()):
+            self._run.raise_if_ended()
             self._rung = self._left.pop(0)
             self._tried[self._rung] = "it was asked to"
             self._run.window.ensure_open()
@@ -111,20 +112,19 @@ class Ladder:
         self._following = run.site.background(partial(self._bmc.follow, job, self._deadline, lambda: not self._job))
 
     def _job_ended(self, following: Future[BmcJob | None]) -> None:
-        run, job, self._job = self._run, self._job, ""
+        run, self._following = self._run, None
         try:
             ended = following.result()
         except MetalfoundryError as error:  # the Job goes on, and the machine shows what it does
-            run.bus.emit(Notice(f"the BMC's Job {job} cannot be watched: {error}", "warning"))
+            run.bus.emit(Notice(f"the BMC's Job {self._job} cannot be watched: {error}", "warning"))
             return
-        if ended is None:
-            return
-        if ended.state == BmcState.FAILED:
+        if ended is not None and ended.state == BmcState.FAILED:
             self._failed(self._bmc.failure(ended))
             self.climb()
-            return
-        self._tried["bmc"] = f"the Job {job} is Completed"
-        run.bus.emit(Notice(f"the BMC of {run.server.name} has switched it on again, to boot from the network once"))
+        elif ended is not None:
+            self._tried["bmc"], self._job = f"the Job {self._job} is Completed", ""
+            text = f"the BMC of {run.server.name} has switched it on again, to boot from the network once"
+            run.bus.emit(Notice(text))
 
     def _leave(self) -> None:
         """Look no longer at a Job that is under way: to stop it might leave the machine switched off."""

@@ -149,6 +149,14 @@ def test_a_job_that_runs_at_a_cancel_is_left_to_its_end(tmp_path: Path) -> None:
     assert told == [f"the BMC's Job {job['metadata']['name']} is left to its end, and switches {NAME} on again"]
 
 
+def test_a_job_that_runs_at_the_deadline_is_left_to_its_end(tmp_path: Path) -> None:
+    with rack(tmp_path, with_bmc(BmcFault.STUCK), ["bmc"], netboot="2s") as lab:
+        before, ran = hardware(lab), provision(lab)
+        assert ran.json["exit_code"] == 30
+        assert clean(lab, before)
+    assert notices(ran).count("is left to its end") == 1
+
+
 def test_at_the_deadline_it_is_said_what_was_tried(tmp_path: Path) -> None:
     with rack(tmp_path, with_bmc(firmware=Firmware.DEAD), netboot="3s") as lab:
         lab.machine(NAME).refuse_reboot()
