@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from metalfoundry.commands.bmc import BmcMachine
     from metalfoundry.commands.guard import GuardSeen
     from metalfoundry.commands.guard_cluster import GuardDeployment
     from metalfoundry.commands.history import HistoryEntry
@@ -44,13 +45,14 @@ if TYPE_CHECKING:
     from metalfoundry.runs.logs import Ask, Log
     from metalfoundry.runs.new_inventory import UnknownKey
     from metalfoundry.runs.plan import Plan, PlannedCommand
+    from metalfoundry.runs.power import Rebooted
     from metalfoundry.runs.report import Netboot, Report
     from metalfoundry.runs.status import Row
     from metalfoundry.runs.troubleshoot import Diagnosis
     from metalfoundry.site.proof import Proof
 
 __all__ = [
-    "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "Check", "CheckState", "ClaimChanged",
+    "ActionEnded", "ActionStarted", "ApiAway", "Ask", "AuthError", "BmcMachine", "Check", "CheckState", "ClaimChanged",
     "ClaimedError", "CommandEnded", "CommandError", "CommandStarted", "ConnectError", "DeadlineExceeded", "Declined",
     "Diagnosis", "Event", "EventLines", "Evidence", "Finding", "Fleet", "FleetFailed", "Followed", "Foundry",
     "GateClosed", "GuardChanged", "GuardConfig", "GuardDeployment", "GuardSeen", "HistoryEntry", "HookConfig",
@@ -58,14 +60,15 @@ __all__ = [
     "Inventory", "InventoryError", "Journal", "JumpConfig", "KeptRun", "Lab", "LeaseExtended", "LinkLost", "Log",
     "LogLine", "MachineSeen", "MachineSlow", "MetalfoundryError", "Netboot", "NeverInstalled", "Notice", "OpenWindow",
     "Options", "PhaseEnded", "PhaseSkipped", "PhaseStarted", "Plan", "PlannedCommand", "Policy", "PortClosed",
-    "PreflightError", "Proof", "Record", "Report", "Resumed", "Retried", "Row", "RunEnded", "RunStarted", "Server",
-    "Sink", "SiteConfig", "Timeouts", "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError", "UsageError",
-    "VerificationFailed", "VerifyConfig", "WatchBroken", "WindowChanged", "WindowUnsafe", "WorkflowChanged",
-    "WorkflowFailed", "WorkflowTimedOut", "load",
+    "PreflightError", "Proof", "Rebooted", "Record", "Report", "Resumed", "Retried", "Row", "RunEnded", "RunStarted",
+    "Server", "Sink", "SiteConfig", "Timeouts", "TooMuchOutput", "TransportError", "UnknownKey", "UnsafeError",
+    "UsageError", "VerificationFailed", "VerifyConfig", "WatchBroken", "WindowChanged", "WindowUnsafe",
+    "WorkflowChanged", "WorkflowFailed", "WorkflowTimedOut", "load",
 ]
 
 _HOME = {
     "Ask": "runs.logs",
+    "BmcMachine": "commands.bmc",
     "Check": "diagnosis.check",
     "CheckState": "diagnosis.check",
     "Diagnosis": "runs.troubleshoot",
@@ -97,6 +100,7 @@ _HOME = {
     "PlannedCommand": "runs.plan",
     "Policy": "runs.fleet",
     "Proof": "site.proof",
+    "Rebooted": "runs.power",
     "Report": "runs.report",
     "Row": "runs.status",
     "Server": "model.inventory",

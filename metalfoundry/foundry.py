@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Any
 
 from metalfoundry.commands import rights
+from metalfoundry.commands.bmc import BmcMachine
 from metalfoundry.commands.guard import GuardSeen
 from metalfoundry.commands.guard_cluster import GuardDeployment
 from metalfoundry.commands.history import HistoryEntry
@@ -41,6 +42,7 @@ from metalfoundry.runs import (
     netboot_by_hand,
     new_inventory,
     plan,
+    power,
     protection,
     provision,
     published,
@@ -54,6 +56,7 @@ from metalfoundry.runs.logs import Ask, Log
 from metalfoundry.runs.new_inventory import TakeKeys
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.plan import Plan
+from metalfoundry.runs.power import Action, Rebooted
 from metalfoundry.runs.report import Report
 from metalfoundry.runs.status import Row
 from metalfoundry.runs.troubleshoot import Diagnosis
@@ -214,9 +217,22 @@ class Foundry:
         """
         return attach.cancel(self._site(), self._server(server), reason)
 
-    def reboot(self, server: str | Server) -> None:
-        """Reboot one server over SSH. Raises TransportError, NeverInstalled when it refuses."""
-        netboot_by_hand.reboot(self._site(), self._server(server))
+    def reboot(self, server: str | Server, *, netboot_once: bool = False, wait: bool = True) -> Rebooted:
+        """Reboot one server over SSH, else by its BMC; with `netboot_once` it asks the network once. What comes up is
+        waited for, where `wait` says so. Raises as `power`, and NeverInstalled, TransportError of the last way.
+        """
+        return power.reboot(self._site(), self._server(server), netboot=netboot_once, wait=wait)
+
+    def power(self, server: str | Server, action: Action) -> str:
+        """Have its BMC switch one server "on" or "off", or "cycle" it; return the Job's name when it is Completed.
+        Raises Declined for a protected server, ClaimedError while a live run holds it, PreflightError while netboot is
+        open (but for "off"), without a BMC, and when the Job fails.
+        """
+        return power.power(self._site(), self._server(server), action)
+
+    def power_status(self, server: str | Server) -> BmcMachine:
+        """Whether one server is on, as Rufio saw it last. Raises PreflightError."""
+        return power.status(self._site(planning=True), self._server(server))
 
     def status(self, servers: Sequence[str | Server] | None = None, *, probe: bool = False) -> list[Row]:
         """One row for each of `servers` (None: all, and every other Hardware that there is), from one remote command.

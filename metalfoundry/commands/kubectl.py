@@ -87,9 +87,9 @@ class Kubectl:
         """Every Hardware, Template and Workflow of the namespace as one List: one process, three requests."""
         return Part("objects", self.argv("get", ",".join((HARDWARE, TEMPLATES, WORKFLOWS)), "-o", "json"))
 
-    def all_hardware(self) -> Part:
-        """Every Hardware of the namespace, as a List: one request."""
-        return Part("objects", self.argv("get", HARDWARE, "-o", "json"))
+    def every(self, kind: str) -> Part:
+        """Every object of a kind in the namespace, as a List: one request."""
+        return Part("objects", self.argv("get", kind, "-o", "json"))
 
     def get(self, kind: str, name: str) -> Part:
         """One object; empty output when it does not exist."""

@@ -50,6 +50,13 @@ _AROUND = (
 )
 _TELL = _may("create", "events", group="")
 
+FOR_BMC = (
+    _may("create get list watch", "jobs", group=BMC)
+    | _may("get list", "tasks", group=BMC)
+    | _may("get list", "machines", group=BMC)
+)
+"""What it takes to have Rufio switch a machine; a server without a BMC needs none of it."""
+
 NEEDED: Mapping[str, frozenset[Right]] = {
     "provision": _READ | _WATCH | _CHANGE | _may("get create delete", "workflows"),
     "status": _READ | _WATCH,
@@ -68,19 +75,25 @@ NEEDED: Mapping[str, frozenset[Right]] = {
     "netboot.status": _READ,
     "netboot.audit": _CHANGE | _may("list", "hardware"),
     "guard.status": _READ | _may("get", "deployments", group="apps"),
+    "power": _may("get", "hardware") | FOR_BMC,
+    "reboot": _may("get", "hardware"),
 }
 """Without one of these the task refuses, and says which. What installs something into the cluster is an
 administrator's, and not here."""
 
 HELPFUL: Mapping[str, frozenset[Right]] = {
-    "provision": _PODS | _AROUND | _TELL,
+    "provision": _PODS | _AROUND | _TELL | FOR_BMC,
     "troubleshoot": _PODS | _AROUND,
     "guard.status": _PODS,
+    "reboot": FOR_BMC,
     "doctor": _READ | _may("list", "deployments", group="apps") | _may("list", "machines", group=BMC),
     **dict.fromkeys(("cancel", "netboot.open", "netboot.close", "netboot.break", "netboot.audit"), _TELL),
 }
 """Without one of these a task goes on: a diagnosis, or the doctor, says what it has not looked at, and what is done
-does not show in the cluster's Events."""
+does not show in the cluster's Events, and a machine is not rebooted by its BMC."""
+
+BMC_ALONE = FOR_BMC - HELPFUL["troubleshoot"] - HELPFUL["doctor"]
+"""Those that nobody misses where no Hardware names a BMC."""
 
 
 def wanted() -> list[Right]:

@@ -47,11 +47,13 @@ def hardware(metal: Metal, scenario: Scenario, *, allow_workflow: bool) -> Objec
     }
     if scenario.netboot_block:
         interface["netboot"] = netboot
+    bmc = {"bmcRef": {"apiGroup": "bmc.tinkerbell.org", "kind": "Machine", "name": bmc_name(metal)}}
     return {
         "apiVersion": "tinkerbell.org/v1alpha1",
         "kind": "Hardware",
         "metadata": {"name": metal.name},
-        "spec": {
+        "spec": (bmc if scenario.bmc else {})
+        | {
             "disks": [{"device": "/dev/sda"}],
             "interfaces": [interface],
             "metadata": {
@@ -59,6 +61,22 @@ def hardware(metal: Metal, scenario: Scenario, *, allow_workflow: bool) -> Objec
                 "instance": {"hostname": metal.name, "id": metal.mac},
             },
         },
+    }
+
+
+def bmc_name(metal: Metal) -> str:
+    """The Machine that is its BMC."""
+    return f"bmc-{metal.name}"
+
+
+def bmc_machine(metal: Metal) -> Object:
+    """That object, of which Rufio has seen nothing yet."""
+    secret = {"name": bmc_name(metal), "namespace": "tink-system"}
+    return {
+        "apiVersion": "bmc.tinkerbell.org/v1alpha1",
+        "kind": "Machine",
+        "metadata": {"name": bmc_name(metal)},
+        "spec": {"connection": {"host": "192.0.2.250", "insecureTLS": True, "authSecretRef": secret}},
     }
 
 

@@ -19,13 +19,15 @@ from metalfoundry.lab.clock import LabError, MachineClock
 from metalfoundry.lab.kubectl.server import KubectlServer
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import AlreadyExists, Store
-from metalfoundry.lab.machine.machine import LabMachine, SharedParts
+from metalfoundry.lab.machine.machine import LabMachine
+from metalfoundry.lab.machine.parts import SharedParts
 from metalfoundry.lab.processes import MarkedProcesses
-from metalfoundry.lab.scenarios import Scenario, scenario
+from metalfoundry.lab.scenarios import BmcFault, Scenario, scenario
 from metalfoundry.lab.ssh.event_loop import LoopThread
 from metalfoundry.lab.ssh.server import Jump, JumpHost
 from metalfoundry.lab.tinkerbell.controller import Controller
 from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
+from metalfoundry.lab.tinkerbell.rufio import Rufio
 from metalfoundry.lab.tinkerbell.smee import Smee
 from metalfoundry.lab.tinkerbell.tink_server import TinkServer
 
@@ -79,6 +81,7 @@ class Lab:
         self.journal = ControlPlaneLog(namespace, self._keep_log)
         self.server = TinkServer(self.store, self.pace, self.journal, patience)
         self.controller = Controller(self.store, self.pace, self.journal)
+        self.rufio = Rufio(self.store, self.pace, self.journal)
         self.smee = Smee(self.store, self.journal, new_paths=new_smee_paths)
         self.client = asyncssh.generate_private_key("ssh-ed25519")
         self.mark = f"METALFOUNDRY_LAB={uuid.uuid4()}"
@@ -107,6 +110,8 @@ class Lab:
         self._fill_cluster()
         for part in (self.server, self.controller, self.smee, self.jump):
             self._up(part.start, part.stop)
+        if any(story.bmc for story in self._stories.values()):
+            self._up(self.rufio.start, self.rufio.stop)
         self._undo.append(self.processes.kill)
         world = SharedParts(self._loop, self.pace, self.journal, self.server, self.smee, self.client)
         for place, (name, story) in enumerate(self._stories.items()):
@@ -115,6 +120,8 @@ class Lab:
             self.server.shadow[machine.metal.mac] = story.shadow
             self._up(machine.start, machine.stop)
             self.jump.routes[machine.metal.ip, 22] = ("127.0.0.1", machine.port)
+            if story.bmc and story.bmc is not BmcFault.NO_MACHINE:
+                self.rufio.attach(fixtures.bmc_name(machine.metal), machine, story.bmc)
         self._write_files()
         for name, story in self._stories.items():
             if story.begun:
@@ -203,6 +210,8 @@ class Lab:
             metal = fixtures.metal(name, place)
             self._create("hardware", fixtures.hardware(metal, story, allow_workflow=place == 0))
             self._create("templates", fixtures.template(story))
+            if story.bmc and story.bmc is not BmcFault.NO_MACHINE:
+                self._create("machines", fixtures.bmc_machine(metal))
             if story.finished_before:
                 self._create("workflows", fixtures.finished_workflow(metal, story))
         if self.door is not None:

@@ -44,6 +44,17 @@ class ActionFault(Enum):
     POWER_CUT = "power-cut"  # the machine restarts in the middle of it
 
 
+class BmcFault(Enum):
+    """What is wrong with the machine's BMC, or with Rufio's way to it."""
+
+    NONE = "none"
+    UNREACHABLE = "unreachable"  # nothing answers at its address
+    TIMEOUT = "timeout"  # it answers, and does not come to an end
+    REFUSES = "refuses"  # it does not do what it is told
+    NO_MACHINE = "no-machine"  # the Hardware names a Machine that nobody has made
+    STUCK = "stuck"  # its Job runs for ever
+
+
 class Trouble(Enum):
     """What keeps HookOS from its work."""
 
@@ -62,6 +73,9 @@ class Scenario:
     last: Last = Last.WAITDAEMON
     firmware: Firmware = Firmware.NETBOOT
     in_hook: bool = False  # the machine sits in HookOS when the lab starts
+    off: bool = False  # it is switched off when the lab starts
+    old_ssh: bool = True  # False: the old system has no sshd
+    bmc: BmcFault | None = None  # None: it has no BMC
     hook_ssh: bool = False  # this HookOS was built with an sshd
     faults: Mapping[str, ActionFault] = field(default_factory=dict)  # action name -> what goes wrong
     disk_takes: bool = True  # False: what was streamed is not what the disk boots
@@ -117,7 +131,11 @@ _ALL = (
     Scenario("cloud-init-fails", "installs; cloud-init ends in error", cloud_init="error"),
     Scenario("mute-ssh", "installs; the new system's sshd takes connections and says nothing", mute=True),
     Scenario("no-marker", "installs; the new system lacks the marker file", marker=False),
-)
+    Scenario("dead-with-bmc", "installs; the machine answers nothing, and its BMC does", old_ssh=False,
+             bmc=BmcFault.NONE),
+    Scenario("bmc-unreachable", "the machine answers nothing, and its BMC neither", old_ssh=False,
+             bmc=BmcFault.UNREACHABLE),
+)  # fmt: skip
 _STREAM, _NETPLAN = "stream-ubuntu-image", "write-netplan"
 _BEGUN = (
     Scenario("template-missing", "the Workflow names a Template that is not there", template=False),

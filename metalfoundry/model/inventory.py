@@ -43,6 +43,7 @@ from metalfoundry.model.inventory_fields import (
     Namespace,
     ObjectName,
     Port,
+    Rungs,
     Span,
     Text,
     Url,
@@ -229,6 +230,24 @@ class ServerKeys(Section):
     verify: Annotated[VerifyConfig, key("what proves the new system", "a mapping", default="a new system answers")] = (
         VerifyConfig()
     )
+    reboot: Annotated[
+        Rungs,
+        key(
+            "how it is rebooted: the next way is taken where the one before fails. ssh: by its own system; bmc: by its "
+            "BMC through Rufio, where the Hardware has spec.bmcRef; person: somebody is told to",
+            "a list of ssh, bmc and person, each at most once",
+            default="[ssh, bmc]",
+        ),
+    ] = ("ssh", "bmc")
+    boot_next: Annotated[
+        Literal["network"] | None,
+        key(
+            "network: before its reboot the firmware is told to boot once from the network (efibootmgr), for a server "
+            "that boots its disk first",
+            "network",
+            default="as its firmware is set",
+        ),
+    ] = None
     netboot_until: Annotated[
         Literal["running", "end"],
         key(

@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -78,6 +78,12 @@ def _words(value: Any) -> Any:
     return shlex.split(value) if isinstance(value, str) else value
 
 
+def _unlike(rungs: tuple[str, ...]) -> tuple[str, ...]:
+    if not rungs or len(set(rungs)) < len(rungs):
+        raise ValueError(f"found {', '.join(rungs)}: one of them twice" if rungs else "found an empty list")
+    return rungs
+
+
 def _url(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
@@ -125,6 +131,12 @@ Argv = Annotated[
     BeforeValidator(_words),
     Field(min_length=1),
     WithJsonSchema({"type": ["string", "array"], "items": {"type": "string", "minLength": 1}, "minItems": 1}),
+]
+Rung = Literal["ssh", "bmc", "person"]
+Rungs = Annotated[
+    tuple[Rung, ...],
+    AfterValidator(_unlike),
+    WithJsonSchema({"type": "array", "items": {"enum": list(get_args(Rung))}, "minItems": 1, "uniqueItems": True}),
 ]
 Span = Annotated[
     float,

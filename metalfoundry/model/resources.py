@@ -124,6 +124,10 @@ class Hardware(Object):
         wanted = (mac or "").lower()
         return next((interface.index for interface in self.interfaces if interface.mac == wanted), 0)
 
+    def mac_for(self, mac: str | None) -> str:
+        """The MAC of the interface that netboots; raises as `interface_for`."""
+        return self.interfaces[self.interface_for(mac)].mac
+
     def open_interfaces(self) -> tuple[Interface, ...]:
         """Every interface that may netboot now."""
         return tuple(interface for interface in self.interfaces if interface.allow_pxe)

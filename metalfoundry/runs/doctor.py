@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from metalfoundry.commands import examine
+from metalfoundry.commands.boot_order import BOOT_ORDER
 from metalfoundry.diagnosis.check import Check
 from metalfoundry.model.errors import MetalfoundryError, TransportError
 from metalfoundry.model.inventory import Server
@@ -58,7 +58,7 @@ def _look(site: Site, survey: Survey, server: Server) -> MachineLook:
         return MachineLook(error=error)
     at = site.clock.now().wall
     try:
-        order = here.transport.run(machine.host, examine.BOOT_ORDER, deadline)
+        order = here.transport.run(machine.host, BOOT_ORDER, deadline)
     except TransportError:
         return MachineLook(facts, at=at)
     return MachineLook(facts, order, at)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from metalfoundry.commands import examine
+from metalfoundry.commands.boot_order import read_boot_order
 from metalfoundry.commands.claims import claim_of, old_systems
 from metalfoundry.commands.gather import why_not
 from metalfoundry.commands.kubectl import HARDWARE
@@ -264,7 +264,7 @@ def _machine(checks: Checks, run: ProvisionRun, hardware: Hardware, seen: Cluste
 
 
 def _boot_order(checks: Checks, machine: Machine, look: MachineLook) -> None:
-    order = examine.read_boot_order(look.order.stdout) if look.order and look.order.ok else None
+    order = read_boot_order(look.order.stdout) if look.order and look.order.ok else None
     if order is None:
         checks.unseen("boot-order", "efibootmgr tells none: not UEFI, or it is not installed")
     elif order.netboots:

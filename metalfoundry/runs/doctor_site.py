@@ -11,7 +11,7 @@ from metalfoundry.commands.gather import why_not
 from metalfoundry.commands.guard import read_words
 from metalfoundry.commands.guard_cluster import NAME
 from metalfoundry.commands.kubernetes import Deployment, Version
-from metalfoundry.commands.rights import HELPFUL, NEEDED, are_listed, missing_rights
+from metalfoundry.commands.rights import BMC_ALONE, HELPFUL, NEEDED, are_listed, missing_rights
 from metalfoundry.commands.script import Outcome
 from metalfoundry.diagnosis.check import Check, Checks
 from metalfoundry.diagnosis.known_bugs import bugs_of
@@ -20,6 +20,7 @@ from metalfoundry.model.errors import AuthError, ConnectError, HostKeyError, Met
 from metalfoundry.model.foreign import from_json
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.program import ours
+from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.audit import OpenWindow
 from metalfoundry.site.refused import may_not, refused
 from metalfoundry.site.site import Site
@@ -138,9 +139,10 @@ def _kubectl(checks: Checks, site: Site, seen: ClusterSnapshot) -> None:
 
 def _rights(checks: Checks, site: Site, seen: ClusterSnapshot) -> None:
     review = seen.outcomes.get("rights", _ABSENT)
+    has_bmc = any(Hardware.of(one).bmc_ref for one in seen.items("objects"))
     tables = {"rights": NEEDED, "rights-to-diagnose": HELPFUL}
     for check, table in tables.items():
-        wanted = frozenset().union(*table.values())
+        wanted = frozenset().union(*table.values()) - (frozenset() if has_bmc else BMC_ALONE)
         missing = missing_rights(review, wanted)
         if missing:
             checks.error(check, may_not(site, missing))

@@ -15,7 +15,6 @@ from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import ClaimState
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.cluster import Cluster
-from metalfoundry.site.machine import Machine
 from metalfoundry.site.proof import Proof
 from metalfoundry.site.refused import script_unrun
 from metalfoundry.site.site import Site
@@ -129,14 +128,6 @@ def settle(site: Site, server: Server, run: str) -> Proof | None:
     window = Window(here, server, run)
     window.adopt(seen, None)
     return window.close("opened by somebody else meanwhile")
-
-
-def reboot(site: Site, server: Server) -> None:
-    """Reboot `server`; with netboot closed it boots its disk. Raises TransportError, NeverInstalled."""
-    here = site.on(site.bus.scoped(server=server.name))
-    deadline = Deadline.after(site.clock, 60.0)
-    address = server.address or Cluster(here).hardware(server.hardware, deadline).hardware.address
-    Machine(here, server, address).reboot(deadline)
 
 
 def guard_status(site: Site) -> GuardSeen:

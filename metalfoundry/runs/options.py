@@ -10,7 +10,7 @@ from pathlib import Path
 @dataclass(frozen=True, slots=True)
 class Identity:
     """What a person sees before agreeing to wipe a server; `system` says what runs on it now, `worker` which agent the
-    Template gives the work to."""
+    Template gives the work to, `reboot` how it will be rebooted."""
 
     server: str
     hardware: str
@@ -21,6 +21,7 @@ class Identity:
     uptime_seconds: float | None
     workflow: str
     worker: str = ""
+    reboot: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from metalfoundry.commands import claims, machine, netboot
+from metalfoundry.commands import bmc, claims, machine, netboot
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.happenings import event, happening
 from metalfoundry.commands.netboot import Operation
@@ -85,8 +85,7 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
         renewed = replace(note, phase=ClaimPhase.BOOT, uid=UID).renew(run.site.now())
         yield from patch("Open", netboot.open_(target.hardware, run.id, run.window.mac, renewed))
         opened = _opened(target.hardware, run.window.mac)
-        if run.options.reboot:
-            yield PlannedCommand("Boot", target.machine.host.name, machine.REBOOT.line, machine.REBOOT.effect.value)
+        yield from _reboots(run)
     yield from patch("Close", netboot.close(opened, run.id), Effect.RESTORE)
     if run.server.verify.reboot:
         again = target.machine.reboots_new
@@ -96,6 +95,21 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
     written = {claims.RUN: run.id} | ({claims.OLD_SYSTEMS: ""} if old else {})
     claimed = _annotated(opened, written)
     yield from patch("Release", netboot.release(claimed, run.id, note, well=True), Effect.RESTORE)
+
+
+def _reboots(run: ProvisionRun) -> Iterator[PlannedCommand]:
+    """What each rung would say; the next one is taken where one fails."""
+    hardware, host = run.target.hardware, run.target.machine.host.name
+    if run.server.boot_next and "ssh" in run.rungs:
+        entry = f"efibootmgr -n (the network entry of {hardware.mac_for(run.server.mac)})"
+        yield PlannedCommand("Boot", host, entry, Effect.WRITE.value)
+    for rung in run.rungs:
+        if rung == "ssh":
+            yield PlannedCommand("Boot", host, machine.REBOOT.line, machine.REBOOT.effect.value)
+        elif rung == "bmc":
+            job, bmc_ref = bmc.job_name(hardware.name, run.id), hardware.bmc_ref or ""
+            part = bmc.create_job(run.site.kubectl, job, bmc_ref, bmc.netboot_once(hardware))
+            yield PlannedCommand("Boot", run.site.jump.name, _shown(part), Effect.WRITE.value)
 
 
 def _shown(part: Part) -> str:

@@ -11,6 +11,7 @@ from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportEr
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.hosts import ServerKey
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.inventory_fields import Rung
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import WindowState
@@ -63,6 +64,19 @@ class ProvisionRun(Run):
         """What Preflight found; for the phases after it."""
         assert self.found is not None, "Preflight comes first"
         return self.found
+
+    @property
+    def rungs(self) -> tuple[Rung, ...]:
+        """How the machine may be rebooted, in order; by its BMC where its Hardware names one that we may use."""
+        if not self.options.reboot:
+            return ("person",)
+        has_bmc = bool(self.target.hardware.bmc_ref) and not self.target.lacks
+        return tuple(rung for rung in self.server.reboot if rung != "bmc" or has_bmc)
+
+    @property
+    def ssh_alone(self) -> bool:
+        """Whether nothing but its own SSH can reboot it, so that nothing comes from one that does not answer."""
+        return self.rungs == ("ssh",)
 
     @property
     def workflow(self) -> Workflow | None:

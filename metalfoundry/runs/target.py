@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from metalfoundry.commands.claims import ClaimSeen
 from metalfoundry.commands.machine import MachineFacts
+from metalfoundry.commands.rights import Right
 from metalfoundry.model import redact
 from metalfoundry.model.documents import Document
 from metalfoundry.model.resources import Hardware, Workflow
@@ -22,7 +23,8 @@ class Target:
     `facts_now` is what the machine was when we first looked; None where it was silent, with `ssh_error` why, and
     `listens` whether its network answered at all. `facts_old` is the system that is to be replaced: another one where
     the machine was silent or in the installer, or where a run is taken up that has rebooted it already. `old_systems`
-    are all that have run on it since a run last ended well. `since`: monotonic seconds, earlier than anything that this
+    are all that have run on it since a run last ended well. `lacks`: the rights without which its BMC cannot be used,
+    where it has one. `since`: monotonic seconds, earlier than anything that this
     run, or the one that it resumes, did to the machine.
     """
 
@@ -40,6 +42,7 @@ class Target:
     facts_now: MachineFacts | None = None
     ssh_error: str = ""
     listens: bool = False
+    lacks: tuple[Right, ...] = ()
 
     @property
     def in_hook(self) -> bool:

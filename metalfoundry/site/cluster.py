@@ -12,13 +12,8 @@ from typing import Any
 
 from metalfoundry.commands import smee, ssh
 from metalfoundry.commands.command import Command, Effect
-from metalfoundry.commands.kubectl import (
-    HARDWARE,
-    WORKFLOWS,
-    read_list,
-    read_only,
-)
-from metalfoundry.commands.rights import NEEDED, missing_rights
+from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, read_list, read_only
+from metalfoundry.commands.rights import FOR_BMC, NEEDED, missing_rights
 from metalfoundry.commands.script import Outcome, Part, read_script, read_time, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
 from metalfoundry.model.events import Notice
@@ -91,7 +86,7 @@ class Cluster:
 
     def all_hardware(self, deadline: Deadline) -> list[Hardware]:
         """Every Hardware of the namespace in one request."""
-        return [Hardware.of(item) for item in self._objects(self._read([self._site.kubectl.all_hardware()], deadline))]
+        return [Hardware.of(item) for item in self._objects(self._read([self._site.kubectl.every(HARDWARE)], deadline))]
 
     def hardware(self, name: str, deadline: Deadline, ask_smee_for: str | None = None) -> Patched:
         """Read one Hardware object (and Smee's answer). Raises PreflightError when it does not exist."""
@@ -218,6 +213,7 @@ class Cluster:
             {item["metadata"]["name"]: Workflow.of(item) for item in by_kind["Workflow"]},
             missing,
             answers,
+            tuple(missing_rights(outcomes["rights"], FOR_BMC)) if "rights" in outcomes else (),
         )
 
     def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:

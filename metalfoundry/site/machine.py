@@ -7,6 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 
 from metalfoundry.commands import machine as said
+from metalfoundry.commands.boot_order import BOOT_ORDER, boot_next, read_boot_order
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.published_keys import published_keys
@@ -90,6 +91,20 @@ class Machine:
                 next=f"reboot it by hand, with: {ours('provision', self.server.name, '--no-reboot')}",
                 evidence=error.evidence,
             ) from error
+
+    def boot_network_next(self, mac: str, deadline: Deadline) -> str:
+        """Have its firmware boot once from the network, by the interface with that MAC. Return why it does not: the
+        firmware, or efibootmgr, has no such entry; "" where it does. Raises TransportError.
+        """
+        told = self.site.transport.run(self.host, BOOT_ORDER, deadline.within(REBOOT_SECONDS))
+        order = read_boot_order(told.stdout) if told.ok else None
+        if order is None:
+            return "efibootmgr tells no boot order: not UEFI, or it is not installed"
+        number = order.network_entry(mac)
+        if not number:
+            return f"its firmware knows no network entry for {mac}"
+        done = self.site.transport.run(self.host, boot_next(number), deadline.within(REBOOT_SECONDS))
+        return "" if done.ok else f"efibootmgr -n {number} ended with {done.exit_status}"
 
     def reboot_new(self, deadline: Deadline) -> None:
         """As `reboot`, said to the new system by the user who verifies, with sudo where that is not root. Raises

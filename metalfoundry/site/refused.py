@@ -14,7 +14,7 @@ from metalfoundry.model.program import ours
 from metalfoundry.site.site import Site
 from metalfoundry.transport.base import Result
 
-_REQUESTS = ("patch", "apply", "delete", "object", "objects")
+_REQUESTS = ("patch", "apply", "create", "delete", "object", "objects", "machine", "tasks")
 
 
 def api_away(site: Site, outcomes: Mapping[str, Outcome], effect: Effect) -> ApiAway | None:

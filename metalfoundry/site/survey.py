@@ -11,7 +11,8 @@ from metalfoundry.model.resources import Hardware, Template, Workflow
 
 @dataclass(frozen=True, slots=True)
 class Survey:
-    """Everything in the namespace at one moment. `missing` lists rights that are not granted.
+    """Everything in the namespace at one moment. `missing` lists rights that are not granted,
+    `missing_for_bmc` those that only a BMC takes.
 
     `smee` holds Smee's HTTP status by path where it was asked for one machine.
     """
@@ -21,6 +22,7 @@ class Survey:
     workflows: Mapping[str, Workflow]
     missing: tuple[Right, ...] = ()
     smee: Mapping[str, int] | None = None
+    missing_for_bmc: tuple[Right, ...] = ()
 
     def of_agent(self, agents: Sequence[str], hardware: str) -> list[Workflow]:
         """All Workflows that the same agent would be served: by its id, or made for the same Hardware."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from queue import Empty, SimpleQueue
 
+from metalfoundry.commands.bmc import JOBS
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, read_list, read_only
 from metalfoundry.commands.script import read_script
 from metalfoundry.model.errors import TransportError
@@ -19,7 +20,7 @@ from metalfoundry.transport.threads import Threads
 
 LONGEST_SECONDS = 365 * 24 * 3600.0
 LINGER_SECONDS = 60.0  # a run reads twice: the guard's word, and later its Workflow
-KINDS = {HARDWARE: "Hardware", WORKFLOWS: "Workflow"}
+KINDS = {HARDWARE: "Hardware", WORKFLOWS: "Workflow", JOBS: "Job"}
 
 Box = SimpleQueue[Told | BaseException]
 
@@ -115,7 +116,7 @@ class Hub:
         """Ask what is there: a new watch is silent on what was deleted before it. Who joins meanwhile knows better."""
         with self._lock:
             asking = list(feed.boxes)
-        command = read_only(self._site.kubectl.survey())
+        command = read_only(self._site.kubectl.every(kind))
         try:
             deadline = Deadline.after(self._site.clock, READ_SECONDS)
             outcome = read_script(self._site.transport.run(self._site.jump, command, deadline).stdout).get("objects")

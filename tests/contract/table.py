@@ -54,6 +54,18 @@ NOTES = "/metadata/annotations"
 RUN = "/metadata/annotations/metalfoundry.dev~1run"
 NETBOOT = "/spec/interfaces/0/netboot"
 WORKFLOW = manifest("Workflow", {"name": "wf"}, {"hardwareRef": "one", "templateRef": "t", "hardwareMap": {"a": "b"}})
+MACHINES = "machines.v1alpha1.bmc.tinkerbell.org"
+BMC_MACHINE = manifest(
+    "Machine", {"name": "bmc-one"}, {"connection": {"host": "192.0.2.250", "insecureTLS": True}}
+).replace("tinkerbell.org/", "bmc.tinkerbell.org/")
+BMC_JOB = manifest(
+    "Job",
+    {"name": "j", "namespace": NAMESPACE},
+    {
+        "machineRef": {"name": "bmc-one", "namespace": NAMESPACE},
+        "tasks": [{"oneTimeBootDeviceAction": {"device": ["pxe"], "efiBoot": True}}, {"powerAction": "on"}],
+    },
+).replace("tinkerbell.org/", "bmc.tinkerbell.org/")
 YAML = """
 apiVersion: tinkerbell.org/v1alpha1
 kind: Hardware
@@ -204,6 +216,18 @@ SCENES: dict[str, list[Say]] = {
         Say(f"delete {HW}/one --ignore-not-found --wait=false -n NS"),
         Say(f"delete {HW}/one --ignore-not-found --wait=false -n NS"),
         Say(f"delete {HW}/one --wait=false -n NS"),
+    ],
+    "a job of the BMC": [
+        Say(f"get {MACHINES}/bmc-one -o json -n NS"),
+        Say("create -f - -n NS", BMC_MACHINE),
+        Say(f"get {MACHINES}/bmc-one -o json -n NS"),
+        Say("create -f - -o name -n NS", BMC_JOB.replace('"on"', '"up"')),
+        Say("create -f - -o name -n NS", BMC_JOB),
+        Say("create -f - -o name -n NS", BMC_JOB),
+        Say("create -f - -o name -n NS", BMC_JOB.replace("powerAction", "powerActing"), quiet=True, old=False),
+        Say("get jobs.v1alpha1.bmc.tinkerbell.org/j -o json --ignore-not-found -n NS"),
+        Say("get jobs -o name -n NS"),
+        Say("get tasks.v1alpha1.bmc.tinkerbell.org -o json -n NS"),
     ],
     "merge": [
         Say(f"{APPLY} -o name", hardware("one")),

@@ -371,3 +371,15 @@ def test_the_file_is_found_by_argument_environment_or_folder(
         monkeypatch.setenv("METALFOUNDRY_INVENTORY", str(tmp_path / "environment/inventory.yaml"))
     with Foundry.load(tmp_path / "argument/inventory.yaml" if named == "argument" else None) as foundry:
         assert foundry.inventory.site.jump.host == named
+
+
+def test_a_server_is_rebooted_as_it_says_else_as_the_defaults_say(tmp_path: Path) -> None:
+    servers = "a: {reboot: [bmc]}\n  b: {}"
+    assert loaded(tmp_path, servers).servers["b"].reboot == ("ssh", "bmc")
+    known = loaded(tmp_path, servers, "defaults: {reboot: [bmc, person]}\n").servers
+    assert (known["a"].reboot, known["b"].reboot) == (("bmc",), ("bmc", "person"))
+    text = "site: {jump: local}\nservers: {a: {reboot: [ssh, ssh]}, b: {reboot: []}}\n"
+    expected = "expected a list of ssh, bmc and person, each at most once"
+    assert [line.partition("): ")[2] for line in faults(tmp_path, text)] == [
+        f"found ssh, ssh: one of them twice; {expected}", f"found an empty list; {expected}",
+    ]  # fmt: skip

@@ -12,12 +12,14 @@ from typing import Any
 import pytest
 
 from metalfoundry import CheckState, Diagnosis, Foundry, Options, PreflightError
+from metalfoundry.commands.bmc import JOBS, MACHINES, ON, TASKS, create_job
 from metalfoundry.commands.happenings import Happening, event
 from metalfoundry.commands.kubectl import HARDWARE, TEMPLATES, WORKFLOWS, Kubectl
 from metalfoundry.commands.rights import BMC, HELPFUL, NEEDED, TINKERBELL, Right, rules, wanted
 from metalfoundry.commands.rights import NAME as ROLE
 from metalfoundry.diagnosis.facts import NotSeen
 from metalfoundry.lab.lab import Lab
+from metalfoundry.lab.scenarios import BmcFault, scenario
 from tests.lab.bench import NAME
 from tests.real.api import ApiClient
 from tests.real.kube import Kube
@@ -32,6 +34,7 @@ MANIFEST = (
     '{"apiVersion": "tinkerbell.org/v1alpha1", "kind": "Workflow", "metadata": {"name": "none"}, '
     '"spec": {"templateRef": "none", "hardwareRef": "none"}}'
 )
+JOB = create_job(Kubectl(("kubectl",), "real-rights"), "none", "none", (ON,)).stdin
 PATCH = '[{"op": "add", "path": "/metadata/labels", "value": {"a": "b"}}]'
 
 
@@ -75,7 +78,8 @@ def operator(kube: Kube, tmp_path_factory: pytest.TempPathFactory) -> Iterator[O
     parts = real_parts(kube, folder, namespace)
     config = kube.kubeconfig(folder / "operator", USER, namespace)
     parts["environment"] = {"KUBECONFIG": str(config)}
-    with Lab(folder / "lab", speed=40.0, servers=(NAME,), **parts) as lab, Foundry.load(lab.inventory) as foundry:
+    story = scenario("installs", bmc=BmcFault.NONE)
+    with Lab(folder / "lab", story, 40.0, (NAME,), **parts) as lab, Foundry.load(lab.inventory) as foundry:
         admin = kube.kubeconfig(folder / "admin", namespace=namespace)
         applied = subprocess.run(
             [str(need_kubectl("1.33")), "--kubeconfig", str(admin), "apply", "-f", "-"],
@@ -90,6 +94,10 @@ def test_it_is_enough(operator: Operator) -> None:
     assert {row.netboot for row in foundry.status()} == {"closed"}
     assert foundry.provision(NAME, Options(reason="a test")).raise_for_error().closed
     assert foundry.audit() == []
+    operator.lab.machine(NAME).refuse_reboot()
+    assert foundry.power_status(NAME).power == "on"
+    assert foundry.reboot(NAME, wait=False).by == "bmc"
+    assert foundry.provision(NAME, Options(reason="by its BMC")).raise_for_error().closed
     seen = foundry.troubleshoot(NAME)
     assert seen.findings
     assert not _forbidden(seen)
@@ -119,6 +127,11 @@ ASKING: dict[Right, Callable[[Operator], subprocess.CompletedProcess[str]]] = {
     Right("", "events", "list"): lambda op: op.kubectl("get", "events.v1."),
     Right("apps", "deployments", "get"): lambda op: op.kubectl("get", "deployments.v1.apps/none"),
     Right("apps", "deployments", "list"): lambda op: op.kubectl("get", "deployments.v1.apps"),
+    Right(BMC, "jobs", "create"): lambda op: op.kubectl("create", "-f", "-", "--dry-run=server", stdin=JOB),
+    Right(BMC, "jobs", "get"): lambda op: op.kubectl("get", f"{JOBS}/none"),
+    Right(BMC, "jobs", "watch"): lambda op: op.kubectl("get", JOBS, "-w", "--request-timeout=1s"),
+    Right(BMC, "machines", "get"): lambda op: op.kubectl("get", f"{MACHINES}/none"),
+    Right(BMC, "tasks", "get"): lambda op: op.kubectl("get", f"{TASKS}/none"),
     Right(BMC, "jobs", "list"): lambda op: op.kubectl("get", "jobs.v1alpha1.bmc.tinkerbell.org"),
     Right(BMC, "machines", "list"): lambda op: op.kubectl("get", "machines.v1alpha1.bmc.tinkerbell.org"),
     Right(BMC, "tasks", "list"): lambda op: op.kubectl("get", "tasks.v1alpha1.bmc.tinkerbell.org"),

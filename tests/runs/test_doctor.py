@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from metalfoundry.commands.examine import read_boot_order, read_smee, read_version
+from metalfoundry.commands.boot_order import read_boot_order
+from metalfoundry.commands.examine import read_smee, read_version
 from metalfoundry.commands.kubernetes import Version
 from metalfoundry.commands.script import Outcome
 from metalfoundry.diagnosis.check import Check, CheckState

@@ -12,12 +12,14 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.documents import workflow_for
 from metalfoundry.model.errors import MetalfoundryError, NeverInstalled, WorkflowFailed, WorkflowTimedOut
-from metalfoundry.model.events import Notice
+from metalfoundry.model.events import Notice, Record
 from metalfoundry.model.hosts import ServerKey
+from metalfoundry.model.inventory_fields import Rung
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.engine import Phase
+from metalfoundry.runs.ladder import AGAIN_SECONDS
 from metalfoundry.runs.options import Options
-from metalfoundry.runs.phases.boot import AGAIN_SECONDS, Boot
+from metalfoundry.runs.phases.boot import Boot
 from metalfoundry.runs.phases.open import WINDOW_NOT_NEEDED, Open
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.target import Target
@@ -76,6 +78,29 @@ class Deaf(Untouched):
 
     def look(self) -> MachineFacts:
         return OLD
+
+
+@dataclass(frozen=True)
+class Refusing(Untouched):
+    """One that refuses every reboot; then the window is shut, and an agent may report (`state`)."""
+
+    bench: Bench = field(kw_only=True)
+    state: str = "PENDING"
+
+    def reboot(self, deadline: Deadline, force: bool = False) -> None:
+        self.bench.set_pxe(False)
+        self.bench.clock.advance(30)
+        done = {"op": "replace", "path": "/status", "value": {"state": self.state, "tasks": [TASK]}}
+        self.bench.store.patch("workflows", "anvil-ubuntu", [done])
+        raise NeverInstalled("anvil refused to reboot (exit status 1)", next="look")
+
+
+class Heedless(Deaf):
+    """One that heeds nothing, even where it is forced."""
+
+    def reboot(self, deadline: Deadline, force: bool = False) -> None:
+        self.heard.append((self.bench.clock.now().mono, force, self.bench.is_open))
+        self.bench.set_pxe(False)
 
 
 def silence(bench: Bench) -> Iterator[Workflow | None]:
@@ -151,3 +176,44 @@ def test_a_reboot_that_is_not_heeded_is_sent_again_and_then_forced_always_under_
     again = [event.text for event in bench.events if isinstance(event, Notice)]
     assert any("runs as before, 60 s after `reboot`" in text for text in again)
     assert any("refused to reboot" in text for text in again)
+
+
+def laddered(bench: Bench, machine: Machine, *rungs: Rung) -> tuple[ProvisionRun, list[bool]]:
+    """A run on `machine` that climbs these; and whether netboot was open whenever a person was told to reboot it."""
+    run = asleep(bench, "PENDING")
+    run.server = SERVER.model_copy(update={"reboot": rungs})
+    run._watch = silence(bench)
+    run.found = replace(run.target, machine=machine, facts_now=OLD, facts_old=OLD)
+    told: list[bool] = []
+
+    def hear(record: Record) -> None:
+        if isinstance(record.event, Notice) and record.event.text.startswith("reboot anvil now"):
+            told.append(bench.is_open)
+            running = {"op": "replace", "path": "/status", "value": {"state": "RUNNING", "tasks": [TASK]}}
+            bench.store.patch("workflows", "anvil-ubuntu", [running])
+
+    run.bus.sinks.append(hear)
+    return run, told
+
+
+def test_where_the_last_reboot_is_not_heeded_the_next_rung_is_taken_under_an_open_window(bench: Bench) -> None:
+    machine = Heedless(bench.site(), SERVER, "192.0.2.87", bench=bench)
+    run, told = laddered(bench, machine, "ssh", "person")
+    Boot().act(run)
+    assert [(force, opened) for _, force, opened in machine.heard] == [(False, True), (False, True), (True, True)]
+    assert told == [True]
+    said = [event.text for event in bench.events if isinstance(event, Notice)]
+    assert "anvil runs as before, though its reboot was forced; next: a person reboots it" in said
+
+
+def test_the_next_rung_is_taken_under_an_open_window(bench: Bench) -> None:
+    run, told = laddered(bench, Refusing(bench.site(), SERVER, "192.0.2.87", bench=bench), "ssh", "person")
+    Boot().act(run)
+    assert told == [True]
+
+
+def test_a_machine_that_an_agent_has_meanwhile_is_not_switched_off(bench: Bench) -> None:
+    machine = Refusing(bench.site(), SERVER, "192.0.2.87", bench=bench, state="RUNNING")
+    run, told = laddered(bench, machine, "ssh", "person")
+    Boot().act(run)
+    assert (told, bench.is_open, run.said) == ([], False, "the installer runs")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.errors import MachineSlow
+from metalfoundry.model.errors import AuthError, HostKeyError, MachineSlow, TransportError
 from metalfoundry.model.events import Notice
+from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.phases import preflight
 from metalfoundry.transport.clock import Deadline
@@ -38,3 +40,21 @@ def test_where_somebody_else_reboots_a_slow_machine_is_noted() -> None:
     preflight._take_facts(scene.run, looked(), Deadline.after(scene.clock, 10.0))
     assert scene.run.target.ssh_error and not scene.run.target.listens
     assert any(isinstance(event, Notice) and "has not said what it is" in event.text for event in scene.events)
+
+
+BMC = Hardware.of({"metadata": {"name": "anvil"}, "spec": {"bmcRef": {"kind": "Machine", "name": "bmc-anvil"}}})
+
+
+@pytest.mark.parametrize("error", [AuthError("anvil refuses every key"), HostKeyError("anvil shows another key")])
+@pytest.mark.parametrize("with_bmc", [True, False])
+def test_who_lets_nobody_in_can_be_power_cycled_and_who_may_be_another_cannot(
+    error: TransportError, with_bmc: bool
+) -> None:
+    scene, looking = Scene(before=None), Future[MachineFacts]()
+    looking.set_exception(error)
+    if with_bmc:
+        scene.target(hardware=BMC)
+    goes_on = with_bmc and isinstance(error, AuthError)
+    with nullcontext() if goes_on else pytest.raises(type(error)):
+        preflight._take_facts(scene.run, looking, Deadline.after(scene.clock, 10.0))
+    assert scene.run.target.ssh_error == (str(error) if goes_on else "")

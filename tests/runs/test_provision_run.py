@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from metalfoundry.commands.claims import RUN, WindowNote
+from metalfoundry.commands.rights import Right
 from metalfoundry.model.documents import workflow_for
 from metalfoundry.model.errors import (
     ApiAway,
@@ -21,10 +23,11 @@ from metalfoundry.model.errors import (
     WorkflowFailed,
 )
 from metalfoundry.model.events import Notice, WindowChanged
+from metalfoundry.model.inventory_fields import Rung
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.phases.apply import _await_render
-from metalfoundry.runs.phases.preflight import refuse_silent
+from metalfoundry.runs.phases.preflight import refuse_silent, refuse_without_rung
 from metalfoundry.runs.phases.release import Release
 from metalfoundry.runs.provision import PHASES
 from metalfoundry.site.cluster import Gone
@@ -120,6 +123,43 @@ def test_only_who_answers_nothing_is_refused_before_a_workflow_that_toggles(answ
         refuse_silent(run)
     run.options = replace(Options(), reboot=False)
     refuse_silent(run)  # a person reboots it: it may be waited for
+
+
+BMC = {"bmcRef": {"kind": "Machine", "name": "bmc-anvil"}, "interfaces": []}
+LACKS = (Right("bmc.tinkerbell.org", "jobs", "create"),)
+
+
+@pytest.mark.parametrize(
+    ("rungs", "spec", "lacks", "left", "refused"),
+    [
+        (("ssh", "bmc"), {}, (), ("ssh",), "does not answer, so it cannot be rebooted"),
+        (("ssh", "bmc"), BMC, (), ("ssh", "bmc"), ""),
+        (("ssh", "bmc"), BMC, LACKS, ("ssh",), "does not answer, so it cannot be rebooted"),
+        (("ssh", "bmc"), {}, LACKS, ("ssh",), "does not answer, so it cannot be rebooted"),
+        (("bmc",), {}, (), (), "its Hardware names none"),
+        (("bmc",), BMC, LACKS, (), "may not create jobs.bmc.tinkerbell.org"),
+        (("bmc",), BMC, (), ("bmc",), ""),
+        (("ssh", "person"), {}, (), ("ssh", "person"), ""),
+    ],
+)
+def test_what_can_reboot_a_silent_machine_decides_whether_it_is_begun_with(
+    rungs: tuple[Rung, ...], spec: Mapping[str, object], lacks: tuple[Right, ...], left: tuple[Rung, ...], refused: str
+) -> None:
+    scene = Scene()
+    claimed(scene)
+    run = scene.run
+    run.server = run.server.model_copy(update={"reboot": rungs})
+    hardware = Hardware.of({"metadata": {"name": "anvil"}, "spec": spec})
+    machine = Machine(run.site, run.server, run.server.address)
+    scene.target(facts_now=None, machine=machine, hardware=hardware, lacks=lacks)
+    scene.transport.on(lambda host, command: True, reply=Result(255, "", "No route to host"))
+    assert run.rungs == left
+    with pytest.raises(PreflightError, match=refused) if refused else nullcontext() as caught:
+        refuse_without_rung(run)
+        refuse_silent(run)
+    said = [event.text for event in scene.events if isinstance(event, Notice)]
+    assert sum("is not rebooted by its BMC" in text for text in said) == (bool(lacks) and bool(spec) and bool(left))
+    assert caught is None or caught.value.exit_code == 10
 
 
 def test_a_workflow_that_a_hanging_watch_does_not_show_is_read() -> None:

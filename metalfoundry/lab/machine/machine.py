@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-import asyncssh
-
-from metalfoundry.lab.clock import MachineClock
 from metalfoundry.lab.machine.body import BootedMachine, spoilt
+from metalfoundry.lab.machine.control import ControlPipe
 from metalfoundry.lab.machine.hook_bootkit import Bootkit
 from metalfoundry.lab.machine.netboot import ask_smee
 from metalfoundry.lab.machine.operating_systems import (
@@ -25,44 +21,22 @@ from metalfoundry.lab.machine.operating_systems import (
     kernel,
     make_system,
 )
+from metalfoundry.lab.machine.parts import BootRecord, SharedParts
 from metalfoundry.lab.machine.programs import write_stubs
 from metalfoundry.lab.machine.tink_agent import TinkAgent
 from metalfoundry.lab.scenarios import ActionFault, Firmware, Scenario, Trouble
-from metalfoundry.lab.ssh.event_loop import LoopThread
 from metalfoundry.lab.ssh.server import Listener, SshHost
 from metalfoundry.lab.ssh.shell import Children, Workspace
-from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
-from metalfoundry.lab.tinkerbell.smee import Smee, auto_ipxe, kernel_params
-from metalfoundry.lab.tinkerbell.tink_server import TinkServer
+from metalfoundry.lab.tinkerbell.smee import auto_ipxe, kernel_params
 
 # Machine seconds. In life: POST 60-180, HookOS 40, a disk boot 30.
 SHUTDOWN, POST, HOOK_BOOT, DISK_BOOT, KEXEC = 0.5, 3.0, 2.0, 2.0, 0.5
 
 
-@dataclass(frozen=True, slots=True)
-class BootRecord:
-    """One boot that came up: what, when (monotonic seconds and UTC), and its boot id."""
-
-    what: str
-    mono: float
-    at: datetime
-    boot_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class SharedParts:
-    """What every machine of a lab shares."""
-
-    loop: LoopThread
-    pace: MachineClock
-    journal: ControlPlaneLog
-    server: TinkServer
-    smee: Smee
-    client: asyncssh.SSHKey
-
-
 class LabMachine:
-    """One server. Tests read `state`, `boots`, `wiped`, `log`; `reboot` and `power_cut` are its buttons.
+    """One server. Tests read `state`, `boots`, `wiped`, `log`; `reboot`, `power_cut` and `power` are its buttons.
+
+    `once`: its next boot asks the network first, whatever its firmware does otherwise.
 
     `refuses_keys`: its sshd takes no key. `state`: old, new or hook (what runs), going-down, post, booting,
     no-system (a wiped disk), dead, off.
@@ -75,17 +49,19 @@ class LabMachine:
         self.wiped = 0
         self.log: list[str] = []
         self.refuses_keys = False
+        self.once = False
         self.state = "off"
         self.disk: InstalledSystem | None = None
         self._folder = folder
         self._world = world
         self._listener = Listener(world.loop)
         self._down = threading.Event()  # the running system is to go down
+        self._power = threading.Event()
         self._kexec = False
         self._stopped = False
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"lab-{metal.name}", daemon=True)
-        self._control = -1
+        self._control = ControlPipe(folder / "control", world.loop, self._hear)
 
     @property
     def port(self) -> int:
@@ -98,14 +74,16 @@ class LabMachine:
         return self._listener.accepted
 
     def start(self) -> None:
-        """Power on; the first system is up when this returns."""
+        """Power on; the first system is up when this returns, or the machine off where the scenario says so."""
         self._folder.mkdir(parents=True)
         for kind in SystemKind:
             write_stubs(self._folder / "bin" / kind.value, kind)
         self.disk = self._make(SystemKind.OLD)
-        self._open_control()
+        self._control.open()
+        if not self.scenario.off:
+            self._power.set()
         self._thread.start()
-        first = "hook" if self.scenario.in_hook else "old"
+        first = "off" if self.scenario.off else "hook" if self.scenario.in_hook else "old"
         self.wait(lambda: self.state == first)
 
     def stop(self) -> None:
@@ -113,11 +91,12 @@ class LabMachine:
         if self._stopped:
             return
         self._stopped = True
+        self._power.set()
         self._down.set()
         self._thread.join(10)
-        self._world.loop.tell(lambda: self._world.loop.loop.remove_reader(self._control))
+        self._control.deaf()
         self._listener.release()
-        os.close(self._control)
+        self._control.close()
 
     def reboot(self, *, kexec: bool = False) -> None:
         """As `reboot` typed on the machine; with `kexec` without firmware."""
@@ -141,6 +120,19 @@ class LabMachine:
         self._listener.close()
         self._down.set()
 
+    @property
+    def powered(self) -> bool:
+        """Whether it is switched on."""
+        return self._power.is_set()
+
+    def power(self, on: bool) -> None:
+        """As its power button: nothing is said to anybody. Nothing happens where it is so already."""
+        if on:
+            self._power.set()
+        elif self.powered:
+            self._power.clear()
+            self.power_cut()
+
     def refuse_reboot(self) -> None:
         """From now on `reboot` fails on the system of the disk."""
         (self.files() / ".no-reboot").touch()
@@ -163,7 +155,10 @@ class LabMachine:
         return self.disk.host_key.export_public_key().decode().strip()
 
     def _run(self) -> None:
-        if self.scenario.in_hook:
+        if self.scenario.off:
+            self._wait_for_power()
+            self._firmware()
+        elif self.scenario.in_hook:
             self._hook(kernel_params(auto_ipxe(self.metal.mac)))
         else:
             self._serve_disk(first=True)
@@ -171,10 +166,16 @@ class LabMachine:
             self._become("going-down")
             self._world.pace.wait(SHUTDOWN, threading.Event())
             self._listener.close()
+            self._wait_for_power()
             self._down.clear()
             if not self._stopped:
                 self._firmware()
         self._become("off")
+
+    def _wait_for_power(self) -> None:
+        if not self.powered:
+            self._become("off")
+            self._power.wait()
 
     def _firmware(self) -> None:
         """From power-on to the end of what was booted."""
@@ -186,7 +187,9 @@ class LabMachine:
             self._become("dead")
             self._down.wait()
             return
-        script = None if kexec or self.scenario.firmware is Firmware.DISK else self._boot_script()
+        once, self.once = self.once, False
+        asks = once or self.scenario.firmware is Firmware.NETBOOT
+        script = self._boot_script() if asks and not kexec else None
         if script is not None:
             self._become("booting")
             if not self._pass(HOOK_BOOT):
@@ -206,22 +209,15 @@ class LabMachine:
             self._become("no-system")
             self._down.wait()
             return
-        self._up(system, default_cmdline(system.kind), ssh=True)
+        self._up(system, default_cmdline(system.kind), ssh=self.scenario.old_ssh or system.kind is not SystemKind.OLD)
         self._down.wait()
 
     def _hook(self, cmdline: str) -> None:
         system = self._make(SystemKind.HOOK)
         log = system.root / ".tink-worker.log"
         body = BootedMachine(self, len(self.boots) + 1)
-        agent = TinkAgent(
-            self.metal.mac,
-            self.metal.ip,
-            self.scenario,
-            self._world.server,
-            self._world.pace,
-            self._world.journal,
-            log,
-        )
+        world = self._world
+        agent = TinkAgent(self.metal.mac, self.metal.ip, self.scenario, world.server, world.pace, world.journal, log)
         self._up(system, spoilt(cmdline, self.scenario.trouble), ssh=self.scenario.hook_ssh)
         if self.scenario.trouble is Trouble.GRPC:
             (system.root / ".no-grpc").touch()
@@ -279,15 +275,10 @@ class LabMachine:
             self.state = state
             self._changed.notify_all()
 
-    def _open_control(self) -> None:
-        path = self._folder / "control"
-        os.mkfifo(path)
-        self._control = os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        self._world.loop.tell(lambda: self._world.loop.loop.add_reader(self._control, self._hear))
-
-    def _hear(self) -> None:
+    def _hear(self, line: str) -> None:
         """What a program on the machine asks of it."""
-        for line in os.read(self._control, 4096).decode().splitlines():
-            self.log.append(f"<{line}>")
-            if line == "reboot":
-                self.reboot()
+        self.log.append(f"<{line}>")
+        if line == "reboot":
+            self.reboot()
+        elif line.startswith("bootnext"):
+            self.once = True

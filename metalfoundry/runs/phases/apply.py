@@ -75,7 +75,7 @@ def _render_failure(workflow: Workflow) -> str:
 
 def _may_idle_in_hook(run: ProvisionRun) -> bool:
     """Whether it is worth looking: not where netboot is open already and a person is to reboot it in any case."""
-    asked = run.options.reboot or not run.window.opened
+    asked = run.rungs != ("person",) or not run.window.opened
     return asked and run.target.facts_now is None and not run.running and run.target.resumes is None
 
 
@@ -84,7 +84,7 @@ def _look_for_idle_hook(run: ProvisionRun) -> None:
     deadline = Deadline.after(run.clock, IDLE_HOOK_SECONDS)
     while not run.running and not deadline.expired():
         run.step()
-    if not run.running and run.options.reboot:
+    if not run.running and run.ssh_alone:
         raise NeverInstalled(
             f"{run.server.name} does not answer SSH and does not idle in HookOS, so it cannot be rebooted",
             where=run.target.ssh_error,

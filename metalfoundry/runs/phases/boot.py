@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import IdentityError, NeverInstalled, TransportError
-from metalfoundry.model.events import MachineSeen, Notice
+from metalfoundry.model.events import MachineSeen
 from metalfoundry.model.program import ours
 from metalfoundry.model.states import ClaimPhase
 from metalfoundry.runs.engine import Needed
+from metalfoundry.runs.ladder import Ladder
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.verdict import is_stranger, raise_stranger
 from metalfoundry.site.machine import Watcher
 from metalfoundry.transport.clock import Deadline
-
-AGAIN_SECONDS = 60.0
-MOST_REBOOTS = 3
 
 
 class Boot:
@@ -30,17 +28,18 @@ class Boot:
     def act(self, run: ProvisionRun) -> None:
         """Reboot, then wait. Raises NeverInstalled, WorkflowFailed, WorkflowTimedOut."""
         deadline = Deadline.after(run.clock, run.site.inventory.timeouts.netboot)
+        ladder = Ladder(run, deadline)
         if _has_rebooted(run):
             run.say("rebooted by the earlier run")
         elif not run.target.in_hook and not run.runs_meanwhile():
-            _reboot(run, deadline)
-        machine, reboots = run.target.machine, 1
+            ladder.climb()
+        machine = run.target.machine
         watcher = Watcher(run.site, machine.look, answers=lambda: machine.answers)
         last: MachineFacts | TransportError | None = None
         while not run.running:
             if deadline.expired() and not run.ran_meanwhile():
                 raise_stranger(run)
-                raise _never(run, last)
+                raise _never(run, last, ladder.told)
             run.step()
             if run.progress.ran:  # what an agent has ended, and we saw only then, is for Install to judge
                 break
@@ -49,40 +48,9 @@ class Boot:
             last = seen or last
             if isinstance(seen, MachineFacts):
                 _judge_boot(run, seen)
-                if reboots < MOST_REBOOTS and _has_not_heard(run, seen):
-                    reboots += 1
-                    _reboot_again(run, deadline, force=reboots == MOST_REBOOTS)
+            ladder.look(seen)
+        ladder.end()
         run.say("the installer runs")
-
-
-def _reboot(run: ProvisionRun, deadline: Deadline) -> None:
-    """Reboot it, or have a person do it, under a window that is open and ours at this moment."""
-    run.window.ensure_open()
-    if run.options.reboot:
-        run.rebooted_at = run.clock.now().mono
-        run.target.machine.reboot(deadline)
-    else:
-        run.bus.emit(Notice(f"reboot {run.server.name} now: netboot is open for it"))
-
-
-def _has_not_heard(run: ProvisionRun, seen: MachineFacts) -> bool:
-    """Whether it goes on under the boot id of before, long after our `reboot`: the link may have died with it."""
-    known = run.target.facts_now
-    if run.rebooted_at is None or known is None or seen.boot_id != known.boot_id or run.stranger:
-        return False
-    return run.clock.now().mono - run.rebooted_at >= AGAIN_SECONDS
-
-
-def _reboot_again(run: ProvisionRun, deadline: Deadline, force: bool) -> None:
-    """Say it once more, under the same conditions. What comes of it is seen by the next looks: a shutdown that is under
-    way refuses a second one."""
-    run.bus.emit(Notice(f"{run.server.name} runs as before, {AGAIN_SECONDS:.0f} s after `reboot`: it is sent again"))
-    run.window.ensure_open()
-    run.rebooted_at = run.clock.now().mono
-    try:
-        run.target.machine.reboot(deadline, force)
-    except (NeverInstalled, TransportError) as error:
-        run.bus.emit(Notice(f"{error}", "warning"))
 
 
 def _judge_boot(run: ProvisionRun, seen: MachineFacts) -> None:
@@ -118,7 +86,7 @@ def _has_rebooted(run: ProvisionRun) -> bool:
     return resumes is not None and resumes.note.phase == ClaimPhase.BOOT and silent
 
 
-def _never(run: ProvisionRun, last: MachineFacts | TransportError | None) -> NeverInstalled:
+def _never(run: ProvisionRun, last: MachineFacts | TransportError | None, tried: str = "") -> NeverInstalled:
     seconds, old = run.site.inventory.timeouts.netboot, run.target.facts_old
     if isinstance(last, MachineFacts) and last.in_hook:
         cause = "HookOS runs, but no agent has reported"
@@ -132,4 +100,5 @@ def _never(run: ProvisionRun, last: MachineFacts | TransportError | None) -> Nev
         f"{run.server.name} did not reach the installer within {seconds:.0f} s: {cause}",
         where=f"Workflow {run.target.document.name} is {run.state}",
         next=step,
+        evidence=tried,
     )

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from metalfoundry.commands import ssh
+from metalfoundry.commands.bmc import MACHINES
 from metalfoundry.commands.claims import BY_HAND, ClaimSeen, claim_of, old_systems
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import (
@@ -24,6 +25,7 @@ from metalfoundry.model.resources import Hardware
 from metalfoundry.runs import worker
 from metalfoundry.runs.checks import NOT_PROVEN, is_this_machine, old_workflows
 from metalfoundry.runs.engine import NEEDED, Needed
+from metalfoundry.runs.ladder import ways
 from metalfoundry.runs.options import Identity
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.selection import choose_document, choose_hardware
@@ -78,7 +80,9 @@ class Preflight:
         machine = Machine.of(run.site, run.server, hardware)
         begun = survey.workflows.get(document.name) if resumes else None
         since = _since(run, resumes)
-        run.found = Target(hardware, document, boot_action, machine, agent, since, resumes, begun)
+        lacks = survey.missing_for_bmc
+        run.found = Target(hardware, document, boot_action, machine, agent, since, resumes, begun, lacks=lacks)
+        refuse_without_rung(run)
         _take_facts(run, looking, deadline)
         refuse_silent(run)
         run.found = replace(run.target, old_workflows=old_workflows(run, survey))
@@ -133,9 +137,11 @@ def _take_facts(run: ProvisionRun, looking: Future[MachineFacts], deadline: Dead
     target = run.found = replace(run.target, old_systems=old, facts_old=old[-1] if old else None)
     try:
         look = _facts(target.machine, looking, deadline)
-    except (AuthError, HostKeyError):
+    except HostKeyError:
         raise
     except TransportError as error:
+        if isinstance(error, AuthError) and "bmc" not in run.rungs:
+            raise
         if isinstance(error, MachineSlow) and run.options.reboot:  # it lives: nothing is begun on a guess
             raise
         run.found = replace(target, ssh_error=str(error), listens=isinstance(error, PortClosed))
@@ -178,6 +184,7 @@ def _identity(run: ProvisionRun) -> Identity:
         uptime_seconds=seen.uptime if seen else None,
         workflow=run.target.document.name,
         worker=run.target.worker,
+        reboot="" if run.target.in_hook else ways(run),
     )
 
 
@@ -186,13 +193,30 @@ def _system(seen: MachineFacts) -> str:
     return f"{name} ({seen.hostname})" if seen.hostname and not seen.in_hook else name
 
 
+def refuse_without_rung(run: ProvisionRun) -> None:
+    """Raise PreflightError where no way is left to reboot it; say where its BMC is left out for want of rights."""
+    asked = run.options.reboot and "bmc" in run.server.reboot
+    bmc, lacks = run.target.hardware.bmc_ref, run.target.lacks
+    if asked and bmc and lacks:
+        if not run.rungs:
+            raise may_not(run.site, lacks)
+        text = f"{run.server.name} is not rebooted by its BMC {bmc}: kubectl may not {', '.join(map(str, lacks))}"
+        run.bus.emit(Notice(text, "warning"))
+    elif not run.rungs:
+        raise PreflightError(
+            f"{run.server.name} is to be rebooted by its BMC, and its Hardware names none (spec.bmcRef)",
+            where=f"servers.{run.server.name}.reboot in the inventory",
+            next=f"give the Hardware spec.bmcRef, or say reboot: [ssh]; {run.site.kubectl_hint('get', MACHINES)}",
+        )
+
+
 def refuse_silent(run: ProvisionRun) -> None:
     """Raise PreflightError for a machine that cannot be rebooted and that nobody may wait for with netboot open.
 
     A Workflow that toggles lets Tinkerbell open it as soon as it is applied. Who refuses a connection is up, and may
     idle in stock HookOS, which has no sshd; from who answers nothing at all, nothing will come.
     """
-    waits = run.target.facts_now is not None or run.target.resumes is not None or not run.options.reboot
+    waits = run.target.facts_now is not None or run.target.resumes is not None or not run.ssh_alone
     if not waits and run.target.document.toggles and not _is_up(run):
         raise PreflightError(
             f"{run.server.name} does not answer, so it cannot be rebooted, and its Workflow opens netboot at once",

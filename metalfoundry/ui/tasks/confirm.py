@@ -57,4 +57,5 @@ def described(identity: Identity) -> str:
     if identity.serial:
         lines.append(f"  serial    {identity.serial}")
     lines.append(f"  Workflow  {identity.workflow}")
-    return "\n".join([*lines, *([f"  agent     {identity.worker}"] if identity.worker else [])])
+    lines += [f"  agent     {identity.worker}"] if identity.worker else []
+    return "\n".join([*lines, *([f"  reboot    {identity.reboot}"] if identity.reboot else [])])

@@ -67,7 +67,34 @@ def clean(c: Context, older: str = "30d", yes: bool = False) -> None:
         body.clean(older, ask=not yes)
 
 
-TASKS = (attach, cancel)
+@task(
+    positional=["name", "state"],
+    help=words("name", "inventory", "yes", state="on, off, cycle, or status, which changes nothing"),
+)
+def power(c: Context, name: str, state: str, inventory: str = INVENTORY, yes: bool = False) -> None:
+    """Switch servers by their BMC, or show their power.
+
+    Example: fab power anvil status
+    """
+    from metalfoundry.ui.tasks import power as body
+
+    with opened(inventory) as foundry:
+        body.power(foundry, foundry.servers(name), state, ask=not yes)
+
+
+@task(positional=["name"], help=words("name", "inventory", "yes", netboot_once="have it boot from the network once"))
+def reboot(c: Context, name: str, inventory: str = INVENTORY, netboot_once: bool = False, yes: bool = False) -> None:
+    """Reboot servers over SSH, else by their BMC.
+
+    Example: fab reboot anvil
+    """
+    from metalfoundry.ui.tasks import power as body
+
+    with opened(inventory) as foundry:
+        body.reboot(foundry, foundry.servers(name), netboot_once=netboot_once, ask=not yes)
+
+
+TASKS = (attach, cancel, power, reboot)
 
 
 def collection() -> Collection:

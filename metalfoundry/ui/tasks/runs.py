@@ -49,7 +49,7 @@ def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: 
         proof = foundry.cancel(server.name, reason)
         say(f"{server.name}: the run is cancelled, netboot is closed ({proof.hardware})")
         if reboot:
-            foundry.reboot(server.name)
+            foundry.reboot(server.name, wait=False)
             say(f"{server.name}: reboots into its disk")
 
 
