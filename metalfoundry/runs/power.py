@@ -9,7 +9,7 @@ from typing import Literal
 from metalfoundry.commands import bmc
 from metalfoundry.commands.bmc import BmcMachine, Task, job_name, netboot_once
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.errors import NeverInstalled, PreflightError, TransportError
+from metalfoundry.model.errors import AuthError, HostKeyError, NeverInstalled, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.inventory_fields import Rung
@@ -75,18 +75,22 @@ def reboot(site: Site, server: Server, *, netboot: bool = False, wait: bool = Tr
             else:
                 known = machine.facts(Deadline.after(site.clock, READ_SECONDS))
                 _over_ssh(machine, hardware, netboot)
-            seen = _come_back(machine, known) if known and wait else MachineFacts()
-            return Rebooted(rung, seen.boot_id, seen.os_name)
+            break
+        except (AuthError, HostKeyError):  # it lives, so nobody cuts its power unasked
+            raise
         except (NeverInstalled, PreflightError) as error:
             if not left:
                 raise
             here.bus.emit(Notice(f"{error}; next: {'by its BMC' if left[0] == 'bmc' else 'over SSH'}", "warning"))
             hardware = refusing(here, server, boots=True)
-    raise PreflightError(
-        f"{server.name} has no way to be rebooted but by a person",
-        where=f"servers.{server.name}.reboot in the inventory, spec.bmcRef of the Hardware",
-        next="reboot it by hand, or give it another way there",
-    )
+    else:
+        raise PreflightError(
+            f"{server.name} has no way to be rebooted but by a person",
+            where=f"servers.{server.name}.reboot in the inventory, spec.bmcRef of the Hardware",
+            next="reboot it by hand, or give it another way there",
+        )
+    seen = _come_back(machine, known) if known and wait else MachineFacts()
+    return Rebooted(rung, seen.boot_id, seen.os_name)
 
 
 def refusing(site: Site, server: Server, *, boots: bool) -> Hardware:

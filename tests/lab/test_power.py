@@ -14,7 +14,7 @@ from metalfoundry.commands.command import Effect
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import BmcFault, Firmware, scenario
-from metalfoundry.model.errors import MetalfoundryError
+from metalfoundry.model.errors import AuthError, MetalfoundryError
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.model.resources import PROTECTED
 from tests.lab.bench import NAME, SPEED, Ran, call, tune
@@ -84,6 +84,21 @@ def test_a_system_that_refuses_is_switched_off_and_on_by_its_bmc(lab: Lab, found
     done = foundry.reboot(NAME)
     assert (done.by, done.boot_id) == ("bmc", lab.machine(NAME).boots[1].boot_id)
     assert asked(lab) == [[{"powerAction": "off"}, {"powerAction": "on"}]]
+
+
+def test_a_system_that_lets_nobody_in_keeps_its_power(lab: Lab, foundry: Foundry) -> None:
+    lab.machine(NAME).refuses_keys = True
+    with pytest.raises(AuthError, match="refuses our keys"):
+        foundry.reboot(NAME)
+    assert asked(lab) == []
+
+
+def test_a_system_that_does_not_come_back_keeps_its_power(lab: Lab) -> None:
+    tune(lab, timeouts={"boot": "1s"})
+    lab.machine(NAME).scenario = scenario("installs", firmware=Firmware.DEAD)
+    with Foundry.load(lab.inventory) as foundry, pytest.raises(PreflightError, match="did not come back within 1 s"):
+        foundry.reboot(NAME)
+    assert asked(lab) == []
 
 
 def test_by_a_bmc_alone_the_job_is_the_end_of_it(lab: Lab) -> None:

@@ -11,6 +11,7 @@ import pytest
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import AuthError, HostKeyError, MachineSlow, TransportError
 from metalfoundry.model.events import Notice
+from metalfoundry.model.inventory_fields import Rung
 from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.phases import preflight
@@ -46,15 +47,15 @@ BMC = Hardware.of({"metadata": {"name": "anvil"}, "spec": {"bmcRef": {"kind": "M
 
 
 @pytest.mark.parametrize("error", [AuthError("anvil refuses every key"), HostKeyError("anvil shows another key")])
-@pytest.mark.parametrize("with_bmc", [True, False])
-def test_who_lets_nobody_in_can_be_power_cycled_and_who_may_be_another_cannot(
-    error: TransportError, with_bmc: bool
+@pytest.mark.parametrize("rungs", [("ssh",), ("ssh", "bmc"), ("bmc",), ("bmc", "person")])
+def test_who_lets_nobody_in_is_power_cycled_where_nobody_asks_its_ssh_and_who_may_be_another_is_not(
+    error: TransportError, rungs: tuple[Rung, ...]
 ) -> None:
     scene, looking = Scene(before=None), Future[MachineFacts]()
     looking.set_exception(error)
-    if with_bmc:
-        scene.target(hardware=BMC)
-    goes_on = with_bmc and isinstance(error, AuthError)
+    scene.target(hardware=BMC)
+    scene.run.server = scene.run.server.model_copy(update={"reboot": rungs})
+    goes_on = "ssh" not in rungs and isinstance(error, AuthError)
     with nullcontext() if goes_on else pytest.raises(type(error)):
         preflight._take_facts(scene.run, looking, Deadline.after(scene.clock, 10.0))
     assert scene.run.target.ssh_error == (str(error) if goes_on else "")

@@ -140,7 +140,7 @@ def _take_facts(run: ProvisionRun, looking: Future[MachineFacts], deadline: Dead
     except HostKeyError:
         raise
     except TransportError as error:
-        if isinstance(error, AuthError) and "bmc" not in run.rungs:
+        if isinstance(error, AuthError) and "ssh" in run.rungs:  # it lives, so nobody cuts its power unasked
             raise
         if isinstance(error, MachineSlow) and run.options.reboot:  # it lives: nothing is begun on a guess
             raise
