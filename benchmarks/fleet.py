@@ -22,12 +22,12 @@ from typing import Any
 
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.ssh.server import JumpHost
-from metalfoundry.site.claim import LEASE_SECONDS
 
 COLUMNS = ("servers", "verified", "wall s", "own share s", "client CPU s/server", "client MB", "commands/server",
            "connections", "sessions refused", "lab CPU s/server", "jump host CPU s/server")  # fmt: skip
 WAYS = ("action-fails", "action-times-out", "image-missing", "old-system-returns", "cloud-init-fails", "no-marker",
         "wrong-agent-id", "wrong-host-key", "dead", "never-netboots")  # fmt: skip
+SETTLED_SECONDS = 30.0  # in which every machine that was on its way has come into the installer
 WAITING = ("Boot", "Install", "Verify")  # the phases whose time is the machine's
 
 
@@ -137,7 +137,7 @@ def killed(servers: int, speed: float) -> str:
         client.kill()
         client.wait()
         at, left = time.monotonic(), set(windows.open)
-        while windows.open and time.monotonic() < at + LEASE_SECONDS + 60:
+        while time.monotonic() < at + SETTLED_SECONDS:
             time.sleep(0.05)
         ran = [name for name in left if name in windows.closed and name in windows.running]
         late = sorted(windows.closed[name] - max(at, windows.running[name]) for name in ran) or [0.0]
@@ -150,7 +150,8 @@ def killed(servers: int, speed: float) -> str:
     return (
         f"killed with {len(left)} of {servers} windows open; of {len(ran)} the installer then ran, and they were "
         f"closed {statistics.median(late):.1f} s (median), {late[-1]:.1f} s (worst) after RUNNING; "
-        f"{still} open in the end; --resume: {verified} of {servers} verified, exit code {done.returncode}{causes}"
+        f"{still} wait for their reboot or the lease's end; "
+        f"--resume: {verified} of {servers} verified, exit code {done.returncode}{causes}"
     )
 
 

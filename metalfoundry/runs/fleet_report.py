@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from metalfoundry.runs.report import Report
 
 SCHEMA = 1
 NO_END = "no end"
+_FINGERPRINT = re.compile(r"SHA256:[A-Za-z0-9+/]{43}")
 STOPS = (130, 129, 143)  # Ctrl-C, SIGHUP, SIGTERM
 VERDICTS = {0: "provisioned", UnsafeError.exit_code: "unsafe"} | dict.fromkeys(STOPS, "interrupted")
 
@@ -87,7 +89,7 @@ def _cause(report: Report) -> str:
     finding = report.diagnosis.findings[0] if report.diagnosis else None
     if finding is not None and finding.exit_code and finding.certainty is Certainty.CERTAIN:
         return finding.id
-    return _what(report).replace(report.server, "NAME")
+    return _FINGERPRINT.sub("SHA256:…", _what(report).replace(report.server, "NAME"))
 
 
 def _what(report: Report) -> str:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError, UsageError, WorkflowFailed
 from metalfoundry.runs.fleet import Fleet, Policy, Schedule
+from metalfoundry.runs.fleet_report import causes
 from metalfoundry.runs.report import Netboot, Report
 from metalfoundry.transport.clock import Cancel
 from metalfoundry.transport.threads import Threads
@@ -265,3 +266,12 @@ def test_a_run_that_ends_without_a_report_counts_as_unsafe() -> None:
     many, _ = fleet(runs, Policy(keep_going=True))
     (only,) = many
     assert (only.exit_code, only.server, many.stopped) == (40, "s0", "unsafe")
+
+
+def test_failures_that_differ_in_a_name_and_a_key_alone_have_one_cause() -> None:
+    keys = {name: f"SHA256:{letter * 43}" for name, letter in (("s0", "a"), ("s1", "b"))}
+    failed = [
+        report(name, MetalfoundryError(f"{name}: the host shows ssh-ed25519 {key}")) for name, key in keys.items()
+    ]
+    (cause,) = causes(failed)
+    assert (cause["cause"], cause["servers"]) == ("NAME: the host shows ssh-ed25519 SHA256:…", ["s0", "s1"])
