@@ -33,10 +33,9 @@ if TYPE_CHECKING:
         Retried, RunEnded, RunStarted, WindowChanged, WindowUnsafe, WorkflowChanged,
     )
     from metalfoundry.model.hosts import Host, HostKeyPolicy
-    from metalfoundry.model.inventory import (
-        GuardConfig, HookConfig, Inventory, JumpConfig, Server, SiteConfig, Timeouts, VerifyConfig,
-    )
+    from metalfoundry.model.inventory import HookConfig, Inventory, Server, Timeouts, VerifyConfig
     from metalfoundry.model.inventory_reader import load
+    from metalfoundry.model.site_config import GuardConfig, JumpConfig, SiteConfig
     from metalfoundry.records.run_store import EventLines, Journal, KeptRun
     from metalfoundry.runs.attach import Followed
     from metalfoundry.runs.audit import OpenWindow
@@ -78,7 +77,7 @@ _HOME = {
     "Fleet": "runs.fleet",
     "Followed": "runs.attach",
     "Foundry": "foundry",
-    "GuardConfig": "model.inventory",
+    "GuardConfig": "model.site_config",
     "GuardDeployment": "commands.guard_cluster",
     "GuardSeen": "commands.guard",
     "HistoryEntry": "commands.history",
@@ -88,7 +87,7 @@ _HOME = {
     "Identity": "runs.options",
     "Inventory": "model.inventory",
     "Journal": "records.run_store",
-    "JumpConfig": "model.inventory",
+    "JumpConfig": "model.site_config",
     "KeptRun": "records.run_store",
     "Lab": "lab.lab",
     "Log": "runs.logs",
@@ -105,7 +104,7 @@ _HOME = {
     "Row": "runs.status",
     "Server": "model.inventory",
     "Sink": "model.bus",
-    "SiteConfig": "model.inventory",
+    "SiteConfig": "model.site_config",
     "Timeouts": "model.inventory",
     "UnknownKey": "runs.new_inventory",
     "VerifyConfig": "model.inventory",

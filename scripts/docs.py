@@ -18,9 +18,10 @@ from metalfoundry.lab.scenarios import SCENARIOS
 from metalfoundry.model import events
 from metalfoundry.model.events import Event
 from metalfoundry.model.hosts import HostKeyPolicy
-from metalfoundry.model.inventory import InventoryKeys, Section
+from metalfoundry.model.inventory import InventoryKeys
 from metalfoundry.model.inventory_errors import section_of
 from metalfoundry.model.inventory_reader import schema
+from metalfoundry.model.site_config import Section
 from scripts import messages, schemas
 
 DOCS = Path(__file__).parent.parent / "docs"

@@ -11,8 +11,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from metalfoundry.model.inventory import OTHERS, InventoryKeys, Section
+from metalfoundry.model.inventory import OTHERS, InventoryKeys
 from metalfoundry.model.inventory_fields import mac
+from metalfoundry.model.site_config import Section
 from metalfoundry.model.yaml_lines import Place
 
 _SERVER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

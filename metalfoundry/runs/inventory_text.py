@@ -9,9 +9,10 @@ from typing import Any
 import yaml
 
 from metalfoundry.model import redact
-from metalfoundry.model.inventory import LOCAL, JumpConfig, LocalJump, ServerKeys, SiteConfig
+from metalfoundry.model.inventory import ServerKeys
 from metalfoundry.model.plain_text import inline
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.model.site_config import LOCAL, JumpConfig, LocalJump, SiteConfig
 from metalfoundry.site.survey import Survey
 
 COLUMN = 36

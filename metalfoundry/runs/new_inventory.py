@@ -11,9 +11,10 @@ from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import read_script
 from metalfoundry.model.errors import HostKeyError, MetalfoundryError, PreflightError, TransportError, UsageError
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import LOCAL, Inventory, Server, ServerKeys
+from metalfoundry.model.inventory import Inventory, Server, ServerKeys
 from metalfoundry.model.inventory_reader import jump_words, of
 from metalfoundry.model.program import ours
+from metalfoundry.model.site_config import LOCAL
 from metalfoundry.runs.inventory_text import SiteSeen
 from metalfoundry.site.refused import refused, script_unrun
 from metalfoundry.site.site import Site

@@ -18,7 +18,8 @@ from metalfoundry.commands.script import MARK
 from metalfoundry.lab.fixtures import finished_workflow, hardware, metal, template
 from metalfoundry.lab.scenarios import scenario
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig, VerifyConfig
+from metalfoundry.model.inventory import Inventory, Server, VerifyConfig
+from metalfoundry.model.site_config import JumpConfig, SiteConfig
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline
 from tests.fakes import Unwatched

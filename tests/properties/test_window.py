@@ -16,7 +16,8 @@ from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import ClaimedError, MetalfoundryError
-from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
+from metalfoundry.model.inventory import Inventory, Server
+from metalfoundry.model.site_config import JumpConfig, SiteConfig
 from metalfoundry.runs import netboot_by_hand
 from metalfoundry.site.site import Site, inline
 from metalfoundry.site.window import Window

@@ -15,8 +15,9 @@ from metalfoundry.model.bus import Bus
 from metalfoundry.model.documents import workflow_from
 from metalfoundry.model.events import Event, Record
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig, VerifyConfig
+from metalfoundry.model.inventory import Inventory, Server, VerifyConfig
 from metalfoundry.model.resources import Hardware, Workflow
+from metalfoundry.model.site_config import JumpConfig, SiteConfig
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.target import Target

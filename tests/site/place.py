@@ -16,7 +16,8 @@ from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.events import Event, Record
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
+from metalfoundry.model.inventory import Inventory, Server
+from metalfoundry.model.site_config import JumpConfig, SiteConfig
 from metalfoundry.site.site import Site, inline
 from metalfoundry.transport.base import Result
 from metalfoundry.transport.clock import Deadline, FakeClock

@@ -9,7 +9,8 @@ import pytest
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS
 from metalfoundry.model.bus import Bus
 from metalfoundry.model.errors import CommandError, LinkLost, WatchBroken
-from metalfoundry.model.inventory import Inventory, JumpConfig, Server, SiteConfig
+from metalfoundry.model.inventory import Inventory, Server
+from metalfoundry.model.site_config import JumpConfig, SiteConfig
 from metalfoundry.site.overview import surveys
 from metalfoundry.site.site import Site, inline
 from metalfoundry.site.stream import QUICK_ENDS, QUICK_SECONDS, stream

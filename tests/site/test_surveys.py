@@ -13,7 +13,8 @@ import pytest
 from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import Cancelled, DeadlineExceeded, LinkLost, PreflightError
 from metalfoundry.model.hosts import Host
-from metalfoundry.model.inventory import Inventory, JumpConfig, SiteConfig
+from metalfoundry.model.inventory import Inventory
+from metalfoundry.model.site_config import JumpConfig, SiteConfig
 from metalfoundry.site.survey import Survey
 from metalfoundry.site.surveys import Surveys
 from metalfoundry.transport.clock import Cancel, Deadline
