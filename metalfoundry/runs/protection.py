@@ -6,8 +6,8 @@ from metalfoundry.commands.claims import claim_of
 from metalfoundry.commands.protection import protect
 from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.inventory import Server
-from metalfoundry.site.claim import claimed
 from metalfoundry.site.cluster import Cluster
+from metalfoundry.site.held import claimed
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Deadline
 

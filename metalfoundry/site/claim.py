@@ -20,6 +20,7 @@ from metalfoundry.model.program import ours
 from metalfoundry.model.resources import FLUX_RECONCILE, Hardware
 from metalfoundry.model.states import ClaimState
 from metalfoundry.site.cluster import Cluster, Patched
+from metalfoundry.site.held import awaited, claimed
 from metalfoundry.site.protection import refuse_protected
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Cancel, Deadline, Instant
@@ -285,28 +286,3 @@ class Claim:
 def elapsed(since: Instant, now: Instant) -> float:
     """Seconds by whichever clock has gone further: the wall goes on while the computer sleeps."""
     return max(now.mono - since.mono, (now.wall - since.wall).total_seconds())
-
-
-def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
-    """The refusal that shows who holds `server`, since when, why and until when; `own`: the holder is this user."""
-    note = seen.note
-    step = f"{ours('attach', server)}; if that run is dead: {ours('provision', server, '--resume')}"
-    return ClaimedError(
-        f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "
-        f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
-        where=f"annotation {claims.RUN}",
-        next=step if own else f"{_wait(server)}; or: {ours('netboot.break', server, '--run', seen.run)}",
-    )
-
-
-def awaited(server: str, place: queue.Waiting) -> ClaimedError:
-    """The refusal where nobody holds `server`, and another run that waited for it is next."""
-    return ClaimedError(
-        f"{server} is free, and {place.holder}, who waits for it since {place.since}, is next",
-        where=f"annotation {queue.QUEUE}",
-        next=_wait(server),
-    )
-
-
-def _wait(server: str) -> str:
-    return f"wait for it: {ours('provision', server, '--wait', '30m')}"

@@ -15,7 +15,7 @@ from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, Kubectl
 from metalfoundry.model.errors import PreflightError
 from metalfoundry.model.names import is_address, is_object_name
 from metalfoundry.model.resources import Hardware
-from metalfoundry.site.claim import claimed
+from metalfoundry.site.held import claimed
 
 KUBECTL = Kubectl(("kubectl",), "tink-system")
 OPTIONS = ["--kubeconfig=/x", "-f", "a --all", "a,metadata.namespace=b", "a/b", "$(id)", "a\n--all", "", "a" * 254]
