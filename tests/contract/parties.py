@@ -18,6 +18,7 @@ from tests.contract.table import NAMESPACE
 from tests.real.kube import Kube
 
 KINDS = ("hardware", "templates", "workflows", "serviceaccounts", "pods", "deployments")
+OF_BMCS = ("machines.bmc.tinkerbell.org", "jobs.bmc.tinkerbell.org", "tasks.bmc.tinkerbell.org")
 _OWN = ("uid", "resourceVersion", "creationTimestamp", "managedFields", "selfLink")
 _CHANGING = (
     (re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"), "UID"),
@@ -65,7 +66,7 @@ class Party:
         return {kind: [scrub(obj) for obj in self.store.list(kind)] for kind in KINDS}
 
     def empty(self) -> None:
-        for kind in KINDS:
+        for kind in (*KINDS, *OF_BMCS):
             for obj in self.store.list(kind):
                 if obj["metadata"]["name"] != "default":
                     self.store.delete(kind, obj["metadata"]["name"])
