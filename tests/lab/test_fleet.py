@@ -17,7 +17,7 @@ from metalfoundry.lab.ssh.server import JumpHost
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.runs.fleet import Policy
 from metalfoundry.ui.tasks.errors import SAME_WISH
-from tests.lab.bench import SPEED, Ran, call, clean, hardware, is_open, start
+from tests.lab.bench import SPEED, Ran, call, clean, hardware, is_open, start, tune
 from tests.waiting import until
 
 NAMES = [f"colo-{number:02d}" for number in range(12)]
@@ -25,7 +25,8 @@ NAMES = [f"colo-{number:02d}" for number in range(12)]
 
 @pytest.fixture
 def lab(tmp_path: Path) -> Iterator[Lab]:
-    with Lab(tmp_path, speed=SPEED, servers=NAMES) as lab:
+    with Lab(tmp_path, speed=10, servers=NAMES) as lab:  # no installation is over before all twelve have closed netboot
+        tune(lab, timeouts=dict.fromkeys(("netboot", "install", "boot", "verify"), "90s"), name=NAMES[0])
         yield lab
 
 

@@ -12,10 +12,11 @@ from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import Retried
 from metalfoundry.runs.fleet import Policy
 from metalfoundry.transport.connection import SshTimeouts
-from tests.lab.bench import SPEED, Ran, clean, hardware
+from tests.lab.bench import Ran, clean, hardware, tune
 from tests.real.sshd import SshdJump
 
-pytestmark = [pytest.mark.real, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real, pytest.mark.timeout(600)]
+SPEED = 5.0  # no installation is over before a busy computer, which has sixteen of them, has closed netboot
 NAMES = [f"colo-{number:02d}" for number in range(16)]
 SESSION = re.compile(r"channel (\d+): (new session \[server-session\]|rcvd close)")
 
@@ -41,6 +42,7 @@ def most_sessions(log: str) -> int:
 
 def test_a_fleet_within_the_limits_of_a_stock_sshd(tmp_path: Path) -> None:
     with Lab(tmp_path, speed=SPEED, servers=NAMES, jump=StockSshd) as lab:
+        tune(lab, timeouts=dict.fromkeys(("netboot", "install", "boot", "verify"), "90s"), name=NAMES[0])
         before = {name: hardware(lab, name) for name in NAMES}
         ran = Ran()
         with Foundry.load(lab.inventory, sinks=[ran]) as foundry:
