@@ -19,6 +19,7 @@ from metalfoundry.runs.attach import Followed
 from metalfoundry.ui.output.live import PlainLines
 from metalfoundry.ui.tasks.runs import attach
 from tests.lab.bench import NAME, SPEED, call
+from tests.waiting import until
 
 SCHEMAS = Path(__file__).resolve().parents[2] / "docs" / "schema"
 
@@ -89,7 +90,13 @@ def test_what_stands_where(lab: Lab) -> None:
     audit = json.loads(call(lab, "netboot.audit", "--json").stdout)
     assert audit["windows"]
     check("audit", audit)
-    guard = json.loads(call(lab, "guard.status", "--json").stdout)
+
+    def told() -> dict[str, Any]:
+        answer: dict[str, Any] = json.loads(call(lab, "guard.status", "--json").stdout)
+        return answer
+
+    until(lambda: all(one["guard"] for one in told()["claims"]))  # it acknowledges what the opening has renewed
+    guard = told()
     assert guard["guard"]["state"] == "guarding"
     assert [one["guard"] for one in guard["claims"]] == [guard["guard"]["guard"]]
     check("guard", guard)
