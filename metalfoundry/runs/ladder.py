@@ -13,6 +13,7 @@ from metalfoundry.model.events import Notice
 from metalfoundry.model.states import BmcState
 from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.site.bmc import Bmc
+from metalfoundry.site.machine import ANSWERS
 from metalfoundry.transport.clock import Deadline
 
 AGAIN_SECONDS = 60.0
@@ -47,6 +48,8 @@ class Ladder:
             try:
                 acts[self._rung]()
                 return
+            except ANSWERS:
+                raise
             except (NeverInstalled, PreflightError) as error:
                 self._failed(error)
 

@@ -9,7 +9,7 @@ from typing import Literal
 from metalfoundry.commands import bmc
 from metalfoundry.commands.bmc import BmcMachine, Task, job_name, netboot_once
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.errors import AuthError, HostKeyError, NeverInstalled, PreflightError, TransportError
+from metalfoundry.model.errors import NeverInstalled, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.inventory_fields import Rung
@@ -19,7 +19,7 @@ from metalfoundry.model.states import BmcState
 from metalfoundry.runs.provision import run_id
 from metalfoundry.site.bmc import Bmc
 from metalfoundry.site.cluster import Cluster
-from metalfoundry.site.machine import Machine, Watcher
+from metalfoundry.site.machine import ANSWERS, Machine, Watcher
 from metalfoundry.site.protection import refuse_protected
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
@@ -76,7 +76,7 @@ def reboot(site: Site, server: Server, *, netboot: bool = False, wait: bool = Tr
                 known = machine.facts(Deadline.after(site.clock, READ_SECONDS))
                 _over_ssh(machine, hardware, netboot)
             break
-        except (AuthError, HostKeyError):  # it lives, so nobody cuts its power unasked
+        except ANSWERS:
             raise
         except (NeverInstalled, PreflightError) as error:
             if not left:

@@ -11,7 +11,15 @@ import pytest
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.model.documents import workflow_for
-from metalfoundry.model.errors import MetalfoundryError, NeverInstalled, WorkflowFailed, WorkflowTimedOut
+from metalfoundry.model.errors import (
+    AuthError,
+    HostKeyError,
+    MetalfoundryError,
+    NeverInstalled,
+    TransportError,
+    WorkflowFailed,
+    WorkflowTimedOut,
+)
 from metalfoundry.model.events import Notice, Record
 from metalfoundry.model.hosts import ServerKey
 from metalfoundry.model.inventory_fields import Rung
@@ -217,3 +225,21 @@ def test_a_machine_that_an_agent_has_meanwhile_is_not_switched_off(bench: Bench)
     run, told = laddered(bench, machine, "ssh", "person")
     Boot().act(run)
     assert (told, bench.is_open, run.said) == ([], False, "the installer runs")
+
+
+@dataclass(frozen=True)
+class Doubtful(Untouched):
+    """One whose sshd answers the reboot in another way than it has answered Preflight."""
+
+    error: TransportError = field(kw_only=True)
+
+    def reboot(self, deadline: Deadline, force: bool = False) -> None:
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [AuthError("anvil refuses our keys"), HostKeyError("anvil shows another key")])
+def test_where_another_answers_the_reboot_no_other_way_is_taken(bench: Bench, error: TransportError) -> None:
+    run, told = laddered(bench, Doubtful(bench.site(), SERVER, "192.0.2.87", error=error), "ssh", "person")
+    with pytest.raises(type(error)):
+        Boot().act(run)
+    assert told == []
