@@ -39,7 +39,7 @@ MOST_LOOKS = 4
 HANGING_SECONDS = 0.75
 REBOOT_SECONDS = 20.0
 ANSWERS = (AuthError, HostKeyError)
-"""What SSH says of a machine that lives, and where who it is, or who we are, is in doubt: nobody cuts its power unasked."""
+"""The machine lives, and who it is, or who we are, is in doubt: nobody cuts its power unasked."""
 
 
 @dataclass(frozen=True, slots=True)

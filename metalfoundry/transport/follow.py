@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Generator
+from typing import Protocol
 
 from metalfoundry.commands.command import Command, Raw
+from metalfoundry.model.errors import CommandError
+from metalfoundry.model.hosts import Host
+from metalfoundry.transport.clock import Deadline
 
 # Without a terminal sshd does not signal a command whose connection is gone; only its stdin ends. So stdin is the
 # lifeline: a watcher reads it and ends the command at its end. The command's own stdin comes first on the same
@@ -21,6 +26,7 @@ exec 3<&-
 wait $w; s=$?
 kill $k 2>/dev/null
 exit $s"""
+LAST_WORDS = 4096  # bytes of stderr that an error quotes
 LINE_BYTES = 8 * 2**20  # no object in etcd is as large
 CUT = " … [cut: the line is too long]"
 _PLAIN = "$new sh -c {line} </dev/null 3<&- &"
@@ -41,6 +47,40 @@ def wrap(command: Command) -> str:
     start = _FED.format(size=len(command.stdin.encode()), line=line) if command.stdin else _PLAIN.format(line=line)
     kill = _KILL + (_KILL_SUDO if command.argv[:1] == ("sudo",) else "")
     return _WRAPPER.format(start=start, kill=kill)
+
+
+class Talk(Protocol):
+    """A command under way, of which both outputs are read."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will come."""
+
+    def read(self, seconds: float) -> tuple[bytes, bytes]:
+        """What came on stdout and stderr; waits up to `seconds`, so both may be empty."""
+
+
+def read_lines(talk: Talk, deadline: Deadline, tick: float) -> Generator[str | None, None, bytes | None]:
+    """Yield stdout line by line, None after each `tick` seconds of silence; return the last words of stderr, or None
+    where the deadline has passed before the end.
+    """
+    lines, said = Lines(), b""
+    while not talk.ended:
+        if deadline.expired():
+            return None
+        out, err = talk.read(min(tick, deadline.remaining()))
+        said = (said + err)[-LAST_WORDS:]
+        yield from lines.feed(out)
+        if not out and not err and not talk.ended:
+            yield None
+    yield from lines.end()
+    return said
+
+
+def failed(host: Host, status: int, said: bytes) -> CommandError:
+    """The error for a followed command that ended with another exit status than 0; `said` are its last words."""
+    what, words = f"{host.name}: a followed command ended with exit status {status}", said.decode(errors="replace")
+    return CommandError(what, where=host.address, exit_status=status, stderr=words)
 
 
 class Lines:

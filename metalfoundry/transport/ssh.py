@@ -16,7 +16,6 @@ import paramiko
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import (
     AuthError,
-    CommandError,
     ConnectError,
     DeadlineExceeded,
     HostKeyError,
@@ -28,7 +27,7 @@ from metalfoundry.transport.base import Result
 from metalfoundry.transport.channel import Exchange, exchange
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.connection import Link, SshTimeouts, open_link
-from metalfoundry.transport.follow import Lines, wrap
+from metalfoundry.transport.follow import failed, read_lines, wrap
 from metalfoundry.transport.ssh_config import resolve
 from metalfoundry.transport.ssh_options import UserFiles
 from metalfoundry.transport.wire import in_any_shell, sent
@@ -38,7 +37,7 @@ log = logging.getLogger(__name__)
 Retrying = Callable[[Host, TransportError, float], None]
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0  # seconds between attempts, before jitter
 MORE_ATTEMPTS = 3
-FIRST_WORDS, LAST_WORDS = 500, 4096  # bytes of output that an error quotes
+FIRST_WORDS = 500  # bytes of output that an error quotes
 
 
 @dataclass
@@ -106,23 +105,12 @@ class SshTransport:
 
         The command's stdin is given to it whole, then closed; the connection's own stdin is its lifeline.
         """
-        lines = Lines()
         with self._exchange(host, deadline) as talk:
             talk.start(*in_any_shell(wrap(command), command.stdin), keep_open=True)
-            said = b""
-            while not talk.ended:
-                if deadline.expired():
-                    return
-                out, err = talk.read(min(tick, deadline.remaining()))
-                said = (said + err)[-LAST_WORDS:]
-                yield from lines.feed(out)
-                if not out and not err and not talk.ended:
-                    yield None
-            yield from lines.end()
+            said = yield from read_lines(talk, deadline, tick)
             with suppress(DeadlineExceeded):
-                if status := talk.status():
-                    what = f"{host.name}: a followed command ended with exit status {status}"
-                    raise CommandError(what, where=host.address, exit_status=status, stderr=_text([said]))
+                if said is not None and (status := talk.status()):
+                    raise failed(host, status, said)
 
     def server_key(self, host: Host) -> ServerKey | None:
         """The key with which the kept connection to `host` was opened; None without a connection."""

@@ -12,14 +12,13 @@ from contextlib import contextmanager
 from typing import IO
 
 from metalfoundry.commands.command import Command
-from metalfoundry.model.errors import CommandError, ConnectError, DeadlineExceeded, TooMuchOutput
+from metalfoundry.model.errors import ConnectError, DeadlineExceeded, TooMuchOutput
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result, Wrapped
 from metalfoundry.transport.clock import Deadline
-from metalfoundry.transport.follow import Lines, wrap
+from metalfoundry.transport.follow import failed, read_lines, wrap
 
 PIECE = 2**20
-LAST_WORDS = 4096  # bytes of stderr that an error quotes
 LOOK_SECONDS = 0.25  # how late a cancelled deadline may be seen
 PARTING_SECONDS = 2.0  # for a followed command to end once its lifeline is cut
 
@@ -57,21 +56,10 @@ class ThisComputer(Wrapped):
         if not host.local:
             yield from self._inner.follow(host, command, deadline, tick)
             return
-        lines, said = Lines(), b""
         with _started(host, wrap(command), command.stdin) as program:
-            while not program.ended:
-                if deadline.expired():
-                    return
-                out, err = program.read(min(tick, deadline.remaining()))
-                said = (said + err)[-LAST_WORDS:]
-                yield from lines.feed(out)
-                if not out and not err and not program.ended:
-                    yield None
-            yield from lines.end()
-            if status := program.status(PARTING_SECONDS):
-                what = f"{host.name}: a followed command ended with exit status {status}"
-                words = said.decode(errors="replace")
-                raise CommandError(what, where=host.address, exit_status=status, stderr=words)
+            said = yield from read_lines(program, deadline, tick)
+            if said is not None and (status := program.status(PARTING_SECONDS)):
+                raise failed(host, status, said)
 
     def server_key(self, host: Host) -> ServerKey | None:
         """As Transport.server_key; this computer shows none."""
