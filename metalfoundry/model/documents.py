@@ -22,6 +22,7 @@ from metalfoundry.model.yaml_lines import broken
 
 _API = "tinkerbell.org/v1alpha1"
 _NAME_LENGTH = 63
+_POWER_CYCLING = ("netboot", "isoboot", "iso")  # customboot does what its own list says
 _READING = threading.Lock()
 
 
@@ -48,7 +49,16 @@ class Document:
     @property
     def toggles(self) -> bool:
         """Whether it asks Tinkerbell to open netboot by itself: from its application on, netboot is open."""
-        return mapping(mapping(self.manifest.get("spec")).get("bootOptions")).get("toggleAllowNetboot") is True
+        return self._boot.get("toggleAllowNetboot") is True
+
+    @property
+    def is_power_cycled(self) -> bool:
+        """Whether Tinkerbell itself switches the machine off and on by its BMC, with netboot open before."""
+        return self.toggles and text(self._boot.get("bootMode")) in _POWER_CYCLING
+
+    @property
+    def _boot(self) -> Mapping[str, Any]:
+        return mapping(mapping(self.manifest.get("spec")).get("bootOptions"))
 
     @property
     def hardware_map(self) -> Mapping[str, str]:

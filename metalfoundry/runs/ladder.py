@@ -11,7 +11,7 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import MetalfoundryError, NeverInstalled, PreflightError, TransportError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.states import BmcState
-from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.runs.provision_run import TINKERBELL, ProvisionRun
 from metalfoundry.site.bmc import Bmc
 from metalfoundry.site.machine import ANSWERS
 from metalfoundry.transport.clock import Deadline
@@ -39,7 +39,7 @@ class Ladder:
         """Reboot it by the next rung, or by the first after it that does not fail at once, each under a window that is
         open and ours at this moment. Raises what the last one raises.
         """
-        acts = {"ssh": self._over_ssh, "bmc": self._by_bmc, "person": self._by_person}
+        acts = {"ssh": self._over_ssh, "bmc": self._by_bmc, "person": self._by_person, TINKERBELL: self._by_tinkerbell}
         while not (self._tried and self._run.ran_meanwhile()):
             self._run.raise_if_ended()
             self._rung = self._left.pop(0)
@@ -137,6 +137,10 @@ class Ladder:
             name = self._run.server.name
             self._run.bus.emit(Notice(f"the BMC's Job {job} is left to its end, and switches {name} on again"))
 
+    def _by_tinkerbell(self) -> None:
+        """Leave it alone: a second reboot would come in the middle of the first."""
+        self._run.bus.emit(Notice(f"Tinkerbell has the BMC of {self._run.server.name} power-cycle it: bootMode"))
+
     def _by_person(self) -> None:
         self._run.bus.emit(Notice(f"reboot {self._run.server.name} now: netboot is open for it"))
 
@@ -160,5 +164,7 @@ def ways(run: ProvisionRun) -> str:
         "bmc": f"power-cycled by its BMC {run.target.hardware.bmc_ref}",
         "person": "by a person",
     }
+    if TINKERBELL in run.rungs:
+        return "power-cycled by Tinkerbell, as its bootMode says"
     silent = run.target.facts_now is None and not run.ssh_alone
     return ", else ".join(words[rung] for rung in run.rungs if not (silent and rung == "ssh"))

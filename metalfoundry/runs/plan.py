@@ -20,7 +20,7 @@ from metalfoundry.runs.engine import execute
 from metalfoundry.runs.options import Identity, Options
 from metalfoundry.runs.phases.preflight import Preflight
 from metalfoundry.runs.provision import run_id
-from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.runs.provision_run import TINKERBELL, ProvisionRun
 from metalfoundry.site.site import Site
 
 UID = "(the uid that Kubernetes gives the Workflow)"
@@ -100,6 +100,8 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
 def _reboots(run: ProvisionRun) -> Iterator[PlannedCommand]:
     """What each rung would say; the next one is taken where one fails."""
     hardware, host = run.target.hardware, run.target.machine.host.name
+    if TINKERBELL in run.rungs:
+        return
     if run.server.boot_next and "ssh" in run.rungs:
         entry = f"efibootmgr -n (the network entry of {hardware.mac_for(run.server.mac)})"
         yield PlannedCommand("Boot", host, entry, Effect.WRITE.value)

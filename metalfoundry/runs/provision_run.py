@@ -11,7 +11,6 @@ from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportEr
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.hosts import ServerKey
 from metalfoundry.model.inventory import Server
-from metalfoundry.model.inventory_fields import Rung
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.model.states import WindowState
@@ -26,6 +25,8 @@ from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
+TINKERBELL = "tinkerbell"
+"""The rung of a Workflow with a bootMode: Tinkerbell's controller has Rufio power-cycle the machine."""
 DELETE_SECONDS = 60.0
 READ_SECONDS = 30.0
 
@@ -66,12 +67,14 @@ class ProvisionRun(Run):
         return self.found
 
     @property
-    def rungs(self) -> tuple[Rung, ...]:
-        """How the machine may be rebooted, in order; by its BMC where its Hardware names one that we may use."""
-        if not self.options.reboot:
-            return ("person",)
+    def rungs(self) -> tuple[str, ...]:
+        """How the machine may be rebooted, in order; by its BMC where its Hardware names one that we may use. Where
+        Tinkerbell does it by itself, that comes first, and the others are not tried.
+        """
         has_bmc = bool(self.target.hardware.bmc_ref) and not self.target.lacks
-        return tuple(rung for rung in self.server.reboot if rung != "bmc" or has_bmc)
+        ours = tuple(rung for rung in self.server.reboot if rung != "bmc" or has_bmc)
+        ours = ours if self.options.reboot else ("person",)
+        return (TINKERBELL, *ours) if self.target.document.is_power_cycled else ours
 
     @property
     def ssh_alone(self) -> bool:

@@ -227,3 +227,20 @@ def test_the_runs_of_a_fleet_share_their_watch_of_jobs(tmp_path: Path) -> None:
     watches = [event.text for event in ran.events if isinstance(event, CommandStarted) and " -w " in event.text]
     of_jobs = [text for text in watches if "get jobs." in text]
     assert of_jobs and not any("--field-selector" in text for text in of_jobs)
+
+
+@pytest.mark.parametrize("off", [True, False])
+def test_a_machine_that_tinkerbell_power_cycles_is_not_rebooted_by_us(tmp_path: Path, off: bool) -> None:
+    with rack(tmp_path, with_bmc(off=off)) as lab:
+        path = lab.inventory.parent / "workflows.yaml"
+        path.write_text(
+            path.read_text().replace("toggleAllowNetboot: true", "toggleAllowNetboot: true\n    bootMode: netboot")
+        )
+        shown: list[Identity] = []
+        ran = provision(lab, options=Options(confirm=shown.append))
+        assert ran.json["exit_code"] == 0, ran.json["error"]
+        assert [job["metadata"]["name"] for job in jobs(lab)] == [f"netboot-{NAME}-ubuntu"]
+        assert reboots_over_ssh(ran) == 0
+        assert boots(lab)[-2:] == ["hook", "new"] and lab.machine(NAME).wiped == 1
+        assert not is_open(lab)
+    assert "power-cycled by Tinkerbell, as its bootMode says" in described(shown[0])

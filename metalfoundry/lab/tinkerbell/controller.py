@@ -9,6 +9,7 @@ from metalfoundry.lab.clock import MachineClock, stamp
 from metalfoundry.lab.kubernetes.informer import Informer, amend
 from metalfoundry.lab.kubernetes.store import NotFound, Object, Store, StoreError
 from metalfoundry.lab.tinkerbell.log import ControlPlaneLog
+from metalfoundry.lab.tinkerbell.rufio import JOBS
 from metalfoundry.lab.tinkerbell.template import RenderError, render, template_values
 
 SETTLED = ("PENDING", "SUCCESS", "FAILED", "TIMEOUT")
@@ -26,6 +27,7 @@ class Controller:
         self._thread = threading.Thread(target=self._run, name="lab-controller", daemon=True)
         self._done: dict[str, str] = {}  # uid -> resourceVersion that was looked at
         self._ends: dict[str, datetime] = {}  # uid -> when its global timeout strikes
+        self._booting: set[str] = set()  # uids of those whose machine Rufio switches
 
     def start(self) -> None:
         """Begin to reconcile."""
@@ -42,7 +44,7 @@ class Controller:
     def _run(self) -> None:
         seen = -1
         while not self._stop.is_set():
-            seen = self._workflows.wait(seen, 0.1 if self._ends else 1.0)
+            seen = self._workflows.wait(seen, 0.1 if self._ends or self._booting else 1.0)
             for workflow in self._workflows.all():
                 if self._due(workflow):
                     self._try(workflow)
@@ -50,9 +52,8 @@ class Controller:
     def _due(self, workflow: Object) -> bool:
         meta = workflow["metadata"]
         strikes = self._ends.get(meta["uid"])
-        return self._done.get(meta["uid"]) != meta["resourceVersion"] or (
-            strikes is not None and datetime.now(UTC) >= strikes
-        )
+        changed = self._done.get(meta["uid"]) != meta["resourceVersion"] or meta["uid"] in self._booting
+        return changed or (strikes is not None and datetime.now(UTC) >= strikes)
 
     def _try(self, seen: Object) -> None:
         meta = seen["metadata"]
@@ -155,12 +156,35 @@ class Controller:
             done["allowNetboot"] = {"toggledTrue": True}
         state = "PENDING"
         if boot.get("bootMode"):
-            text = f'error creating job: hardware "{spec["hardwareRef"]}" does not have a BMC'
-            conditions.append(_condition("BootJobSetupFailed", text, reason="Error"))
             done["jobs"] = {f"{boot['bootMode']}-{name}": {"existingJobDeleted": True}}
-            state = "FAILED"
+            state, condition = self._boot_job(f"{boot['bootMode']}-{name}", spec["hardwareRef"])
+            conditions.append(condition)
+            (self._booting.add if state == "PREPARING" else self._booting.discard)(workflow["metadata"]["uid"])
         self._journal.reconcile(name, [*steps, "patching status"])
         self._write(workflow, bootOptions=done, conditions=conditions, state=state)
+
+    def _boot_job(self, name: str, hardware: str) -> tuple[str, dict[str, str]]:
+        """The state that the Job of that name leaves the Workflow in, and its condition; the Job is created first. What
+        the real conditions say while all goes well is not known here, so these say nothing.
+        """
+        spec = self._hardware(hardware)["spec"]
+        if not spec.get("bmcRef"):
+            text = f'error creating job: hardware "{hardware}" does not have a BMC'
+            return "FAILED", _condition("BootJobSetupFailed", text, reason="Error")
+        try:
+            job = self._store.get(JOBS, name)
+        except NotFound:
+            uefi = any(interface.get("dhcp", {}).get("uefi") for interface in spec.get("interfaces", []))
+            once = {"oneTimeBootDeviceAction": {"device": ["pxe"], "efiBoot": uefi}}
+            tasks = [{"powerAction": "off"}, once, {"powerAction": "on"}]
+            machine = {"name": spec["bmcRef"]["name"], "namespace": "tink-system"}
+            job = {"metadata": {"name": name}, "spec": {"machineRef": machine, "tasks": tasks}}
+            self._store.create(JOBS, job)
+        told = {condition["type"] for condition in job.get("status", {}).get("conditions", [])}
+        if "Failed" in told:
+            return "FAILED", _condition("BootJobFailed", "job failed", reason="Error")
+        done = "Completed" in told
+        return ("PENDING" if done else "PREPARING"), _condition("BootJobComplete" if done else "BootJobRunning", "")
 
     def _running(self, workflow: Object) -> None:
         meta, status = workflow["metadata"], workflow["status"]
