@@ -181,11 +181,12 @@ patch() { # NAME OPERATIONS
 # ---- its life ------------------------------------------------------------------------------------------------------
 run() {
   umask 077
+  STOP='' DUE='' # before a signal sets them
   trap '' HUP && trap 'STOP=yes' TERM INT && trap 'DUE=yes' USR1
   GUARD=$(printf '%s' "${GUARD:-$(id -un)@$(uname -n)}" | sed 's/[^A-Za-z0-9._@-]/-/g')
   DIR=${DIR:-/tmp} VERSION=${VERSION:-none} KUBECTL=${KUBECTL:-kubectl} BOUND=${BOUND-'--request-timeout=10s'}
   PACE=${PACE:-3} RETRY=${RETRY:-1} TICK=${TICK:-0.25} LINGER=${LINGER:-0} UPTIME=${UPTIME:-/proc/uptime} LIMIT=''
-  BLANKS=$IFS STOP='' DUE='' ENDING='' AWAY='' WATCH='' RANG='' NEXT=0 NOW=0 WALL=$(date +%s) WANTED=' ' HEARD=0
+  BLANKS=$IFS ENDING='' AWAY='' WATCH='' RANG='' NEXT=0 NOW=0 WALL=$(date +%s) WANTED=' ' HEARD=0
   MEMORY='' BOOT_ID='' CLAIMS=0 FORM=$(form) registered=''
   ! command -v timeout >/dev/null || LIMIT="timeout ${HANG:-20}" # kubectl has a limit of its own, a credential helper has none
   clock
@@ -319,7 +320,7 @@ launch() {
   [ -z "$before" ] || [ "$before" = "$VERSION" ] || rm -f "$DIR/guard-$before.sh"
 }
 ours() { guarding && [ "$version" = "$VERSION" ]; }
-gone() { ! guarding; }
+gone() { ! guarding || ! kill -TERM "$pid" 2>/dev/null; } # it is told at each look: bash loses a trap now and then
 quoted() { printf "'%s'" "$(printf '%s' "$1" | sed "s/'/'\\\\''/g")"; }
 claims() { grep -c '^M|[^|]*|[^|]' "$DIR/memory" 2>/dev/null; }
 free() { [ "$(claims)" = 0 ]; }
@@ -335,7 +336,6 @@ stop() { # refuses while there are claims, unless FORCE=yes: their windows are c
   place
   guarding || { echo state=none && return 0; }
   [ "${FORCE:-no}" = yes ] || { kill -USR1 "$pid" && await 7 "${PATIENCE:-5}" "it still guards $(claims) claims" free; }
-  kill -TERM "$pid"
   await 1 60 "pid $pid does not end" gone
   echo state=ended
 }

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -150,6 +151,16 @@ class Client:
 
     def gone(self) -> None:
         until(lambda: not self.processes(), what="no process left")
+
+    def terminate(self, pid: int) -> None:
+        """Send it SIGTERM until nothing of it is left: bash loses a trapped signal once in some ten thousand."""
+
+        def ended() -> bool:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
+            return not self.processes()
+
+        until(ended, what="no process left")
 
     def processes(self) -> list[int]:
         """Everything that has this client's mark in its environment."""
