@@ -109,7 +109,8 @@ def schemas() -> dict[str, str]:
         "server": section("json.md", "status")["properties"]["servers"]["items"],
         "event": event(),
     }
-    for name in ("error", "fleet", "history", "status", "doctor", "line", "end", "runs", "netboot", "audit", "guard"):
+    for name in ("error", "fleet", "history", "status", "doctor", "line", "end", "runs", "netboot", "audit", "guard",
+                 "power"):  # fmt: skip
         found[name] = section("json.md", name)
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema"}
     return {f"{name}.json": json.dumps(head | {"title": name} | found[name], indent=2) + "\n" for name in sorted(found)}

@@ -39,6 +39,10 @@ class BmcMachine:
     contactable: bool | None = None
     message: str = ""
 
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able object."""
+        return {"bmc": self.name, "power": self.power, "contactable": self.contactable, "message": self.message}
+
     @staticmethod
     def of(obj: Mapping[str, Any]) -> BmcMachine:
         """Read a Machine (bmc.tinkerbell.org)."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from metalfoundry.commands.claims import acknowledgement, claim_of, stamp
 from metalfoundry.commands.history import HistoryEntry, past_runs
+from metalfoundry.commands.queue import Waiting, waiting
 from metalfoundry.model.errors import (
     AuthError,
     DeadlineExceeded,
@@ -53,6 +54,7 @@ class Row:
     `protected`: why it must not be installed, "" where it may. `refused`: why a provision would refuse it, as far as
     this tells, "" where nothing speaks against it. `server`: "" for a Hardware that the inventory lets nobody name.
     `last_run`: the last one that ended, whoever led it, as it stands on the Hardware; None where none is told of.
+    `waiting`: the runs that wait for it, in turn.
     """
 
     server: str
@@ -71,11 +73,13 @@ class Row:
     protected: str = ""
     refused: str = ""
     last_run: HistoryEntry | None = None
+    waiting: tuple[Waiting, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able object."""
         told = {name: getattr(self, name) for name in self.__slots__}
-        return told | {"last_run": self.last_run.to_json() if self.last_run else None}
+        waiting = [{"run": place.run, "holder": place.holder, "since": place.since} for place in self.waiting]
+        return told | {"last_run": self.last_run.to_json() if self.last_run else None, "waiting": waiting}
 
 
 def status(site: Site, servers: Sequence[Server] | None, probe: bool = False) -> list[Row]:
@@ -146,6 +150,7 @@ def _row(site: Site, survey: Survey, server: Server) -> Row:
         protected=hardware.protected or "",
         refused=why_not(server, survey),
         last_run=next(iter(past_runs(hardware)), None),
+        waiting=tuple(replace(place, until="") for place in waiting(hardware, site.now())),
     )
 
 

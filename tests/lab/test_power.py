@@ -18,6 +18,7 @@ from metalfoundry.model.errors import AuthError, MetalfoundryError
 from metalfoundry.model.events import CommandStarted
 from metalfoundry.model.resources import PROTECTED
 from tests.lab.bench import NAME, SPEED, Ran, call, tune
+from tests.lab.test_json import check
 
 JOBS, MACHINE = "jobs.bmc.tinkerbell.org", f"bmc-{NAME}"
 
@@ -68,8 +69,15 @@ def test_nobody_is_there_to_confirm(lab: Lab) -> None:
 
 
 def test_words_that_power_does_not_know(lab: Lab) -> None:
-    for words in (("power", NAME, "up"), ("power", NAME)):
+    for words in (("power", NAME, "up"), ("power", NAME), ("power", NAME, "off", "--yes", "--json")):
         assert call(lab, *words).returncode == 2
+    assert asked(lab) == []
+
+
+def test_the_power_as_json(lab: Lab) -> None:
+    shown = json.loads(call(lab, "power", NAME, "status", "--json").stdout)
+    assert shown == {"servers": [{"server": NAME, "bmc": MACHINE, "power": "on", "contactable": True, "message": ""}]}
+    check("power", shown)
 
 
 def test_a_reboot_goes_over_ssh_and_what_comes_back_is_told(lab: Lab) -> None:

@@ -21,13 +21,16 @@ from typing import Any
 import pytest
 
 from metalfoundry import Foundry
+from metalfoundry.commands.queue import stand
 from metalfoundry.lab import fixtures
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import scenario
 from metalfoundry.model.events import CommandEnded, CommandStarted
+from metalfoundry.model.resources import Hardware
 from metalfoundry.runs.status import Row
 from tests.lab.bench import NAME, SPEED, Ran, call, provision, start, tune
 from tests.lab.rows import many
+from tests.lab.test_json import check
 
 
 @pytest.fixture
@@ -55,6 +58,21 @@ def test_a_row_tells_whose_window_it_is_and_since_when(fresh: Lab) -> None:
         assert (row.netboot, row.run, row.expired) == ("open", run, False)
         assert "@" in row.holder
         assert datetime.fromisoformat(row.until) > datetime.now().astimezone() + timedelta(minutes=5)
+
+
+def test_a_row_tells_who_waits_for_the_server_in_turn(fresh: Lab) -> None:
+    with Foundry.load(fresh.inventory) as foundry:
+        for run, holder in (
+            ("20260102T030405Z-anvil-7f3a9c", "kevin@laptop"),
+            ("20260102T030406Z-anvil-7f3a9d", "ci@x"),
+        ):
+            now = datetime.now().astimezone()
+            line = stand(Hardware.of(fresh.store.get("hardware", NAME)), run, holder, now)
+            fresh.store.patch("hardware", NAME, line)
+        row = foundry.status([NAME])[0]
+    assert [place.holder for place in row.waiting] == ["kevin@laptop", "ci@x"]
+    assert "kevin@laptop, ci@x" in call(fresh, "status").stdout
+    check("status", json.loads(call(fresh, "status", "--json").stdout))
 
 
 def test_since_is_the_last_sign_of_the_workflow(tmp_path: Path) -> None:

@@ -7,22 +7,25 @@ from collections.abc import Sequence
 from metalfoundry.foundry import Foundry
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.inventory import Server
+from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import ours
 from metalfoundry.runs.power import ACTIONS
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.tasks.confirm import typed
 
 
-def power(foundry: Foundry, servers: Sequence[Server], action: str, *, ask: bool) -> None:
+def power(foundry: Foundry, servers: Sequence[Server], action: str, *, ask: bool, json: bool = False) -> None:
     """Have the BMCs of these servers do it; `status` only looks."""
     known = ACTIONS.get(action)
     if known is None and action != "status":
         step = f"{ours('power', servers[0].name, 'status')}, or on, off, cycle"
         raise UsageError(f"power knows no {action!r}", next=step)
+    if known is None:
+        _status(foundry, servers, json)
+        return
+    if json:
+        raise UsageError("only `status` prints JSON", next=ours("power", servers[0].name, "status", "--json"))
     for server in servers:
-        if known is None:
-            _status(foundry, server)
-            continue
         if ask:
             question = f"This {_DOES[known]} {server.name}, whatever runs there. Type its name to go on: "
             typed(server.name, question, ours("power", server.name, known, "--yes"))
@@ -43,10 +46,15 @@ def reboot(foundry: Foundry, servers: Sequence[Server], *, netboot_once: bool, a
         say(f"{server.name}: rebooted {way}{answers}")
 
 
-def _status(foundry: Foundry, server: Server) -> None:
-    seen = foundry.power_status(server)
-    why = f": {seen.message}" if seen.message else ""
-    say(f"{server.name}: {seen.power} (BMC {seen.name}; {_REACHED[seen.contactable]}{why})")
+def _status(foundry: Foundry, servers: Sequence[Server], json: bool) -> None:
+    if json:
+        machines = [{"server": server.name} | foundry.power_status(server).to_json() for server in servers]
+        say(json_text({"servers": machines}, indent=2))
+        return
+    for server in servers:
+        machine = foundry.power_status(server)
+        why = f": {machine.message}" if machine.message else ""
+        say(f"{server.name}: {machine.power} (BMC {machine.name}; {_REACHED[machine.contactable]}{why})")
 
 
 _DOES = {"on": "switches on", "off": "switches off", "cycle": "power-cycles"}

@@ -69,17 +69,17 @@ def clean(c: Context, older: str = "30d", yes: bool = False) -> None:
 
 @task(
     positional=["name", "state"],
-    help=words("name", "inventory", "yes", state="on, off, cycle, or status, which changes nothing"),
+    help=words("name", "inventory", "yes", "json", state="on, off, cycle, or status, which changes nothing"),
 )
-def power(c: Context, name: str, state: str, inventory: str = INVENTORY, yes: bool = False) -> None:
+def power(c: Context, name: str, state: str, inventory: str = INVENTORY, yes: bool = False, json: bool = False) -> None:
     """Switch servers by their BMC, or show their power.
 
     Example: fab power anvil status
     """
     from metalfoundry.ui.tasks import power as body
 
-    with opened(inventory) as foundry:
-        body.power(foundry, foundry.servers(name), state, ask=not yes)
+    with opened(inventory, json) as foundry:
+        body.power(foundry, foundry.servers(name), state, ask=not yes, json=json)
 
 
 @task(positional=["name"], help=words("name", "inventory", "yes", netboot_once="have it boot from the network once"))

@@ -76,6 +76,7 @@ def _table(rows: Sequence[Row], last: Mapping[str, KeptRun], now: datetime) -> T
         "provision": ["" if row.protected else row.refused for row in rows],
         "netboot": [_netboot(row, now) for row in rows],
         "claim": [row.holder for row in rows],
+        "waiting": [", ".join(place.holder for place in row.waiting) for row in rows],
         "guard": [row.guard for row in rows],
         "protected": [row.protected for row in rows],
         "workflow": [row.workflow for row in rows],
