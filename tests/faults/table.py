@@ -25,7 +25,7 @@ from metalfoundry.commands.claims import GUARD, RUN, WINDOW
 from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
-from metalfoundry.lab.scenarios import scenario
+from metalfoundry.lab.scenarios import BmcFault, scenario
 from metalfoundry.model.errors import MetalfoundryError
 from metalfoundry.model.events import Event, PhaseStarted, Record
 from metalfoundry.model.inventory_reader import load
@@ -55,6 +55,7 @@ class Story(Enum):
     UNTIL_END = "end"  # netboot_until: end
     RESUME = "resume"  # of a run whose client was killed when it had opened netboot
     BY_HAND = "hand"  # netboot.open, then netboot.close
+    BMC = "bmc"  # reboot: [bmc]; but for the making of the Job it is PROVISION
 
 
 ONCE = (Fault.BEFORE, Fault.AFTER, Fault.HANG)
@@ -64,6 +65,7 @@ FAULTS: Mapping[Story, tuple[Fault, ...]] = {
     Story.UNTIL_END: (*FATAL, Fault.DOWN),
     Story.RESUME: (*FATAL, Fault.DOWN),
     Story.BY_HAND: (*ONCE, Fault.CUT, Fault.KILL, Fault.DOWN),
+    Story.BMC: tuple(Fault),
 }
 BESIDE_FAULTS = (*ONCE, Fault.CUT, Fault.KILL)
 NEEDS_CLAIM = (Fault.CLAIM, Fault.DOWN, Fault.API)  # before there is a claim they are the others' case
@@ -155,6 +157,8 @@ def cases(said: Mapping[Story, Sequence[str]]) -> list[Case]:
     for story in Story:
         found.append(Case(story, 0, None))
         for number, command in enumerate(said[story], 1):
+            if story is Story.BMC and not command.startswith("Boot"):
+                continue
             each = [Case(story, number, fault, command) for fault in FAULTS[story]]
             found += [case for case in each if case.fault not in NEEDS_CLAIM or case.window]
         if story is Story.PROVISION:
@@ -186,8 +190,10 @@ class Bench:
         known = yaml.safe_load(lab.inventory.read_text())
         known["timeouts"] = TIMEOUTS
         for case in wanted:
-            if case.story is Story.UNTIL_END:
-                known["servers"][case.name]["netboot_until"] = "end"
+            own = {Story.UNTIL_END: {"netboot_until": "end"}, Story.BMC: {"reboot": ["bmc"]}}
+            known["servers"][case.name] |= own.get(case.story, {})
+            if case.story is not Story.BMC:
+                lab.store.merge("hardware", case.name, {"spec": {"bmcRef": None}})
         lab.inventory.write_text(yaml.safe_dump(known))
         self._ever_open: set[str] = set()
 
@@ -372,7 +378,7 @@ def play(inventory: Path, case: Case, name: str, meddle: object = None, resume: 
 @contextmanager
 def bench(folder: Path, wanted: Sequence[Case]) -> Iterator[Bench]:
     """A running lab for `wanted`."""
-    story = scenario("shadowed", shadow=0.0)
+    story = scenario("shadowed", shadow=0.0, bmc=BmcFault.NONE)
     lab = Lab(folder, story, SPEED, servers=[case.name for case in wanted])
     with lab:
         yield Bench(lab, wanted)
@@ -396,6 +402,7 @@ TITLES = {
     Story.UNTIL_END: "Provision with `netboot_until: end`",
     Story.RESUME: "Provision `--resume`, of a run whose client was killed with netboot open",
     Story.BY_HAND: "By hand: `netboot.open`, then `netboot.close`",
+    Story.BMC: "Provision of a server that its BMC power-cycles (`reboot: [bmc]`)",
 }
 
 
