@@ -193,6 +193,7 @@ class Bench:
             own = {Story.UNTIL_END: {"netboot_until": "end"}, Story.BMC: {"reboot": ["bmc"]}}
             known["servers"][case.name] |= own.get(case.story, {})
             if case.story is not Story.BMC:
+                assert isinstance(lab.store, MemoryStore)
                 lab.store.merge("hardware", case.name, {"spec": {"bmcRef": None}})
         lab.inventory.write_text(yaml.safe_dump(known))
         self._ever_open: set[str] = set()
