@@ -9,7 +9,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from metalfoundry.commands.command import Command, Effect, Raw
 
@@ -22,6 +22,24 @@ printf '{MARK} %s out\\n' "$name"
 printf '\\n{MARK} %s err\\n%s\\n{MARK} %s exit %s\\n' "$name" "$err" "$name" "$code"
 case $code in 0) went="$went$label " ;; esac
 }}
+"""
+# What has a ticket, $1 of the shell, begins once, and not any more when `settling` was there first. A folder that
+# cannot be made for another reason, such as a full disk, is no hindrance.
+_BEGIN = 'case $ticket in ?*) mkdir "/tmp/$ticket" 2>/dev/null || [ ! -d "/tmp/$ticket" ] || exit 9 ;; esac\n'
+_END_OF_TICKET = 'case $ticket in ?*) rmdir "/tmp/$ticket" 2>/dev/null ;; esac\n'
+# Over SSH nothing ends a script whose client has left, so its end is waited for. While it runs its ticket stands among
+# its arguments; grep is told on its stdin what it looks for, or it would find itself.
+_SETTLE = """settle() {
+turns=$(($1 * 4)); shift
+for ticket in "$@"; do
+mkdir "/tmp/$ticket" 2>/dev/null && continue
+while printf '%s\\n' "$ticket" | grep -qFf - /proc/[0-9]*/cmdline 2>/dev/null; do
+[ "$turns" -gt 0 ] || return 1
+turns=$((turns - 1)); sleep 0.25
+done
+done
+[ -r /proc/self/cmdline ]
+}
 """
 _TIME = f"""printf '\\n{MARK} %s at %s\\n' "$mark" "$(date +%s 2>/dev/null)"\n"""
 _AT = re.compile(rf"\n{MARK} \w+ at (?P<seconds>[0-9]{{1,11}})$", re.MULTILINE)
@@ -59,14 +77,26 @@ def script(parts: Sequence[Part], *, effect: Effect, functions: str = "", secret
 
     All is one function, called by the last line: a script that arrives in part does nothing.
     """
-    lines = [_PART, functions, "script() {\nwent=' '\n", _TIME]
+    lines = [_PART, functions, "script() {\nwent=' '\n", _BEGIN, _TIME]
     for part in parts:
         words = " ".join(word if isinstance(word, Raw) else shlex.quote(word) for word in part.argv)
         call = f"part {part.name} {words} {_here(part.stdin) if part.stdin else f'</dev/null{chr(10)}'}"
         lines.append(f'case $went in *" {part.after} "*)\n{call};;\nesac\n' if part.after else call)
-    text = "".join([*lines, "}\nscript\n"])
+    text = "".join(["ticket=${1-}\n", *lines, _END_OF_TICKET, "}\nscript\n"])
     mark = hashlib.sha256(text.encode()).hexdigest()[:12]  # what a part prints cannot hold it, by accident or design
     return Command(("sh", "-s"), stdin=f"mark={mark}\n{text}", secrets=secrets, effect=effect)
+
+
+def ticketed(command: Command, ticket: str) -> Command:
+    """A script under a name by which `settling` finds it."""
+    return replace(command, argv=(*command.argv, ticket))
+
+
+def settling(tickets: Sequence[str], seconds: int) -> Command:
+    """Ask whether the scripts with these tickets have ended, and keep those that have not begun from it: the part
+    "settled" ends with status 0. Waits up to `seconds`.
+    """
+    return script([Part("settled", ("settle", str(seconds), *tickets))], effect=Effect.READ, functions=_SETTLE)
 
 
 def read_time(stdout: str) -> int | None:

@@ -109,7 +109,8 @@ class Bmc:
         return Deadline.after(self.site.clock, READ_SECONDS)
 
     def _run(self, command: Command, deadline: Deadline) -> dict[str, Outcome]:
-        result = self.site.transport.run(self.site.jump, command, deadline)
+        with self.site.left.sending(command) as sent:
+            result = self.site.transport.run(self.site.jump, sent, deadline)
         outcomes = read_script(result.stdout)
         if not outcomes:
             raise script_unrun(self.site, result)

@@ -84,7 +84,7 @@ class Claim:
             operations = netboot.claim(self.hardware, self.run, self.note, self.old)
             operations, then = [*operations, *queue.leave(self.hardware, self.run)], ask(self.note.renewal)
             try:
-                seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then)
+                seen = self._cluster.patch(self._server.hardware, operations, deadline, then=then, tested=False)
             except TransportError as error:
                 self.note, self.taken = (self.note, True) if error.sent else (None, self.taken)
                 raise
@@ -255,6 +255,7 @@ class Claim:
         """Keep the object as it was read just now; for FRESH_SECONDS it is believed that the claim stands."""
         self.hardware = hardware
         if self.ours(hardware):
+            self.taken = True
             self._trusted_until = self._site.clock.now().wall + timedelta(seconds=FRESH_SECONDS)
         self.on_sight(hardware)
 

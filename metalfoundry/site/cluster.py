@@ -14,8 +14,8 @@ from metalfoundry.commands import smee, ssh
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, read_list, read_only
 from metalfoundry.commands.rights import FOR_BMC, NEEDED, missing_rights
-from metalfoundry.commands.script import Outcome, Part, read_script, read_time, script
-from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError, TransportError
+from metalfoundry.commands.script import Outcome, Part, read_script, read_time, script, settling
+from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.site.refused import api_away, may_not, refused, script_unrun
@@ -26,6 +26,7 @@ from metalfoundry.transport.clock import Cancel, Deadline
 
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
+_SETTLE_SECONDS, _ANSWER_SECONDS = 8, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,12 +105,13 @@ class Cluster:
         also: Sequence[Part] = (),
         then: Sequence[Part] = (),
         patient: bool = True,
+        tested: bool = True,
     ) -> Patched:
         """Patch one Hardware object and read it again, in one exec; `also` is run before the patch, `then` after it,
         and last an Event is made of it, where it is one for others to know.
 
         A refused patch is no error here: kube-apiserver gives no reason, the object read afterwards does. Who is not
-        `patient` is told at once that the API server is away.
+        `patient` is told at once that the API server is away. `tested`: the patch does nothing once our claim is gone.
         """
         reads = [self._site.kubectl.get(HARDWARE, name), *self._smee_parts(ask_smee_for)]
         writes = [self._site.kubectl.patch(name, operations)] if operations else []
@@ -117,7 +119,7 @@ class Cluster:
         told = chronicle.parts(self._site.kubectl, name, operations, self._site.holder, self._site.now())
         command = script([*also, *writes, *then, *reads, *told], effect=effect, functions=smee.FUNCTIONS)
         try:
-            outcomes = self._run(command, deadline)
+            outcomes = self._run(command, deadline, tested)
         except _UNSETTLED as error:
             if isinstance(error, ApiAway) and not patient:
                 raise
@@ -134,7 +136,7 @@ class Cluster:
         command = script([self._site.kubectl.apply(manifest), *reads], effect=Effect.WRITE, secrets=secrets)
         while True:
             try:
-                outcomes = self._run(command, deadline)
+                outcomes = self._run(command, deadline, tested=False)
                 break
             except _UNSETTLED as error:
                 outcomes = self._settle(reads, deadline, error)
@@ -157,10 +159,11 @@ class Cluster:
         while left and failed:
             command = script([self._site.kubectl.delete_workflow(name) for name in left], effect=effect)
             try:
-                outcomes = self._run(command, deadline)
+                outcomes = self._run(command, deadline, tested=False)
             except _UNSETTLED as error:
                 if not error.sent and not isinstance(error, ApiAway):
                     raise
+                self.settle(deadline)
                 left = [name for name in left if self.workflow(name, deadline)]
                 continue
             failed = [outcome.stderr for outcome in outcomes.values() if not outcome.ok]
@@ -173,6 +176,22 @@ class Cluster:
                 next=self._site.kubectl_hint("auth", "can-i", "delete", WORKFLOWS),
                 evidence="\n".join(failed),
             )
+
+    def settle(self, deadline: Deadline) -> None:
+        """See that what was left on its way to the jump host has ended there, or will never begin: from then on what is
+        read is what came of it. Raises PreflightError where it still runs at `deadline`.
+        """
+        while tickets := self._site.left.tickets:
+            seconds = int(max(1.0, min(deadline.remaining(), _SETTLE_SECONDS)))
+            settled = self._run(settling(tickets, seconds), deadline.within(seconds + _ANSWER_SECONDS)).get("settled")
+            if settled and settled.ok:
+                self._site.left.forget(tickets)
+            elif deadline.expired():
+                raise PreflightError(
+                    "what was sent to the jump host has not ended there, and may take effect yet",
+                    where=self._site.jump.name,
+                    next=ssh.remotely(self._site.jump, ("ps", "-ef")),
+                )
 
     def workflow(self, name: str, deadline: Deadline) -> Workflow | None:
         """Read one Workflow; None when it does not exist."""
@@ -244,12 +263,18 @@ class Cluster:
         if deadline.expired() or (not unsettled.sent and not isinstance(unsettled, ApiAway)):
             raise unsettled
         try:
+            self.settle(deadline)
             return self._await(reads, deadline)
-        except TransportError as error:
+        except PreflightError as error:
             raise unsettled from error
 
-    def _run(self, command: Command, deadline: Deadline) -> dict[str, Outcome]:
-        result = self._site.transport.run(self._site.jump, command, deadline)
+    def _run(self, command: Command, deadline: Deadline, tested: bool = True) -> dict[str, Outcome]:
+        """`tested`: it may come too late without harm."""
+        if tested:
+            result = self._site.transport.run(self._site.jump, command, deadline)
+        else:
+            with self._site.left.sending(command) as ticketed:
+                result = self._site.transport.run(self._site.jump, ticketed, deadline)
         outcomes = read_script(result.stdout)
         if not outcomes:
             raise script_unrun(self._site, result)

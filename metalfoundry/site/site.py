@@ -19,6 +19,7 @@ from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory
 from metalfoundry.site.chronicle import Chronicle
 from metalfoundry.site.command_events import CommandEvents
+from metalfoundry.site.left import Left
 from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Cancel, Clock, Deadline
 from metalfoundry.transport.gates import Gate, Gated
@@ -86,7 +87,7 @@ class JumpTime:
 class Site:
     """One place: what is known of it, and the doors to it. `lookout` is the transport for what only waits,
     `local` the door to programs on this computer, `watches`, `surveys` and `chronicle` what several runs share,
-    `jump_time` the jump host's clock."""
+    `jump_time` the jump host's clock, `left` what may still be under way there."""
 
     inventory: Inventory
     transport: Gated
@@ -101,6 +102,7 @@ class Site:
     surveys: Surveying | None = None
     chronicle: Chronicle = field(default_factory=Chronicle)
     jump_time: JumpTime = field(default_factory=JumpTime)
+    left: Left = field(default_factory=Left)
     holder: str = field(default_factory=lambda: f"{_user()}@{socket.gethostname()}")
 
     def on(self, bus: Bus) -> Site:

@@ -59,6 +59,7 @@ class Window(Exposure):
         gated = site.gated(claim)
         super().__init__(gated, server, claim, Guarding(gated, server, claim))
         self._cluster = Cluster(self.site)
+        self._settling: Deadline | None = None
 
     def arm(self) -> None:
         """See the guard's word about our claim, that it closes the window without us. Raises PreflightError when it
@@ -182,6 +183,7 @@ class Window(Exposure):
             return
         try:
             self.close(why)
+            self.settle()
             self._outwait_toggle()
         except ClaimedError:
             pass
@@ -197,6 +199,28 @@ class Window(Exposure):
         if self.claim.lost is None:
             self.release()
         self.claim.note = None
+
+    def settle(self) -> None:
+        """Wait, with netboot closed, until nothing that was left on its way to the jump host can take effect any more:
+        a Workflow that is applied after the claim was given back opens netboot under nobody's. Where that is not seen
+        within a minute the claim stays, for the guard: raises UnsafeError when it is `at_risk`, else MetalfoundryError.
+        """
+        if not self.site.left.tickets or self.theirs:
+            return
+        self.shut("what was sent is waited for")
+        self.site.bus.emit(Notice("waiting until what was sent has ended on the jump host"))
+        self._settling = self._settling or Deadline.after(self.site.clock, WRITE_SECONDS)
+        try:
+            self._cluster.settle(self._settling)
+            self.claim.sighted(self._read_now())
+        except MetalfoundryError as error:
+            if self.at_risk:
+                raise self.unsafe(str(error)) from error
+            raise MetalfoundryError(
+                f"the claim on {self._server.name} is kept: {error.what}", where=error.where, next=error.next
+            ) from error
+        if self._held().open_interfaces():
+            self.close("it was opened by what was sent before")
 
     def adopt(self, hardware: Hardware, claim: ClaimSeen | None) -> None:
         """Take over what a claim under our run id, or nobody, has left on `hardware`, in order to end it."""

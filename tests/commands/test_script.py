@@ -1,9 +1,16 @@
 from __future__ import annotations
 
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
 from metalfoundry.commands.command import Effect, Raw
-from metalfoundry.commands.script import MARK, Outcome, Part, read_script, script
+from metalfoundry.commands.script import MARK, Outcome, Part, read_script, script, settling, ticketed
 from tests.commands.shells import run
 
 SHELLS = ("dash", "bash", "busybox")
@@ -111,3 +118,53 @@ def test_a_part_that_goes_after_another_is_run_only_where_that_ended_well(shell:
     assert outcomes(shell, Part("one", ("true",)), Part("two", ("false",)), after)["told"] == Outcome(0, "in\n", "")
     assert list(outcomes(shell, Part("one", ("false",)), Part("two", ("true",)), after)) == ["one", "two"]
     assert list(outcomes(shell, Part("one2", ("true",)), after)) == ["one2"]
+
+
+@pytest.fixture
+def ticket() -> Iterator[str]:
+    name = f"metalfoundry-test-{secrets.token_hex(8)}"
+    yield name
+    shutil.rmtree(f"/tmp/{name}", ignore_errors=True)
+
+
+def begun(shell: str, ticket: str, folder: Path) -> subprocess.Popen[str]:
+    """A script with a ticket that writes into `folder` and ends once somebody reads from its pipe."""
+    os.mkfifo(folder / "pipe")
+    command = ticketed(script([Part("one", ("sh", "-c", f"echo began >{folder}/began"))], effect=Effect.WRITE), ticket)
+    text = command.stdin.replace("part one", f"part wait sh -c 'echo x >{folder}/pipe' </dev/null\npart one")
+    words = [shutil.which(shell) or pytest.skip(f"no {shell} here"), *(["sh"] if shell == "busybox" else []), "-s"]
+    running = subprocess.Popen([*words, *command.argv[2:]], stdin=subprocess.PIPE, text=True, stdout=subprocess.DEVNULL)
+    assert running.stdin is not None
+    running.stdin.write(text)
+    running.stdin.close()
+    return running
+
+
+def settled(shell: str, ticket: str, seconds: int = 0) -> bool:
+    return read_script(run(settling([ticket], seconds), shell))["settled"].ok
+
+
+def test_what_runs_is_not_settled_until_it_has_ended(shell: str, ticket: str, tmp_path: Path) -> None:
+    with begun(shell, ticket, tmp_path) as running:
+        while not Path(f"/tmp/{ticket}").exists():
+            assert running.poll() is None
+        assert not settled(shell, ticket)
+        (tmp_path / "pipe").read_text()
+    assert (tmp_path / "began").exists() and not Path(f"/tmp/{ticket}").exists()
+    assert settled(shell, ticket)
+
+
+def test_what_has_not_begun_never_does_once_it_is_settled(shell: str, ticket: str, tmp_path: Path) -> None:
+    assert settled(shell, ticket)
+    with begun(shell, ticket, tmp_path) as running:
+        assert running.wait() == 9
+    assert not (tmp_path / "began").exists()
+
+
+def test_what_was_killed_is_settled(shell: str, ticket: str, tmp_path: Path) -> None:
+    with begun(shell, ticket, tmp_path) as running:
+        while not Path(f"/tmp/{ticket}").exists():
+            assert running.poll() is None
+        running.kill()
+    assert settled(shell, ticket, 20)
+    os.close(os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK))  # what it waited for, if it came so far, ends

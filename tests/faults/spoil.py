@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+import secrets
 import signal
+import tempfile
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -12,6 +14,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
+from pathlib import Path
 
 from metalfoundry.commands.command import Command, Effect
 from metalfoundry.commands.happenings import EVENT
@@ -19,6 +22,7 @@ from metalfoundry.model.errors import ConnectError, DeadlineExceeded, LinkLost, 
 from metalfoundry.model.hosts import Host, HostKeyPolicy
 from metalfoundry.transport.base import Result, Transport, Wrapped
 from metalfoundry.transport.clock import Cancel, Deadline, Instant, SystemClock
+from tests.waiting import until
 
 
 class Fault(Enum):
@@ -32,10 +36,12 @@ class Fault(Enum):
     KILL = "kill"  # it takes effect, and the client is killed by SIGKILL
     DOWN = "down"  # it takes effect, and the jump host goes down with all that runs on it
     API = "api"  # from it on the API server is away for the client, for AWAY_SECONDS of the client's clock
+    LATE = "late"  # Ctrl-C comes as it is sent, and it takes effect LATE_SECONDS after that
     CLAIM = "claim"  # it takes effect, and somebody removes the claim
 
 
 AWAY_SECONDS = 30.0
+LATE_SECONDS = 2
 REFUSED = "echo 'The connection to the server 127.0.0.1:6443 was refused' >&2; false"
 
 
@@ -88,6 +94,7 @@ class Spoiled(Wrapped):
         self._away_until = 0.0
         self._fault, self._at = fault, at
         self._down = False
+        self._late = Path(tempfile.gettempdir()) / f"metalfoundry-late-{secrets.token_hex(8)}"
         self._lock = threading.Lock()
         self._struck = threading.Event()
         self._times = Counter[str]()
@@ -105,6 +112,10 @@ class Spoiled(Wrapped):
         if self._fault is Fault.API:
             self._away_until = self._clock.now().mono + AWAY_SECONDS
             return self._inner.run(host, self._as_sent(host, command), deadline)
+        if self._fault is Fault.LATE:
+            threading.Thread(target=self._send_late, args=(host, command)).start()
+            until(lambda: bool(self._late_pid()) or not command.stdin, what="the late command has begun")
+            raise KeyboardInterrupt
         if self._fault is Fault.BEFORE:
             raise LinkLost("the link is cut, says the test", where=host.name, sent=False)
         if self._fault is Fault.HANG:
@@ -126,6 +137,21 @@ class Spoiled(Wrapped):
         if command.stdin:
             return replace(command, stdin=f"kubectl() {{ {REFUSED}; }}\n{command.stdin}")
         return Command(("sh", "-c", REFUSED))
+
+    def wait_for_late(self) -> None:
+        """Until what was sent late has ended on the host."""
+        until(lambda: not self._late_pid() or not Path(f"/proc/{self._late_pid()}").exists())
+        self._late.unlink(missing_ok=True)
+
+    def _send_late(self, host: Host, command: Command) -> None:
+        """By a clock that nobody hurries."""
+        late = f'echo $$ >{self._late}; kubectl() {{ sleep {LATE_SECONDS}; command kubectl "$@"; }}\n'
+        slow = replace(command, stdin=late + command.stdin) if command.stdin else command
+        with suppress(TransportError):  # the run is over, and its connections with it
+            self._inner.run(host, slow, Deadline.after(SystemClock(), 60.0))
+
+    def _late_pid(self) -> str:
+        return self._late.read_text().strip() if self._late.exists() else ""
 
     def _after(self, host: Host) -> LinkLost:
         if self._fault is Fault.INTERRUPT:

@@ -373,6 +373,7 @@ def play(inventory: Path, case: Case, name: str, meddle: object = None, resume: 
         else:
             report = foundry.provision(name, Options(resume=case.story is Story.RESUME and resume))
             code = report.exit_code
+    transport.wait_for_late()
     return Row(case, code, records, report, transport.said, transport.struck)
 
 

@@ -47,7 +47,7 @@ class OnStore(Unwatched):
         for part in _PART.finditer(text):
             words = shlex.split(part["line"])
             stdin = part["stdin"] or ""
-            if words == ["sh", "-s"]:
+            if words[:2] == ["sh", "-s"]:
                 status, said, error = self._guard(asked(stdin)) if not away else (8, "", "no word of a guard")
             else:
                 status, said, error = self._kubectl(words, stdin) if not away else (1, "", AWAY)

@@ -97,6 +97,7 @@ def _remove_unrun(run: ProvisionRun) -> None:
     run.stop_following()
     if run.running or run.options.keep_workflow:
         return
+    run.window.settle()
     name = run.target.document.name
     deadline = Deadline.after(run.clock, READ_SECONDS)
     holds = claim_of(run.cluster.hardware(run.server.hardware, deadline).hardware)
