@@ -104,10 +104,14 @@ class Kubectl:
         }
         return Part("rights", (*self.words, "create", "-f", "-", "-o", "json", "--validate=false"), json.dumps(review))
 
-    def patch(self, name: str, operations: Sequence[Mapping[str, Any]]) -> Part:
+    def test(self, name: str, operations: Sequence[Mapping[str, Any]]) -> Part:
+        """A JSON patch of tests alone: ends with status 0 where all of them hold."""
+        return self.patch(name, operations, "held")
+
+    def patch(self, name: str, operations: Sequence[Mapping[str, Any]], part: str = "patch") -> Part:
         """A JSON patch on one Hardware object; all of it is applied, or nothing."""
         return Part(
-            "patch",
+            part,
             self.argv(
                 "patch",
                 one(HARDWARE, name),
@@ -124,9 +128,10 @@ class Kubectl:
         """Apply one manifest."""
         return Part("apply", self.argv("apply", "-f", "-", f"--field-manager={FIELD_MANAGER}", "-o", "name"), manifest)
 
-    def delete_workflow(self, name: str) -> Part:
-        """Remove one Workflow; fine when it is gone already."""
-        return Part("delete", self.argv("delete", one(WORKFLOWS, name), "--ignore-not-found", "--wait=false"))
+    def delete_workflow(self, name: str, after: str = "") -> Part:
+        """Remove one Workflow; fine when it is gone already. `after`: as in Part."""
+        words = self.argv("delete", one(WORKFLOWS, name), "--ignore-not-found", "--wait=false")
+        return Part("delete", words, after=after)
 
     def watch(self, kind: str, name: str = "") -> Command:
         """Follow one object, its deletion included, from its present state on; it need not exist yet. Without a name:

@@ -33,12 +33,15 @@ from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.resources import FLUX_RECONCILE, PROTECTED, Hardware
 
 MOST_OLD_SYSTEMS = 5
+RUN_MARKS = (HISTORY, OLD_SYSTEMS)
+"""No run takes a server, or gives it back, and leaves both of these annotations as they were."""
 
 Operation = dict[str, Any]
 
 
 def claim(hardware: Hardware, run: str, note: WindowNote, old: Sequence[MachineFacts] = ()) -> list[Operation]:
-    """Take the object as it was read: refused when somebody took it, let go of it, or protected it in between.
+    """Take the object as it was read: refused when somebody took it, let go of it, protected it, or installed the
+    server in between.
 
     `old` is written down for `old_systems`; where there are none, what stands there stays.
     """
@@ -48,6 +51,7 @@ def claim(hardware: Hardware, run: str, note: WindowNote, old: Sequence[MachineF
         operations += [_test("/metadata/annotations", None), _add("/metadata/annotations", {})]
     operations += [_test(_annotation(RUN), holder.run if holder else None), *_gone(GUARD), *_written(run, note)]
     operations += [each for key in FLAT if PREFIX + key not in note.flat() for each in _gone(PREFIX + key)]
+    operations += [_test(_annotation(key), hardware.annotations.get(key)) for key in RUN_MARKS]
     operations.append(_test(_annotation(PROTECTED), None))
     if old:
         marks = [dict(system.marks) for system in old[-MOST_OLD_SYSTEMS:]]
@@ -56,6 +60,11 @@ def claim(hardware: Hardware, run: str, note: WindowNote, old: Sequence[MachineF
         operations.append(_remove(_annotation(BROKEN)))
     operations += [_add(_annotation(key), "disabled") for key in note.before if key == FLUX_RECONCILE]
     return operations
+
+
+def held(run: str) -> list[Operation]:
+    """Nothing but the test that the claim is ours."""
+    return [_test(_annotation(RUN), run)]
 
 
 def rewrite(run: str, note: WindowNote) -> list[Operation]:

@@ -71,13 +71,21 @@ class Claim:
 
     def take(self, hardware: Hardware | None, ask: Callable[[int], Sequence[Part]] = lambda renewal: ()) -> None:
         """Take the server, and `ask` for the guard's word about that in the same exec. Raises ClaimedError when a live
-        run holds it; an expired claim is taken over, and so is that of the run `resumes`, whose client then loses it.
+        run holds it, or another has had it since `hardware` was read; an expired claim is taken over, and so is that of
+        the run `resumes`, whose client then loses it.
         """
         deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
         self.hardware = hardware or self._cluster.hardware(self._server.hardware, deadline).hardware
+        marks = _marks(self.hardware)
         refused = 0
         while refused < REFUSALS:
             self.refuse_out_of_turn(self.hardware)
+            if _marks(self.hardware) != marks:
+                raise ClaimedError(
+                    f"another run has had {self._server.name} since it was looked at: another system may be on it now",
+                    where=f"Hardware {self._server.hardware}",
+                    next=f"{ours('history', self._server.name)}; then run again",
+                )
             refuse_protected({self._server.name: self.hardware})
             previous = claims.claim_of(self.hardware)
             self.note = self.new_note(self.hardware)
@@ -132,6 +140,19 @@ class Claim:
         self._site.bus.emit(LeaseExtended(note.expires))
         return seen
 
+    def _lose(self, hardware: Hardware) -> ClaimedError:
+        """Take in that `hardware` is another run's, or nobody's; the error that says so."""
+        seen = claims.claim_of(hardware)
+        if self.lost is None:
+            self._site.bus.emit(ClaimChanged(ClaimState.LOST, seen.note.holder if seen else "nobody"))
+        how = f"lost to {seen.run} of {seen.note.holder}" if seen else claims.broken(hardware) or "removed"
+        self.lost = ClaimedError(
+            f"the claim on {self._server.name} was {how}",
+            where=f"Hardware {self._server.hardware}",
+            next=ours("status", self._server.name),
+        )
+        return self.lost
+
     def _renewed(self, note: WindowNote) -> WindowNote:
         return replace(note, uid=self.uid or note.uid).renew(self._site.now())
 
@@ -163,16 +184,18 @@ class Claim:
 
     def release(self, workflows: Sequence[str], well: bool = False) -> Hardware | None:
         """Give it back with netboot closed in the same patch, and `workflows` deleted before; return what was read
-        afterwards. Does nothing without a claim.
+        afterwards. Does nothing without a claim. Where another run has it, nothing is deleted, and it is `lost`.
 
         `well`: the run was a success, and nobody needs to know the old systems any longer.
         """
         deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
-        before = [self._site.kubectl.delete_workflow(name) for name in workflows]
+        kubectl = self._site.kubectl
+        held = [kubectl.test(self._server.hardware, netboot.held(self.run))] if workflows else []
+        before = [*held, *(kubectl.delete_workflow(name, after=held[0].name) for name in workflows)]
         note = self.note
         if note is None or self.hardware is None:
             return None
-        refused = 0
+        refused, unheard = 0, False
         while refused < REFUSALS:
             operations = netboot.release(self.hardware, self.run, note, well, self.leaves(self.hardware))
             try:
@@ -184,6 +207,7 @@ class Claim:
                     also=before,
                 )
             except TransportError as error:
+                unheard = True
                 refused += not isinstance(error, ApiAway)
                 if deadline.expired() or refused == REFUSALS:
                     raise
@@ -191,7 +215,10 @@ class Claim:
             if not self.ours(seen.hardware):
                 self.note = None
                 self.sighted(seen.hardware)
-                self._site.bus.emit(ClaimChanged(ClaimState.GIVEN_BACK, self._site.holder))
+                if seen.applied is False and not (unheard and claims.claim_of(seen.hardware) is None):
+                    self._lose(seen.hardware)
+                else:
+                    self._site.bus.emit(ClaimChanged(ClaimState.GIVEN_BACK, self._site.holder))
                 return seen.hardware
             self.sighted(seen.hardware)
             refused += self._was_refused(seen.applied)
@@ -261,17 +288,8 @@ class Claim:
 
     def refuse_lost(self, hardware: Hardware) -> None:
         """Raise ClaimedError, now and at every later WRITE, when `hardware` does not carry our run id."""
-        seen = claims.claim_of(hardware)
-        if seen is None or seen.run != self.run:
-            if self.lost is None:
-                self._site.bus.emit(ClaimChanged(ClaimState.LOST, seen.note.holder if seen else "nobody"))
-            how = f"lost to {seen.run} of {seen.note.holder}" if seen else claims.broken(hardware) or "removed"
-            self.lost = ClaimedError(
-                f"the claim on {self._server.name} was {how}",
-                where=f"Hardware {self._server.hardware}",
-                next=ours("status", "--server", self._server.name),
-            )
-            raise self.lost
+        if not self.ours(hardware):
+            raise self._lose(hardware)
 
     def entered(self, phase: str) -> WindowNote:
         """Our note with another phase and a whole lease, to be written with the next patch: what opens netboot does it
@@ -282,6 +300,10 @@ class Claim:
         by_hand = self._phase == claims.BY_HAND
         self.note = self._renewed(replace(self.note, phase=self._phase if by_hand else phase))
         return self.note
+
+
+def _marks(hardware: Hardware) -> list[str | None]:
+    return [hardware.annotations.get(key) for key in netboot.RUN_MARKS]
 
 
 def elapsed(since: Instant, now: Instant) -> float:

@@ -39,6 +39,7 @@ class Queue:
         told = ""
         with closing(self._sights(self._stand(hardware), deadline)) as sights:  # type: ignore[type-var]
             for seen in sights:
+                self._claim.hardware = seen
                 try:
                     self._claim.refuse_out_of_turn(seen)
                     return

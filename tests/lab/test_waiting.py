@@ -9,7 +9,7 @@ from metalfoundry.commands.queue import QUEUE
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.events import Notice, PhaseStarted, Record
 from metalfoundry.runs.options import Options
-from tests.lab.bench import NAME, SPEED, Ran, call, clean, hardware, provision
+from tests.lab.bench import NAME, SPEED, Ran, call, clean, hardware, is_open, provision
 from tests.lab.test_cancel import Canceller
 from tests.lab.test_steering import killed_in
 
@@ -71,6 +71,21 @@ def test_who_is_cancelled_while_it_waits_leaves_the_line(tmp_path: Path) -> None
         assert report.exit_code == 130
         assert QUEUE not in notes(lab)
         assert notes(lab)["metalfoundry.dev/run"] == before["metalfoundry.dev/run"]
+
+
+def test_who_has_waited_in_vain_says_how_netboot_stands_now(tmp_path: Path) -> None:
+    with Lab(tmp_path, speed=SPEED) as lab:
+        killed_in(lab, "Apply")
+
+        def at(record: Record) -> None:
+            if isinstance(record.event, Notice) and "waits for" in record.event.text:
+                opened = hardware(lab)
+                opened["spec"]["interfaces"][0]["netboot"]["allowPXE"] = True
+                lab.store.replace("hardware", opened)
+
+        ran = provision(lab, options=Options(wait=3.0), at=at)
+        assert ran.json["exit_code"] == 20
+        assert is_open(lab) and ran.json["netboot"]["closed"] is False
 
 
 def test_a_span_that_is_none_is_a_usage_error(tmp_path: Path) -> None:

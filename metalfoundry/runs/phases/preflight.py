@@ -95,6 +95,7 @@ class Preflight:
 def _wait_for_turn(run: ProvisionRun, hardware: Hardware) -> None:
     line = Queue(run.site, run.server, run.window.claim)
     run.undo("leave the queue", line.leave)
+    run.smee = None  # what it said is of before
     line.wait(hardware, run.options.wait)
 
 

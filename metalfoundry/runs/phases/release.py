@@ -36,4 +36,8 @@ class Release:
             run.bus.emit(Notice(f"{error}: {run.window.standing()}; give it back with: {step}", "warning"))
             run.say(run.window.standing())
             return
+        if run.window.claim.lost is not None:
+            run.bus.emit(Notice(f"{run.window.claim.lost}; its Workflow was left alone", "warning"))
+            run.say(run.window.standing())
+            return
         run.say(f"removed the Workflow {done[0]}" if done else "the Workflow is kept")

@@ -126,7 +126,8 @@ def _tell(report: Report, folder: Path | None, json: bool) -> None:
         if folder is not None:
             say(f"  kept:  {folder}", file=sys.stderr)
     elif not json:
-        say(f"{report.server} is provisioned, netboot is closed; {report.seconds:.1f} s")
+        netboot = "netboot is closed" if report.closed else f"netboot is open: {ours('status', report.server)}"
+        say(f"{report.server} is provisioned, {netboot}; {report.seconds:.1f} s")
 
 
 def _tell_end(fleet: Fleet) -> None:
