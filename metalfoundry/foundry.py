@@ -219,7 +219,8 @@ class Foundry:
 
     def reboot(self, server: str | Server, *, netboot_once: bool = False, wait: bool = True) -> Rebooted:
         """Reboot one server over SSH, else by its BMC; with `netboot_once` it asks the network once. What comes up is
-        waited for, where `wait` says so. Raises as `power`, and NeverInstalled, TransportError of the last way.
+        waited for, where `wait` says so. Raises as `power`, NeverInstalled or TransportError of the last way,
+        IdentityError where another machine answers, and VerificationFailed where the installer comes up.
         """
         return power.reboot(self._site(), self._server(server), netboot=netboot_once, wait=wait)
 
