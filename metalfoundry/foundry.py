@@ -158,16 +158,21 @@ class Foundry:
         self._threads.join(END_SECONDS)
 
     def servers(
-        self, names: str | None, *, but: str = "", labels: Mapping[str, str] | None = None, unfinished: str = ""
+        self,
+        names: str | None,
+        *,
+        but: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        unfinished: str | None = None,
     ) -> list[Server]:
         """The servers of `NAME[,NAME…]` without those of `but`; NAME may be a pattern such as `colo-*`, or `all`. None
         for all. Of these, where given, only those whose Hardware carries all `labels`, read by one remote command, and
         only those that did not end well in the recorded run, or fleet, of the id `unfinished`.
 
-        Raises InventoryError for an unknown one, UsageError where none is left or there is no such record,
-        PreflightError and TransportError where the labels cannot be read.
+        Raises InventoryError for an unknown one, UsageError where none is left, there is no such record, or what is
+        given is empty, PreflightError and TransportError where the labels cannot be read.
         """
-        return named_servers.named(self._site(), names or "all", but, labels or {}, unfinished)
+        return named_servers.named(self._site(), names, but, labels, unfinished)
 
     def provision(self, server: str | Server, options: Options | None = None) -> Report:
         """Re-install one server. Errors of the run are in the report; `report.error` is None when it went well."""
