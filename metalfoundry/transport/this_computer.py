@@ -17,6 +17,7 @@ from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result, Wrapped
 from metalfoundry.transport.clock import Deadline
 from metalfoundry.transport.follow import failed, read_lines, wrap
+from metalfoundry.transport.threads import LIMITS
 
 PIECE = 2**20
 LOOK_SECONDS = 0.25  # how late a cancelled deadline may be seen
@@ -171,7 +172,7 @@ def _started(host: Host, line: str, stdin: str) -> Iterator[_Program]:
         raise ConnectError(
             f"{host.name}: no program can be started: {error.strerror}",
             where="this computer",
-            next="look at its memory, its processes and its limits: free -m; ps aux | wc -l; ulimit -a",
+            next=LIMITS,
         ) from error
     try:
         yield program
