@@ -109,7 +109,8 @@ def provision(
         options = changed(asked, keep_workflow=keep_workflow, replace=replace, reboot=not no_reboot, resume=resume)
         options = changed(options, wait=body.span("--wait", wait))
         policy = Policy(parallel, 0 if no_canary else canary, max_failures, keep_going, batch, spread)
-        servers = foundry.servers(name, but=except_, labels=body.pairs(labels), unfinished=retry_failed)
+        wanted = body.pairs(labels) if labels else None
+        servers = foundry.servers(name, but=except_ or None, labels=wanted, unfinished=retry_failed or None)
         if journal is None or view is None:
             finish(body.plan(foundry, servers, options, json))
         finish(body.provision(foundry, servers, options, journal, view, ask=not yes, json=json, policy=policy))

@@ -158,16 +158,21 @@ class Foundry:
         self._threads.join(END_SECONDS)
 
     def servers(
-        self, names: str | None, *, but: str = "", labels: Mapping[str, str] | None = None, unfinished: str = ""
+        self,
+        names: str | None,
+        *,
+        but: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        unfinished: str | None = None,
     ) -> list[Server]:
         """The servers of `NAME[,NAME…]` without those of `but`; NAME may be a pattern such as `colo-*`, or `all`. None
         for all. Of these, where given, only those whose Hardware carries all `labels`, read by one remote command, and
         only those that did not end well in the recorded run, or fleet, of the id `unfinished`.
 
-        Raises InventoryError for an unknown one, UsageError where none is left or there is no such record,
-        PreflightError and TransportError where the labels cannot be read.
+        Raises InventoryError for an unknown one, UsageError where none is left, there is no such record, or what is
+        given is empty, PreflightError and TransportError where the labels cannot be read.
         """
-        return named_servers.named(self._site(), names or "all", but, labels or {}, unfinished)
+        return named_servers.named(self._site(), names, but, labels, unfinished)
 
     def provision(self, server: str | Server, options: Options | None = None) -> Report:
         """Re-install one server. Errors of the run are in the report; `report.error` is None when it went well."""
@@ -219,7 +224,8 @@ class Foundry:
 
     def reboot(self, server: str | Server, *, netboot_once: bool = False, wait: bool = True) -> Rebooted:
         """Reboot one server over SSH, else by its BMC; with `netboot_once` it asks the network once. What comes up is
-        waited for, where `wait` says so. Raises as `power`, and NeverInstalled, TransportError of the last way.
+        waited for, where `wait` says so. Raises as `power`, NeverInstalled or TransportError of the last way,
+        IdentityError where another machine answers, and VerificationFailed where the installer comes up.
         """
         return power.reboot(self._site(), self._server(server), netboot=netboot_once, wait=wait)
 

@@ -5,25 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.diagnosis.identity import identify
 from metalfoundry.model.errors import ClaimedError
 from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Workflow
 from metalfoundry.runs.provision_run import ProvisionRun
-from metalfoundry.runs.verdict import another_machine
+from metalfoundry.runs.strangers import NOT_PROVEN as NOT_PROVEN
+from metalfoundry.runs.strangers import refuse_stranger
 from metalfoundry.site.survey import Survey
-
-NOT_PROVEN = "shows no MAC of the Hardware, and nothing else that is known: its identity is not proven"
 
 
 def is_this_machine(run: ProvisionRun, before: Sequence[MachineFacts], look: MachineFacts) -> bool:
     """Whether the machine that answers is proven to be this server's; `before`: the systems that ran on it. Raises
     IdentityError where it is another one.
     """
-    identity = identify(run.target.hardware, before, look)
-    if identity.same is False:
-        raise another_machine(run, f"it has {identity.told}, this server has {identity.known}")
-    return identity.same is True
+    return refuse_stranger(run.target.machine, run.target.hardware, before, look)
 
 
 def old_workflows(run: ProvisionRun, survey: Survey) -> tuple[str, ...]:

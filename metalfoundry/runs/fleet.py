@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from metalfoundry.model.errors import UnsafeError, UsageError
+from metalfoundry.model.errors import PreflightError, UnsafeError, UsageError
 from metalfoundry.model.program import ours
 from metalfoundry.runs.fleet_report import fleet_json
-from metalfoundry.runs.report import Netboot, Report
+from metalfoundry.runs.report import Netboot, Report, verdict_of
 from metalfoundry.transport.clock import Cancel, Clock, SystemClock
-from metalfoundry.transport.threads import Threads
+from metalfoundry.transport.threads import LIMITS, Threads
 
 PIECE_SECONDS = 1.0  # a wait without an end does not hear Ctrl-C everywhere
 
@@ -207,9 +207,13 @@ class Fleet:
 
     def _go_on(self) -> None:
         with self._lock:
-            for name in self._schedule.ready():
-                self._cancels[name] = self._new_cancel()
-                self._threads.start(partial(self._one, name), f"run-{name}")
+            while begun := self._schedule.ready():
+                for name in begun:
+                    self._cancels[name] = self._new_cancel()
+                    try:
+                        self._threads.start(partial(self._one, name), f"run-{name}")
+                    except Exception as problem:  # noqa: BLE001 - whatever it is, nobody else would report that name
+                        self._take(name, _unbegun(name, problem))
             self._bell.set()
 
     def _one(self, name: str) -> None:
@@ -219,10 +223,13 @@ class Fleet:
             error = UnsafeError(f"the run of {name} ended without a report: {problem!r}", next=ours("netboot.status"))
             report = Report("", name, "unsafe", error.exit_code, error, Netboot(), (), (), 0, 0.0)
         with self._lock:
-            self._schedule.ended(name, report)
-            self.reports[name] = report
-            self._arrived.append(report)
+            self._take(name, report)
         self._go_on()
+
+    def _take(self, name: str, report: Report) -> None:
+        self._schedule.ended(name, report)
+        self.reports[name] = report
+        self._arrived.append(report)
 
     def _over(self) -> bool:
         """Whether nothing runs, and nothing will."""
@@ -232,3 +239,10 @@ class Fleet:
     def _wait(self) -> None:
         self._bell.wait(PIECE_SECONDS)
         self._bell.clear()
+
+
+def _unbegun(name: str, problem: Exception) -> Report:
+    """The report of a run for which there was no thread."""
+    what, step = f"the run of {name} could not be begun: {problem}", f"{LIMITS}; or run fewer at a time"
+    error = PreflightError(what, where="this computer", next=step)
+    return Report("", name, verdict_of(error), error.exit_code, error, Netboot(), (), (), 0, 0.0)

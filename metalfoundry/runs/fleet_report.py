@@ -30,7 +30,7 @@ def fleet_json(
 ) -> dict[str, Any]:
     """The fleet's schema, version 1; `verdict` is "no end" while a run goes on."""
     going_on = len(reports) + len(not_begun) < len(names) or bool(not_begun and not stopped)
-    code = None if going_on else exit_code_of(list(reports.values()), interrupt)
+    code = None if going_on else exit_code_of(list(reports.values()), interrupt, not_begun, stopped)
     return {
         "schema": SCHEMA,
         "run": run,
@@ -44,17 +44,21 @@ def fleet_json(
     }
 
 
-def exit_code_of(reports: Sequence[Report], interrupt: BaseException | None) -> int:
+def exit_code_of(
+    reports: Sequence[Report], interrupt: BaseException | None, not_begun: Sequence[str] = (), stopped: str = ""
+) -> int:
     """What the program ends with: a window that may be open before an interrupt, that before what the runs have in
-    common, and 50 where they differ.
+    common, and 50 where they differ; never 0 where a server was not begun, `stopped` saying why.
     """
     codes = {report.exit_code for report in reports}
     if UnsafeError.exit_code in codes:
         return UnsafeError.exit_code
     if interrupt is not None:
         return 128 + getattr(interrupt, "signal", signal.SIGINT)
-    if stopped := codes & {*STOPS}:
-        return stopped.pop()
+    if ended := codes & {*STOPS}:
+        return ended.pop()
+    if not_begun and codes <= {0}:  # an interrupt may come after the last run that it could have ended
+        return 128 + signal.SIGINT if stopped == "interrupted" else FleetFailed.exit_code
     return codes.pop() if len(codes) == 1 else FleetFailed.exit_code
 
 

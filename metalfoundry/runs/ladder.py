@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from dataclasses import replace
 from functools import partial
 
 from metalfoundry.commands.bmc import job_name, netboot_once
@@ -10,8 +11,10 @@ from metalfoundry.commands.kubernetes import BmcJob
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.model.errors import MetalfoundryError, NeverInstalled, PreflightError, TransportError
 from metalfoundry.model.events import Notice
+from metalfoundry.model.program import ours
 from metalfoundry.model.states import BmcState
 from metalfoundry.runs.provision_run import TINKERBELL, ProvisionRun
+from metalfoundry.runs.strangers import NOT_PROVEN, refuse_stranger
 from metalfoundry.site.bmc import Bmc
 from metalfoundry.site.machine import ANSWERS
 from metalfoundry.transport.clock import Deadline
@@ -22,12 +25,12 @@ CREATE_SECONDS = 60.0
 
 
 class Ladder:
-    """Reboots the machine of one run by its `rungs`, in order."""
+    """Reboots the machine of one run by the rungs that are `taken`, in order."""
 
     def __init__(self, run: ProvisionRun, deadline: Deadline) -> None:
         """`deadline` is that of the phase: nothing is waited for longer."""
         self._run, self._deadline = run, deadline
-        self._left = list(run.rungs)
+        self._left = list(taken(run))
         self._rung = ""
         self._reboots = 0
         self._bmc = Bmc(run.site, run.target.hardware)
@@ -37,7 +40,7 @@ class Ladder:
 
     def climb(self) -> None:
         """Reboot it by the next rung, or by the first after it that does not fail at once, each under a window that is
-        open and ours at this moment. Raises what the last one raises.
+        open and ours at this moment. Raises what the last one raises, and IdentityError where another machine answers.
         """
         acts = {"ssh": self._over_ssh, "bmc": self._by_bmc, "person": self._by_person, TINKERBELL: self._by_tinkerbell}
         while not (self._tried and self._run.ran_meanwhile()):
@@ -78,6 +81,9 @@ class Ladder:
 
     def _over_ssh(self, force: bool = False) -> None:
         run, machine = self._run, self._run.target.machine
+        if run.target.facts_now is None and self._is_installer():
+            self._tried[self._rung] = "it is in HookOS already"
+            return
         if run.server.boot_next and not self._reboots:
             why = machine.boot_network_next(run.target.hardware.mac_for(run.server.mac), self._deadline)
             text = f"{run.server.name} boots as its firmware is set, perhaps not from the network: {why}"
@@ -85,6 +91,22 @@ class Ladder:
         self._reboots += 1
         run.rebooted_at = run.clock.now().mono
         machine.reboot(self._deadline, force)
+
+    def _is_installer(self) -> bool:
+        """Look at a machine that was silent until now; say whether it is in the installer, and needs no reboot. Raises
+        IdentityError for another one, NeverInstalled for one that does not prove who it is: nobody has confirmed that.
+        """
+        run, target = self._run, self._run.target
+        seen = target.machine.facts(self._deadline)
+        if not refuse_stranger(target.machine, target.hardware, target.old_systems, seen):
+            raise NeverInstalled(
+                f"{run.server.name} answers now, and {NOT_PROVEN}",
+                where=target.machine.host.address,
+                next=f"reboot it by hand, with: {ours('provision', run.server.name, '--no-reboot')}",
+            )
+        if not seen.in_hook:
+            run.found = replace(target, facts_now=seen, facts_old=seen, old_systems=(*target.old_systems, seen))
+        return seen.in_hook
 
     def _has_not_heard(self, seen: MachineFacts) -> bool:
         """Whether it goes on under the boot id of before, long after our `reboot`: the link may have died with it."""
@@ -156,9 +178,16 @@ class Ladder:
 _NEXT = {"ssh": "over SSH", "bmc": "by its BMC", "person": "a person reboots it"}
 
 
+def taken(run: ProvisionRun) -> tuple[str, ...]:
+    """The rungs that are climbed, in order: nothing that the machine did not answer to at Preflight, where there is
+    another way. What comes up there afterwards is nobody who was shown, and confirmed.
+    """
+    silent = run.target.facts_now is None and not run.ssh_alone
+    return tuple(rung for rung in run.rungs if not (silent and rung == "ssh"))
+
+
 def ways(run: ProvisionRun) -> str:
-    """How the machine will be rebooted, for a person; by nothing that it did not answer to, where there is another
-    way."""
+    """How the machine will be rebooted, for a person."""
     words = {
         "ssh": "over SSH",
         "bmc": f"power-cycled by its BMC {run.target.hardware.bmc_ref}",
@@ -166,5 +195,4 @@ def ways(run: ProvisionRun) -> str:
     }
     if TINKERBELL in run.rungs:
         return "power-cycled by Tinkerbell, as its bootMode says"
-    silent = run.target.facts_now is None and not run.ssh_alone
-    return ", else ".join(words[rung] for rung in run.rungs if not (silent and rung == "ssh"))
+    return ", else ".join(words[rung] for rung in taken(run))

@@ -29,9 +29,15 @@ def everyone(site: Site) -> Mapping[str, Server]:
     return site.inventory.everyone(one.name for one in hardware)
 
 
-def named(site: Site, names: str, but: str, wanted: Mapping[str, str], unfinished: str) -> list[Server]:
+def named(
+    site: Site, names: str | None, but: str | None, wanted: Mapping[str, str] | None, unfinished: str | None
+) -> list[Server]:
     """The servers that Foundry.servers is asked for; it says what each part means, and what is raised."""
-    left_out = _by_name(site, but)
+    for what, given in (("names", names), ("but", but), ("labels", wanted), ("unfinished", unfinished)):
+        if given is not None and not (given.strip(", ") if isinstance(given, str) else given):
+            raise UsageError(f"{what} is empty", next="give a value, or None for what is not meant")
+    names = "all" if names is None else names
+    left_out = _by_name(site, but or "")
     chosen = [server for name, server in _by_name(site, names).items() if name not in left_out]
     if unfinished:
         failed = find(home(), unfinished).unfinished
@@ -39,7 +45,7 @@ def named(site: Site, names: str, but: str, wanted: Mapping[str, str], unfinishe
     if wanted and chosen:
         chosen = [server for server, known in _all_labels(site, chosen) if wanted.items() <= known.items()]
     if not chosen:
-        asked = [f"{key}={value}" for key, value in wanted.items()]
+        asked = [f"{key}={value}" for key, value in (wanted or {}).items()]
         words = " of ".join(filter(None, (repr(names), " ".join(asked), unfinished)))
         raise UsageError(f"no server is left of {words}", next=f"there are: {', '.join(everyone(site)) or 'none'}")
     return chosen

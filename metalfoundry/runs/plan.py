@@ -17,6 +17,7 @@ from metalfoundry.model.redact import hide
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import ClaimPhase
 from metalfoundry.runs.engine import execute
+from metalfoundry.runs.ladder import taken
 from metalfoundry.runs.options import Identity, Options
 from metalfoundry.runs.phases.preflight import Preflight
 from metalfoundry.runs.provision import run_id
@@ -100,12 +101,13 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
 def _reboots(run: ProvisionRun) -> Iterator[PlannedCommand]:
     """What each rung would say; the next one is taken where one fails."""
     hardware, host = run.target.hardware, run.target.machine.host.name
-    if TINKERBELL in run.rungs:
+    rungs = taken(run)
+    if TINKERBELL in rungs:
         return
-    if run.server.boot_next and "ssh" in run.rungs:
+    if run.server.boot_next and "ssh" in rungs:
         entry = f"efibootmgr -n (the network entry of {hardware.mac_for(run.server.mac)})"
         yield PlannedCommand("Boot", host, entry, Effect.WRITE.value)
-    for rung in run.rungs:
+    for rung in rungs:
         if rung == "ssh":
             yield PlannedCommand("Boot", host, machine.REBOOT.line, machine.REBOOT.effect.value)
         elif rung == "bmc":

@@ -8,8 +8,9 @@ from typing import Literal
 
 from metalfoundry.commands import bmc
 from metalfoundry.commands.bmc import BmcMachine, Task, job_name, netboot_once
+from metalfoundry.commands.claims import old_systems
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.errors import NeverInstalled, PreflightError, TransportError
+from metalfoundry.model.errors import NeverInstalled, PreflightError, TransportError, VerificationFailed
 from metalfoundry.model.events import Notice
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.inventory_fields import Rung
@@ -17,6 +18,7 @@ from metalfoundry.model.program import ours
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import BmcState
 from metalfoundry.runs.provision import run_id
+from metalfoundry.runs.strangers import NOT_PROVEN, refuse_stranger
 from metalfoundry.site.bmc import Bmc
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.machine import ANSWERS, Machine, Watcher
@@ -60,12 +62,13 @@ def status(site: Site, server: Server) -> BmcMachine:
 
 def reboot(site: Site, server: Server, *, netboot: bool = False, wait: bool = True) -> Rebooted:
     """Reboot it over SSH, else by its BMC, as its inventory says; with `netboot` it asks the network once. Unless
-    `wait` is False, what comes up is waited for. Raises as `power`, and what the last way raised.
+    `wait` is False, what comes up is waited for. Raises as `power`, and what the last way raised; IdentityError where
+    another machine answers, which is left alone, and VerificationFailed where the installer comes up.
     """
     here = site.on(site.bus.scoped(server=server.name))
     hardware = refusing(here, server, boots=True)
     left = [rung for rung in server.reboot if rung == "ssh" or (rung == "bmc" and hardware.bmc_ref)]
-    known: MachineFacts | None = None
+    known: tuple[MachineFacts, ...] = ()
     machine = Machine.of(here, server, hardware)
     while left:
         rung = left.pop(0)
@@ -73,7 +76,7 @@ def reboot(site: Site, server: Server, *, netboot: bool = False, wait: bool = Tr
             if rung == "bmc":
                 _by_bmc(here, server, hardware, netboot_once(hardware) if netboot else (bmc.OFF, bmc.ON), wait=wait)
             else:
-                known = machine.facts(Deadline.after(site.clock, READ_SECONDS))
+                known = _looks(machine, hardware)
                 _over_ssh(machine, hardware, netboot)
             break
         except ANSWERS:
@@ -89,7 +92,7 @@ def reboot(site: Site, server: Server, *, netboot: bool = False, wait: bool = Tr
             where=f"servers.{server.name}.reboot in the inventory, spec.bmcRef of the Hardware",
             next="reboot it by hand, or give it another way there",
         )
-    seen = _come_back(machine, known) if known and wait else MachineFacts()
+    seen = _come_back(machine, hardware, known) if known and wait else MachineFacts()
     return Rebooted(rung, seen.boot_id, seen.os_name)
 
 
@@ -150,17 +153,30 @@ def _over_ssh(machine: Machine, hardware: Hardware, netboot: bool) -> None:
     machine.reboot(deadline)
 
 
-def _come_back(machine: Machine, known: MachineFacts) -> MachineFacts:
-    """What answers with another boot id, its host key checked. Raises PreflightError where nothing does in time."""
+def _looks(machine: Machine, hardware: Hardware) -> tuple[MachineFacts, ...]:
+    """What is known of the machine, the last what it says now. Raises IdentityError where another one answers."""
+    old, look = old_systems(hardware), machine.facts(Deadline.after(machine.site.clock, READ_SECONDS))
+    if not refuse_stranger(machine, hardware, old, look):
+        machine.site.bus.emit(Notice(f"the machine {NOT_PROVEN}", "warning"))
+    return (*old, look)
+
+
+def _come_back(machine: Machine, hardware: Hardware, known: Sequence[MachineFacts]) -> MachineFacts:
+    """What answers with another boot id, its host key checked; `known` is what is known of the machine, the last what
+    answered before. Raises PreflightError where nothing does in time, IdentityError for another machine, and
+    VerificationFailed for the installer.
+    """
     site, seconds = machine.site, machine.site.inventory.timeouts.boot
     deadline, heard = Deadline.after(site.clock, seconds), "nothing was heard of it"
     quiet = replace(machine, site=replace(site, transport=site.lookout))
     watcher = Watcher(site, lambda: quiet.facts(Deadline.after(site.clock, READ_SECONDS)))
     while not deadline.expired():
         look = watcher.poll()
-        if isinstance(look, MachineFacts) and look.boot_id != known.boot_id:
-            return look
         if isinstance(look, MachineFacts):
+            refuse_stranger(machine, hardware, known, look)
+            if look.boot_id != known[-1].boot_id:
+                _refuse_installer(machine, look)
+                return look
             heard = "it has not rebooted: the boot id is the same"
         elif isinstance(look, TransportError):
             heard = str(look)
@@ -171,3 +187,13 @@ def _come_back(machine: Machine, known: MachineFacts) -> MachineFacts:
         next="look at its console",
         evidence=heard,
     )
+
+
+def _refuse_installer(machine: Machine, look: MachineFacts) -> None:
+    if look.in_hook:
+        name = machine.server.name
+        raise VerificationFailed(
+            f"{name} was rebooted, and went into the installer: its netboot was opened meanwhile",
+            where=f"boot id {look.boot_id}",
+            next=f"who opened it, and is it to be installed? {ours('status', name)}",
+        )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.diagnosis.identity import identify
 from metalfoundry.diagnosis.verification import Known, System, Verdict, may_settle, verify
-from metalfoundry.model.errors import IdentityError, VerificationFailed, WorkflowFailed
+from metalfoundry.model.errors import VerificationFailed, WorkflowFailed
 from metalfoundry.model.events import Notice
 from metalfoundry.runs.provision_run import ProvisionRun
+from metalfoundry.runs.strangers import another_machine
 
 CERTAIN_SECONDS = 10.0
 
@@ -39,19 +40,7 @@ def is_stranger(run: ProvisionRun, look: MachineFacts) -> bool:
 def raise_stranger(run: ProvisionRun) -> None:
     """Raise IdentityError where what answered last was another machine."""
     if run.stranger is not None:
-        raise another_machine(run, run.stranger[0])
-
-
-def another_machine(run: ProvisionRun, why: str) -> IdentityError:
-    """The error for a machine that is not the one of this Hardware, with both sides."""
-    address = run.target.machine.host.address
-    return IdentityError(
-        f"the machine at {address} is not {run.server.hardware}: {why}",
-        where=f"server {run.server.name}",
-        next=f"find out who has {address} (DHCP's leases); correct the address in the inventory, or the MAC in the "
-        f"Hardware. Where this server itself was changed: kubectl annotate hardware {run.server.hardware} "
-        f"-n {run.site.kubectl.namespace} metalfoundry.dev/old-system-",
-    )
+        raise another_machine(run.target.machine, run.stranger[0])
 
 
 def judge(run: ProvisionRun, look: MachineFacts) -> Verdict:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from copy import copy
 from dataclasses import dataclass, field
 
-from metalfoundry.model.errors import DeadlineExceeded
+from metalfoundry.model.errors import DeadlineExceeded, PreflightError
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
 from metalfoundry.site.survey import Survey
 from metalfoundry.transport.clock import Deadline
-from metalfoundry.transport.threads import Threads
+from metalfoundry.transport.threads import LIMITS, Threads
 
 READ_SECONDS = 60.0
 PIECE_SECONDS = 0.25
@@ -39,15 +39,15 @@ class Surveys:
         self._reading = False
 
     def __call__(self, site: Site, mac: str | None, deadline: Deadline) -> Survey:
-        """See Surveying. Raises Cancelled when the run of `site` is cancelled, DeadlineExceeded, and as
-        Cluster.survey_for.
+        """See Surveying. Raises Cancelled when the run of `site` is cancelled, DeadlineExceeded, PreflightError where
+        this computer has no thread for it, and as Cluster.survey_for.
         """
         asked = _Asked(mac)
         with self._lock:
-            self._waiting.append(asked)
             if not self._reading:
-                self._reading = True
-                self._threads.start(self._read, "survey")
+                self._start()
+                self._reading = True  # not before: nobody would ever read for those that come later
+            self._waiting.append(asked)
         while not asked.bell.wait(PIECE_SECONDS):
             site.cancel.check()
             if deadline.expired():
@@ -56,6 +56,13 @@ class Surveys:
             raise copy(asked.answer) from asked.answer
         assert asked.answer is not None
         return asked.answer
+
+    def _start(self) -> None:
+        try:
+            self._threads.start(self._read, "survey")
+        except RuntimeError as error:
+            what = f"the cluster could not be looked at: {error}"
+            raise PreflightError(what, where="this computer", next=LIMITS) from error
 
     def _read(self) -> None:
         """Survey for those that wait, until nobody waits any more."""

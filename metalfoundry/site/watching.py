@@ -70,8 +70,9 @@ class Hub:
         with self._lock:
             feed = self._feeds.get(kind)
             if feed is None:
-                feed = self._feeds[kind] = _Feed()
+                feed = _Feed()
                 self._threads.start(partial(self._pump, kind, feed), f"watch-{KINDS[kind]}")
+                self._feeds[kind] = feed  # not before: others would wait at one that nobody fills
             feed.boxes.append((name, box))
             if name in feed.last:
                 box.put((kind, *feed.last[name]))

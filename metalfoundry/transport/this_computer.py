@@ -7,27 +7,32 @@ import os
 import selectors
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO
 
 from metalfoundry.commands.command import Command
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, TooMuchOutput
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result, Wrapped
-from metalfoundry.transport.clock import Deadline
+from metalfoundry.transport.clock import Cancel, Deadline, SystemClock
 from metalfoundry.transport.follow import failed, read_lines, wrap
+from metalfoundry.transport.threads import LIMITS
 
 PIECE = 2**20
 LOOK_SECONDS = 0.25  # how late a cancelled deadline may be seen
-PARTING_SECONDS = 2.0  # for a followed command to end once its lifeline is cut
+PARTING_SECONDS = 2.0  # for a followed command to end once its lifeline is cut; for sudo, and what it has told to end
+GONE_SECONDS, STEP_SECONDS = 0.25, 0.05  # for what was killed to end; between two looks
+ENDED = ("Z", "X")  # states in /proc
 
 
 class ThisComputer(Wrapped):
     """A Transport over `inner`, to which it hands on all that is for another host; see Transport for the promises.
 
     A program is the leader of a session of its own, so that no Ctrl-C or closed terminal reaches it; one that does not
-    end in time is killed with its group.
+    end in time is killed with its group, through `sudo -n kill` where that is root's.
     """
 
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
@@ -39,7 +44,7 @@ class ThisComputer(Wrapped):
         with _started(host, command.line, command.stdin) as program:
             program.end_input_when_sent()
             while not program.ended:
-                _refuse_late(host, deadline)
+                _refuse_late(host, program, deadline)
                 more = program.read(min(LOOK_SECONDS, deadline.remaining()))
                 out += more[0]
                 err += more[1]
@@ -47,7 +52,7 @@ class ThisComputer(Wrapped):
                     what = f"{host.name}: the command printed more than {room / 2**20:.0f} MB, and was cut off"
                     raise TooMuchOutput(what, where=host.address, sent=True)
             while (status := program.status(LOOK_SECONDS)) is None:
-                _refuse_late(host, deadline)
+                _refuse_late(host, program, deadline)
         seconds = deadline.clock.now().mono - begun
         return Result(status, out.decode(errors="replace"), err.decode(errors="replace"), seconds)
 
@@ -85,6 +90,7 @@ class _Program:
         )
         self._unsent = memoryview(stdin.encode())
         self._end_input = False
+        self._left: bool | None = None
         self._ready = selectors.DefaultSelector()
         for stream in (self._stdin, self._stdout, self._stderr):
             os.set_blocking(stream.fileno(), False)
@@ -124,16 +130,53 @@ class _Program:
             return None
         return 128 - status if status < 0 else status
 
+    @property
+    def group(self) -> int:
+        """The number of its process group."""
+        return self._process.pid
+
+    def end(self) -> bool:
+        """End it, and what it has started, if it has not ended: its lifeline is cut first, by which a followed command
+        ends its own. Return whether nothing of it goes on.
+        """
+        if self._left is None:
+            self._stdin.close()
+            followed = not self._end_input
+            ended = self._process.returncode is not None or (followed and self.status(PARTING_SECONDS) is not None)
+            self._left = not ended and not self._kill()
+            if self._left:
+                _reap_late(self._process)
+        return not self._left
+
     def close(self) -> None:
-        """End it, if it has not ended: its lifeline is cut first, by which a followed command ends its own."""
+        """As `end`, and drop what it still says."""
         self._ready.close()
-        self._stdin.close()
-        if self.status(0 if self._end_input else PARTING_SECONDS) is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
+        self.end()
         self._stdout.close()
         self._stderr.close()
+
+    def _kill(self) -> bool:
+        """Kill its group; return whether that is gone. What runs under sudo takes no signal from us, and goes on when
+        the shell before it is killed: it is told through sudo, which hands TERM on to what it runs.
+        """
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.group, signal.SIGKILL)
+        gone = self._is_gone(GONE_SECONDS)
+        for word in ("-TERM", "-KILL"):
+            if gone or not _told_by_sudo("kill", word, "--", f"-{self.group}"):
+                break
+            gone = self._is_gone(PARTING_SECONDS)
+        return gone
+
+    def _is_gone(self, seconds: float) -> bool:
+        """Whether nothing of its group runs, or ends within `seconds`."""
+        clock = SystemClock()
+        deadline = Deadline.after(clock, seconds)
+        while self.status(0) is None or _runs(self.group):
+            if deadline.expired():
+                return False
+            clock.wait(STEP_SECONDS, Cancel())
+        return True
 
     def _feed(self) -> None:
         try:
@@ -171,7 +214,7 @@ def _started(host: Host, line: str, stdin: str) -> Iterator[_Program]:
         raise ConnectError(
             f"{host.name}: no program can be started: {error.strerror}",
             where="this computer",
-            next="look at its memory, its processes and its limits: free -m; ps aux | wc -l; ulimit -a",
+            next=LIMITS,
         ) from error
     try:
         yield program
@@ -179,7 +222,55 @@ def _started(host: Host, line: str, stdin: str) -> Iterator[_Program]:
         program.close()
 
 
-def _refuse_late(host: Host, deadline: Deadline) -> None:
-    if deadline.expired():
-        what = f"{host.name}: the command did not end in time, and was ended"
-        raise DeadlineExceeded(what, where="this computer", sent=True)
+def _runs(group: int) -> bool:
+    """Whether anything of this process group runs. What has ended counts until it is reaped, which in a container may
+    be never; so its state is looked at where there is /proc.
+    """
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    states = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, _, number, *_ = path.read_text(errors="replace").rpartition(")")[2].split()
+            states += [state] if int(number) == group else []
+    return not states or any(state not in ENDED for state in states)
+
+
+def _told_by_sudo(*words: str) -> bool:
+    """Whether root did this, without a question. A sudo that hangs is left: it is root's, too."""
+    quiet = subprocess.DEVNULL
+    try:
+        asked = subprocess.Popen(
+            ("sudo", "-n", *words), stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+    except OSError:
+        return False
+    try:
+        return asked.wait(PARTING_SECONDS) == 0
+    except subprocess.TimeoutExpired:
+        _reap_late(asked)
+        return False
+
+
+def _reap_late(process: subprocess.Popen[bytes]) -> None:
+    """Take its status whenever it ends; nobody waits for that."""
+    with contextlib.suppress(RuntimeError):  # no more threads: the program's end reaps it
+        threading.Thread(target=process.wait, name="reap", daemon=True).start()
+
+
+def _refuse_late(host: Host, program: _Program, deadline: Deadline) -> None:
+    if not deadline.expired():
+        return
+    late = f"{host.name}: the command did not end in time"
+    if program.end():
+        raise DeadlineExceeded(f"{late}, and was ended", where="this computer", sent=True)
+    raise DeadlineExceeded(
+        f"{late}, and goes on: it could not be ended, not by sudo either",
+        where="this computer",
+        next=f"sudo kill -- -{program.group}",
+        sent=True,
+    )

@@ -8,6 +8,8 @@ from concurrent.futures import Future
 from typing import TypeVar
 
 T = TypeVar("T")
+LIMITS = "look at its memory, its processes and its limits: free -m; ps aux | wc -l; ulimit -a"
+"""The next step where this computer starts no more programs, or threads."""
 PIECE_SECONDS = 1.0  # a wait without an end does not hear Ctrl-C everywhere
 
 
@@ -22,7 +24,7 @@ class Threads:
         self._running: set[threading.Thread] = set()
 
     def start(self, work: Callable[[], object], name: str) -> None:
-        """Run `work` in a thread of its own."""
+        """Run `work` in a thread of its own. Raises RuntimeError where this computer starts no more."""
 
         def run() -> None:
             try:
@@ -34,7 +36,12 @@ class Threads:
         thread = threading.Thread(target=run, name=name, daemon=True)
         with self._lock:
             self._running.add(thread)
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:
+            with self._lock:
+                self._running.discard(thread)
+            raise
 
     def join(self, seconds: float) -> bool:
         """Wait for all of them, each for at most `seconds` more; say whether all have ended."""

@@ -192,6 +192,13 @@ def test_the_plan_shows_the_job_and_makes_none(tmp_path: Path) -> None:
     assert '"oneTimeBootDeviceAction"' in steps[1].command and steps[1].effect == "write"
 
 
+def test_the_plan_for_a_machine_that_is_switched_off_does_not_show_ssh(tmp_path: Path) -> None:
+    with rack(tmp_path, with_bmc(off=True)) as lab, Foundry.load(lab.inventory) as foundry:
+        plan = foundry.plan(NAME)
+    assert plan.to_json()["facts"]["reboot"] == f"power-cycled by its BMC {MACHINE}"
+    assert [step.command.split()[0] for step in plan.steps if step.phase == "Boot"] == ["kubectl"]
+
+
 def test_a_disk_first_server_is_told_to_boot_from_the_network_once(tmp_path: Path) -> None:
     with rack(tmp_path, scenario("installs", firmware=Firmware.DISK)) as lab:
         tune(lab, server={"boot_next": "network"})

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from metalfoundry import ClaimedError, Declined, Foundry, PreflightError
 from metalfoundry.commands.claims import RUN, WINDOW
@@ -14,8 +15,8 @@ from metalfoundry.commands.command import Effect
 from metalfoundry.lab.kubernetes.store import Object
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import BmcFault, Firmware, scenario
-from metalfoundry.model.errors import AuthError, MetalfoundryError
-from metalfoundry.model.events import CommandStarted
+from metalfoundry.model.errors import AuthError, IdentityError, MetalfoundryError, VerificationFailed
+from metalfoundry.model.events import CommandStarted, Record
 from metalfoundry.model.resources import PROTECTED
 from tests.lab.bench import NAME, SPEED, Ran, call, tune
 from tests.lab.test_json import check
@@ -187,3 +188,42 @@ def test_a_server_that_is_protected_held_or_open_is_left_alone(
             DEEDS[name](foundry)
         assert len(asked(lab)) == len(but)
         assert foundry.power_status(NAME).power == ("off" if but else "on")
+
+
+def test_another_machine_at_its_address_is_not_rebooted_and_nothing_else_is_tried(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", scenario("installs", bmc=BmcFault.NONE), SPEED, (NAME, "anvil")) as lab:
+        known, ran = yaml.safe_load(lab.inventory.read_text()), Ran()
+        known["servers"][NAME]["port"] = known["servers"].pop("anvil")["port"]
+        lab.inventory.write_text(yaml.safe_dump(known))
+        with Foundry.load(lab.inventory, sinks=[ran]) as foundry, pytest.raises(IdentityError) as caught:
+            foundry.reboot(NAME)
+        assert caught.value.exit_code == 11
+        for one in (NAME, "anvil"):
+            assert lab.machine(one).metal.mac in caught.value.what
+            assert len(lab.machine(one).boots) == 1
+        assert {event.effect for event in ran.events if isinstance(event, CommandStarted)} == {Effect.READ.value}
+        assert asked(lab) == []
+
+
+def test_another_machine_that_comes_back_is_no_reboot(lab: Lab) -> None:
+    def change(record: Record) -> None:
+        if isinstance(record.event, CommandStarted) and record.event.text == "reboot":
+            (lab.machine(NAME).files() / "sys/class/net/eno1/address").write_text("00:00:5e:00:53:77\n")
+
+    with Foundry.load(lab.inventory, sinks=[change]) as foundry, pytest.raises(IdentityError, match="5e:00:53:77"):
+        foundry.reboot(NAME)
+
+
+def test_the_installer_is_not_what_a_reboot_was_to_bring(lab: Lab) -> None:
+    def open_it(record: Record) -> None:
+        if isinstance(record.event, CommandStarted) and record.event.text == "reboot":
+            obj = lab.store.get("hardware", NAME)
+            opened(obj)
+            lab.store.replace("hardware", obj)
+
+    lab.machine(NAME).scenario = scenario("installs", hook_ssh=True)
+    words = "went into the installer: its netboot was opened"
+    with Foundry.load(lab.inventory, sinks=[open_it]) as foundry, pytest.raises(VerificationFailed, match=words) as one:
+        foundry.reboot(NAME)
+    assert one.value.next.endswith(f"status {NAME}")
+    assert [boot.what for boot in lab.machine(NAME).boots] == ["old", "hook"]

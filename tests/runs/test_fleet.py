@@ -5,15 +5,23 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metalfoundry.model.errors import Interrupted, MetalfoundryError, UnsafeError, UsageError, WorkflowFailed
+from metalfoundry.model.errors import (
+    Interrupted,
+    MetalfoundryError,
+    Terminated,
+    UnsafeError,
+    UsageError,
+    WorkflowFailed,
+)
 from metalfoundry.runs.fleet import Fleet, Policy, Schedule
-from metalfoundry.runs.fleet_report import causes
+from metalfoundry.runs.fleet_report import causes, exit_code_of
 from metalfoundry.runs.report import Netboot, Report
 from metalfoundry.transport.clock import Cancel
 from metalfoundry.transport.threads import Threads
@@ -266,6 +274,74 @@ def test_a_run_that_ends_without_a_report_counts_as_unsafe() -> None:
     many, _ = fleet(runs, Policy(keep_going=True))
     (only,) = many
     assert (only.exit_code, only.server, many.stopped) == (40, "s0", "unsafe")
+
+
+class Short(Threads):
+    """Starts none for the runs of these."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        self._short = {f"run-{name}" for name in names}
+
+    def start(self, work: Callable[[], object], name: str) -> None:
+        if name in self._short:
+            raise RuntimeError("can't start new thread")
+        super().start(work, name)
+
+
+@pytest.mark.parametrize(
+    ("short", "policy", "begun", "stopped"),
+    [
+        (("s0",), Policy(), [], "canary"),
+        (("s1",), Policy(parallel=1, canary=0), ["s0"], "failed"),
+        (("s1", "s2", "s5"), Policy(parallel=1, keep_going=True), ["s0", "s3", "s4"], ""),
+        (SOME, Policy(keep_going=True), [], ""),
+    ],
+)
+def test_a_run_for_which_there_is_no_thread_has_failed_before_it_began(
+    short: Sequence[str], policy: Policy, begun: list[str], stopped: str
+) -> None:
+    runs = Runs()
+    many = Fleet(SOME, runs, policy, threads=Short(*short))
+    ended = {each.server: each for each in many}
+    assert (runs.begun, many.stopped) == (begun, stopped)
+    failed = [each for each in ended.values() if each.error]
+    assert [each.server for each in failed] == [name for name in short if name in ended]
+    for each in failed:
+        assert (each.exit_code, each.verdict, each.closed) == (10, "failed", None)
+        assert str(each.error).startswith(f"the run of {each.server} could not be begun: can't start new thread")
+    assert sorted([*ended, *many.not_begun]) == SOME
+
+
+def late(name: str) -> Report:
+    """It went well, and an interrupt came while that was told."""
+    return replace(report(name), interrupted=True)
+
+
+@pytest.mark.parametrize(
+    ("reports", "interrupt", "not_begun", "stopped", "code"),
+    [
+        ([report("s0")], None, [], "", 0),
+        ([late("s0")], None, [], "interrupted", 0),
+        ([late("s0")], None, ["s1"], "interrupted", 130),
+        ([late("s0")], Terminated(15), ["s1"], "interrupted", 143),
+        ([report("s0")], None, ["s1"], "failed", 50),
+        ([], None, ["s1"], "interrupted", 130),
+        ([report("s0", FAILED)], None, ["s1"], "canary", FAILED.exit_code),
+        ([report("s0", UNSAFE), late("s1")], None, ["s2"], "unsafe", 40),
+    ],
+)
+def test_where_one_was_not_begun_the_end_is_not_good(
+    reports: list[Report], interrupt: BaseException | None, not_begun: list[str], stopped: str, code: int
+) -> None:
+    assert exit_code_of(reports, interrupt, not_begun, stopped) == code
+
+
+def test_an_interrupt_after_the_end_of_a_run_is_the_fleets() -> None:
+    many = Fleet(SOME[:2], lambda name, cancel: late(name), Policy(), threads=Threads())
+    assert [each.server for each in many] == ["s0"]
+    told = many.to_json()
+    assert (told["verdict"], told["exit_code"], told["not_begun"]) == ("interrupted", 130, ["s1"])
 
 
 def test_failures_that_differ_in_a_name_and_a_key_alone_have_one_cause() -> None:

@@ -14,6 +14,7 @@ from metalfoundry.model.documents import workflow_for
 from metalfoundry.model.errors import (
     AuthError,
     HostKeyError,
+    IdentityError,
     MetalfoundryError,
     NeverInstalled,
     TransportError,
@@ -25,7 +26,7 @@ from metalfoundry.model.hosts import ServerKey
 from metalfoundry.model.inventory_fields import Rung
 from metalfoundry.model.resources import Hardware, Workflow
 from metalfoundry.runs.engine import Phase
-from metalfoundry.runs.ladder import AGAIN_SECONDS
+from metalfoundry.runs.ladder import AGAIN_SECONDS, Ladder, ways
 from metalfoundry.runs.options import Options
 from metalfoundry.runs.phases.boot import Boot
 from metalfoundry.runs.phases.open import WINDOW_NOT_NEEDED, Open
@@ -33,7 +34,7 @@ from metalfoundry.runs.provision_run import ProvisionRun
 from metalfoundry.runs.target import Target
 from metalfoundry.site.machine import Machine
 from metalfoundry.transport.clock import Deadline
-from tests.runs.scene import OLD
+from tests.runs.scene import HOOK, OLD, changed
 from tests.site.place import MAC, SERVER, Bench
 
 DOCUMENT = """\
@@ -166,7 +167,7 @@ def test_nor_is_one_whose_workflow_is_over(
 
 def test_a_window_that_was_shut_meanwhile_is_opened_before_the_reboot(bench: Bench) -> None:
     run = asleep(bench, "PENDING")
-    run.found = replace(run.target, machine=Asked(run.site, SERVER, "192.0.2.87"))
+    run.found = replace(run.target, machine=Asked(run.site, SERVER, "192.0.2.87"), facts_now=OLD)
     with pytest.raises(Rebooted):
         Boot().act(run)
     assert bench.is_open
@@ -243,3 +244,71 @@ def test_where_another_answers_the_reboot_no_other_way_is_taken(bench: Bench, er
     with pytest.raises(type(error)):
         Boot().act(run)
     assert told == []
+
+
+@dataclass(frozen=True)
+class Late(Untouched):
+    """One that was silent at Preflight, and answers now; it says when it is asked to reboot."""
+
+    seen: MachineFacts = field(kw_only=True)
+    bench: Bench = field(kw_only=True)
+    asked: list[bool] = field(default_factory=list)
+
+    def facts(self, deadline: Deadline) -> MachineFacts:
+        return self.seen
+
+    def reboot(self, deadline: Deadline, force: bool = False) -> None:
+        self.asked.append(self.bench.is_open)
+        running = {"op": "replace", "path": "/status", "value": {"state": "RUNNING", "tasks": [TASK]}}
+        self.bench.store.patch("workflows", "anvil-ubuntu", [running])
+
+    def look(self) -> MachineFacts:
+        return self.seen
+
+
+def silent_until_now(bench: Bench, seen: MachineFacts, *rungs: Rung) -> tuple[ProvisionRun, Late, list[bool]]:
+    machine = Late(bench.site(), SERVER, "192.0.2.87", seen=seen, bench=bench)
+    run, told = laddered(bench, machine, *rungs)
+    run.found = replace(run.target, facts_now=None, facts_old=None)
+    return run, machine, told
+
+
+STRANGER = changed(OLD, macs=("00:00:5e:00:53:77",), serial="")
+
+
+@pytest.mark.parametrize("seen", [OLD, STRANGER])
+def test_what_was_silent_when_it_was_shown_is_not_rebooted_over_ssh(bench: Bench, seen: MachineFacts) -> None:
+    run, machine, told = silent_until_now(bench, seen, "ssh", "person")
+    assert ways(run) == "by a person"
+    Boot().act(run)
+    assert (machine.asked, told) == ([], [True])
+
+
+def test_where_ssh_is_the_only_way_a_machine_that_was_silent_is_asked_who_it_is(bench: Bench) -> None:
+    run, machine, _ = silent_until_now(bench, OLD, "ssh")
+    assert ways(run) == "over SSH"
+    Boot().act(run)
+    assert machine.asked == [True]
+    assert (run.target.facts_now, run.target.facts_old, run.target.old_systems) == (OLD, OLD, (OLD,))
+
+
+@pytest.mark.parametrize(
+    ("seen", "error"),
+    [(STRANGER, IdentityError), (changed(OLD, macs=(), serial=""), NeverInstalled)],
+    ids=["stranger", "not proven"],
+)
+def test_it_is_not_rebooted_where_it_is_another_or_does_not_tell(
+    bench: Bench, seen: MachineFacts, error: type[MetalfoundryError]
+) -> None:
+    run, machine, _ = silent_until_now(bench, seen, "ssh")
+    with pytest.raises(error) as caught:
+        Boot().act(run)
+    assert machine.asked == [] and caught.value.next
+
+
+def test_nor_where_it_has_come_up_in_the_installer(bench: Bench) -> None:
+    run, machine, _ = silent_until_now(bench, HOOK, "ssh")
+    ladder = Ladder(run, Deadline.after(bench.clock, 60))
+    ladder.climb()
+    assert (machine.asked, ladder.told) == ([], "tried ssh: it is in HookOS already")
+    assert run.target.facts_now is None

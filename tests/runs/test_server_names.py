@@ -17,7 +17,7 @@ NAMES = ["anvil", "colo-1", "colo-2", "colo-10"]
 RACKS = {"anvil": {"rack": "a"}, "colo-1": {"rack": "b", "row": "7"}, "colo-2": {"rack": "b"}}  # colo-10: no Hardware
 
 
-def named(names: str | None, but: str = "", **more: Any) -> list[str]:
+def named(names: str | None, but: str | None = None, **more: Any) -> list[str]:
     inventory = {"site": {"jump": {"host": "192.0.2.1", "user": "ubuntu"}}, "servers": {name: {} for name in NAMES}}
     items = [{"kind": "Hardware", "metadata": {"name": name, "labels": labels}} for name, labels in RACKS.items()]
     transport = FakeTransport()
@@ -30,22 +30,30 @@ def named(names: str | None, but: str = "", **more: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("names", "but", "meant"),
     [
-        (None, "", NAMES),
-        ("all", "", NAMES),
-        ("colo-2, anvil,colo-2", "", ["colo-2", "anvil"]),
-        ("colo-*", "", NAMES[1:]),
-        ("colo-?", "", ["colo-1", "colo-2"]),
+        (None, None, NAMES),
+        ("all", None, NAMES),
+        ("colo-2, anvil,colo-2", None, ["colo-2", "anvil"]),
+        ("colo-*", None, NAMES[1:]),
+        ("colo-?", None, ["colo-1", "colo-2"]),
         ("all", "colo-1*,anvil", ["colo-2"]),
     ],
 )
-def test_a_name_a_pattern_and_all(names: str | None, but: str, meant: list[str]) -> None:
+def test_a_name_a_pattern_and_all(names: str | None, but: str | None, meant: list[str]) -> None:
     assert named(names, but) == meant
 
 
-@pytest.mark.parametrize(("names", "but"), [("rack-*", ""), ("colo", ""), ("all", "anvl")])
-def test_what_fits_no_server_is_an_error(names: str, but: str) -> None:
+@pytest.mark.parametrize(("names", "but"), [("rack-*", None), ("colo", None), ("all", "anvl")])
+def test_what_fits_no_server_is_an_error(names: str, but: str | None) -> None:
     with pytest.raises(InventoryError):
         named(names, but)
+
+
+@pytest.mark.parametrize("empty", ["", " ", ",", {}])
+@pytest.mark.parametrize("what", ["names", "but", "labels", "unfinished"])
+def test_only_what_is_not_given_means_all(what: str, empty: Any) -> None:
+    words: dict[str, Any] = {"names": "all", what: empty}
+    with pytest.raises(UsageError, match=f"{what} is empty"):
+        named(**words)
 
 
 def test_an_empty_selection_is_no_selection_of_all() -> None:

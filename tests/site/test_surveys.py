@@ -129,3 +129,23 @@ def test_a_run_that_is_cancelled_or_out_of_time_leaves_and_the_others_go_on() ->
             late.result(10)
         place.go.release(2)
         assert reading(stays)[0] in ("reading-1", "reading-2")
+
+
+class Short(Threads):
+    """Starts none the first time."""
+
+    def start(self, work: Callable[[], object], name: str) -> None:
+        if not hasattr(self, "asked"):
+            self.asked = True
+            raise RuntimeError("can't start new thread")
+        super().start(work, name)
+
+
+def test_where_there_was_no_thread_for_it_the_next_one_asks_anew() -> None:
+    with Place() as place:
+        place.surveys = Surveys(place.site, Short())
+        with pytest.raises(PreflightError, match="could not be looked at: can't start new thread") as caught:
+            place.ask().result(10)
+        assert caught.value.next
+        place.go.release()
+        assert reading(place.ask()) == ["reading-1"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from typing import Any
@@ -199,3 +199,16 @@ def test_what_was_true_of_an_earlier_workflow_of_that_name_is_left_out(since: st
     seen = list(Cluster(here).watch("w", "anvil", Deadline.after(here.clock, 60), since))
     kinds = [type(each) for each in seen]
     assert kinds == [*([] if since else [Workflow, Gone]), type(None), Workflow, Workflow, Gone]
+
+
+def test_where_there_was_no_thread_for_a_watch_the_next_one_begins_it() -> None:
+    class Short(Threads):
+        def start(self, work: Callable[[], object], name: str) -> None:
+            raise RuntimeError("can't start new thread")
+
+    with Place([event("a", 1)]) as place:
+        place.hub._threads = Short()
+        with pytest.raises(RuntimeError):
+            next(place.follow("a"))
+        place.hub._threads = place.threads
+        assert heard(place.follow("a")) == ("MODIFIED", "1")

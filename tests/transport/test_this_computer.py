@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,6 +22,7 @@ from tests.fakes import FakeTransport
 from tests.transport.servers import ends_when, gone, soon
 
 HERE = Host("localhost", "localhost", local=True)
+NOBODY = 65534
 THERE = Host("anvil", "192.0.2.7")
 
 
@@ -67,9 +70,92 @@ def test_no_signal_of_the_terminal_reaches_it(door: ThisComputer) -> None:
 def test_one_that_does_not_end_in_time_is_killed_with_its_children(door: ThisComputer, tmp_path: Path) -> None:
     kept = tmp_path / "pid"
     command = shell(f"sleep 600 & echo $! >{kept}.part; mv {kept}.part {kept}; wait")
-    with pytest.raises(DeadlineExceeded, match="did not end in time, and was ended") as caught:
+    with pytest.raises(DeadlineExceeded, match=r"did not end in time, and was ended") as caught:
         door.run(HERE, command, ends_when(kept.exists))
     assert caught.value.sent
+    assert gone(int(kept.read_text()))
+
+
+class Somebody:
+    """A user who is not root, with a sudo before him that needs no password."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.pid = folder, folder / "pid"
+        folder.chmod(0o755)
+        shutil.copy("/bin/bash", folder / "root-bash")
+        (folder / "root-bash").chmod(0o4755)
+        self.may("")
+
+    def may(self, refused: str) -> None:
+        """Have sudo do what is asked, but for words that fit the pattern `refused`."""
+        text = f"""#!{self.folder}/root-bash -p
+case "$*" in {refused or "-"}) exit 1 ;; esac
+[ "$1" = -n ] && shift
+exec setpriv --reuid 0 --regid 0 --clear-groups -- "$@"
+"""
+        sudo = self.folder / "sudo"
+        sudo.write_text(text)
+        sudo.chmod(0o755)
+
+    @contextmanager
+    def himself(self) -> Iterator[None]:
+        os.setresuid(NOBODY, NOBODY, 0)
+        try:
+            yield
+        finally:
+            os.setresuid(0, 0, 0)
+
+    def sleeper(self, before: str = "") -> str:
+        """A shell line that sleeps as root, its process id in `pid`."""
+        return f"sudo sh -c '{before} echo $$ >{self.pid}.part; mv {self.pid}.part {self.pid}; exec sleep 600'"
+
+
+@pytest.fixture
+def somebody(monkeypatch: pytest.MonkeyPatch) -> Iterator[Somebody]:
+    if os.geteuid():
+        pytest.skip("only root can play another user")
+    with TemporaryDirectory() as folder:  # of pytest's own nobody but root can see the inside
+        somebody = Somebody(Path(folder))
+        monkeypatch.setenv("PATH", folder, prepend=os.pathsep)
+        yield somebody
+        if somebody.pid.exists():
+            with suppress(ProcessLookupError):
+                os.kill(int(somebody.pid.read_text()), signal.SIGKILL)
+
+
+LATE_LINES = {
+    "in a script": lambda line: Command(("sh", "-s"), stdin=f"{line}\necho not before it\n"),
+    "alone": lambda line: Command((Raw("exec"), Raw(line))),
+    "heedless of TERM": lambda line: Command(("sh", "-s"), stdin=line.replace("-c '", '-c \'trap "" TERM;')),
+}
+
+
+@pytest.mark.parametrize("kind", LATE_LINES)
+def test_what_runs_under_sudo_is_ended_as_well(door: ThisComputer, somebody: Somebody, kind: str) -> None:
+    command = LATE_LINES[kind](somebody.sleeper())
+    with somebody.himself(), pytest.raises(DeadlineExceeded, match=r"did not end in time, and was ended \("):
+        door.run(HERE, command, ends_when(somebody.pid.exists))
+    assert gone(int(somebody.pid.read_text()))
+
+
+@pytest.mark.parametrize("kind", ["in a script", "alone"])
+def test_where_sudo_does_not_end_it_that_is_said(door: ThisComputer, somebody: Somebody, kind: str) -> None:
+    somebody.may("*kill*")
+    command = LATE_LINES[kind](somebody.sleeper())
+    with (
+        somebody.himself(),
+        pytest.raises(DeadlineExceeded, match="goes on: it could not be ended, not by sudo") as caught,
+    ):
+        door.run(HERE, command, ends_when(somebody.pid.exists))
+    group = os.getpgid(int(somebody.pid.read_text()))
+    assert caught.value.next == f"sudo kill -- -{group}"
+
+
+def test_children_that_outlive_their_shell_are_ended_with_it(door: ThisComputer, tmp_path: Path) -> None:
+    kept = tmp_path / "pid"
+    command = shell(f"sleep 600 & echo $! >{kept}.part; mv {kept}.part {kept}")
+    with pytest.raises(DeadlineExceeded, match=r"and was ended \("):
+        door.run(HERE, command, ends_when(kept.exists))
     assert gone(int(kept.read_text()))
 
 

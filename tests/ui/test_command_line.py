@@ -97,6 +97,34 @@ def test_what_does_not_fit_is_refused_with_the_right_line(line: str, what: str, 
     assert (caught.value.what, caught.value.next) == (what, now)
 
 
+GIVEN = [(name, flag) for name, context in TASKS.items() for flag, argument in context.flags.items()
+         if argument.takes_value and flag not in context.inverse_flags]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "flag"), GIVEN)
+def test_an_empty_value_is_refused_wherever_it_could_mean_something(name: str, flag: str) -> None:
+    rest = ["x" for _ in TASKS[name].positional_args if f"--{_.name}" != flag]
+    for value in ("", " ", ","):
+        for words in ([name, *rest, flag, value], [name, *rest, f"{flag}={value}"]):
+            if flag == "--reason":
+                assert list(checked(words, TASKS, CORE)) == words
+                continue
+            with pytest.raises(UsageError) as caught:
+                list(checked(words, TASKS, CORE))
+            assert flag in caught.value.what
+            assert flag in caught.value.next or caught.value.next == usage(TASKS[name])
+
+
+def test_a_task_of_the_users_own_may_take_an_empty_value() -> None:
+    @task  # type: ignore[untyped-decorator]
+    def move(c: Context, tag: str = "") -> None:
+        """Move it."""
+
+    own = {str(context.name): context for context in Collection(move).to_contexts()}
+    words = ["move", "--tag", ""]
+    assert list(checked(words, own, CORE, {"move"})) == words
+
+
 def test_a_task_of_the_users_own_may_take_more() -> None:
     @task(positional=["rack", "unit"], optional=["log"])  # type: ignore[untyped-decorator]
     def move(c: Context, rack: str, unit: str, log: str | None = None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import nullcontext
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any, cast
@@ -66,9 +67,10 @@ def run(
     json: bool = False,
     ask: bool = False,
     view: PlainLines | None = None,
+    kind: type[Scripted] = Scripted,
     **policy: Any,
 ) -> tuple[int, list[str]]:
-    foundry = Scripted(ends)
+    foundry = kind(ends)
     code = provision(
         cast(Foundry, foundry),
         [Server(name=name, hardware=name) for name in NAMES],
@@ -104,6 +106,14 @@ def test_a_window_that_may_be_open_ends_it_in_any_case(tmp_path: Path, capsys: p
 
 def test_so_does_an_interrupt(tmp_path: Path) -> None:
     assert run(tmp_path, {"bellows": Interrupted("at your word")}, keep_going=True) == (130, ["anvil", "bellows"])
+
+
+def test_nor_is_the_end_good_where_an_interrupt_came_after_a_good_one(tmp_path: Path) -> None:
+    class Late(Scripted):
+        def _run(self, name: str, cancel: Cancel) -> Report:
+            return replace(super()._run(name, cancel), interrupted=True)
+
+    assert run(tmp_path, {}, kind=Late) == (130, ["anvil"])
 
 
 def test_json_names_who_was_not_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,7 @@ Invoke takes `--help` or a misspelt option for a server's name, and knows no opt
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
 from invoke.parser.argument import Argument
 from invoke.parser.context import ParserContext
@@ -18,6 +18,8 @@ NAMED = ("status", "netboot.status", "doctor", "known-hosts")
 """The tasks with an optional NAME: it becomes the value of --server."""
 ONE = ("attach", "logs", "netboot.break")
 """The tasks that take one NAME only."""
+MAY_BE_EMPTY = ("reason",)
+"""The options whose empty value means what it says; with any other it comes of a variable that is not set."""
 Contexts = Mapping[str, ParserContext]
 
 
@@ -29,8 +31,9 @@ class HelpWanted(Exception):
         self.task = task
 
 
-def checked(words: Sequence[str], tasks: Contexts, core: ParserContext) -> Iterator[str]:
-    """`words` (without the core options in front), known to fit the tasks, and as Invoke can parse them.
+def checked(words: Sequence[str], tasks: Contexts, core: ParserContext, foreign: Container[str] = ()) -> Iterator[str]:
+    """`words` (without the core options in front), known to fit the tasks, and as Invoke can parse them. `foreign`: the
+    tasks of the user's own, which may take an empty value.
 
     Raises UsageError with the right line, HelpWanted.
     """
@@ -41,7 +44,7 @@ def checked(words: Sequence[str], tasks: Contexts, core: ParserContext) -> Itera
         if argument is not None and argument.optional and (word in tasks or word.startswith("-")):
             argument = None
         if argument is not None:
-            _check_value(task, flag, argument, word)
+            _check_value(task, flag, argument, word, foreign)
             argument = None
         elif task is not None and word in HELP:
             raise HelpWanted(str(task.name))
@@ -49,7 +52,7 @@ def checked(words: Sequence[str], tasks: Contexts, core: ParserContext) -> Itera
             flag = word.partition("=")[0]
             known = _option(task, core, flag)
             awaited = [name for name in awaited if name != known.name]
-            argument = known if _value_follows(task, known, word) else None
+            argument = known if _value_follows(task, known, word, foreign) else None
         elif task is not None and awaited and (task.name not in NAMED or word not in tasks):
             if not word.strip(", "):
                 raise UsageError(f"{word!r} is not a name", next=usage(task))
@@ -122,18 +125,26 @@ def _option(task: ParserContext | None, core: ParserContext, flag: str) -> Argum
     raise UsageError(what + _near(flag, context.flags), next=ours("--help", *words))
 
 
-def _value_follows(task: ParserContext | None, argument: Argument, word: str) -> bool:
+def _value_follows(task: ParserContext | None, argument: Argument, word: str, foreign: Container[str]) -> bool:
     flag, equals, value = word.partition("=")
     if equals and argument.takes_value:
-        _check_value(task, flag, argument, value)
+        _check_value(task, flag, argument, value, foreign)
     return bool(argument.takes_value) and not equals and (len(flag) == 2 or flag.startswith("--"))
 
 
-def _check_value(task: ParserContext | None, flag: str, argument: Argument, value: str) -> None:
+def _check_value(
+    task: ParserContext | None, flag: str, argument: Argument, value: str, foreign: Container[str]
+) -> None:
     if task is not None and value in task.flags:
         raise UsageError(f"{flag} needs a value", next=_shown(task, flag, argument))
     if argument.kind is int and not value.removeprefix("-").isdecimal():
         raise UsageError(f"{flag} needs a whole number, not {value!r}", next=_shown(task, flag, argument))
+    own = task is not None and task.name in foreign
+    if not own and argument.name not in MAY_BE_EMPTY and not value.strip(", "):
+        step = f"{_shown(task, flag, argument)}, or leave it out"
+        if task is not None and argument in task.positional_args:
+            step = usage(task)
+        raise UsageError(f"{flag} has an empty value", next=step)
 
 
 def _check_given(task: ParserContext | None, awaited: Sequence[str]) -> None:

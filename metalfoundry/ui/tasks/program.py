@@ -66,7 +66,9 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
         """As Invoke's; what does not fit is a usage error, and a task's help may stand behind its name."""
         words = self.core.unparsed
         try:
-            words[:] = list(checked(words, self._tasks(), self.initial_context))
+            tasks = self._tasks()
+            foreign = {name for name in tasks if not self._is_ours(name)}
+            words[:] = list(checked(words, tasks, self.initial_context, foreign))
             super().parse_tasks()
             self._refuse_ignored()
         except HelpWanted as wanted:
@@ -93,9 +95,12 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
         contexts = self.collection.to_contexts()
         return {str(name): context for context in contexts for name in (context.name, *context.aliases)}
 
+    def _is_ours(self, task: str) -> bool:
+        return bool(self.collection[task].body.__module__.startswith("metalfoundry."))
+
     def _refuse_ignored(self) -> None:
         """Refuse what none of our tasks heeds; a task of the user's own may."""
-        if any(self.collection[task.name].body.__module__.startswith("metalfoundry.") for task in self.tasks):
+        if any(self._is_ours(task.name) for task in self.tasks):
             for name, (spelt, why, step) in REFUSED.items():
                 if self.args[name].value:
                     raise UsageError(f"{spelt} is not for these tasks: {why}", next=step)

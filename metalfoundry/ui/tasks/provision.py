@@ -73,7 +73,9 @@ def provision(
             fleet.cancel(error)
     if interrupt and fleet is None and all(report.exit_code != UNSAFE for report in ended):
         raise interrupt
-    return exit_code_of(ended, interrupt or (fleet.interrupt if fleet else None))
+    if fleet is None:
+        return exit_code_of(ended, interrupt)
+    return exit_code_of(ended, interrupt or fleet.interrupt, fleet.not_begun, fleet.stopped)
 
 
 def pairs(labels: str) -> dict[str, str]:
