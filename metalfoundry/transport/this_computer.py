@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from metalfoundry.commands.command import Command
+from metalfoundry.commands.command import Command, Effect
 from metalfoundry.model.errors import ConnectError, DeadlineExceeded, TooMuchOutput
 from metalfoundry.model.hosts import Host, ServerKey
 from metalfoundry.transport.base import Result, Wrapped
@@ -31,8 +31,9 @@ ENDED = ("Z", "X")  # states in /proc
 class ThisComputer(Wrapped):
     """A Transport over `inner`, to which it hands on all that is for another host; see Transport for the promises.
 
-    A program is the leader of a session of its own, so that no Ctrl-C or closed terminal reaches it; one that does not
-    end in time is killed with its group, through `sudo -n kill` where that is root's.
+    A program is the leader of a session of its own, so that no Ctrl-C or closed terminal reaches it. One that reads,
+    and does not end in time, is killed with its group, through `sudo -n kill` where that is root's. One that writes
+    goes on, as over SSH: half of it may be done, and what is root's may not be ours to end; see site/left.py.
     """
 
     def run(self, host: Host, command: Command, deadline: Deadline) -> Result:
@@ -43,6 +44,7 @@ class ThisComputer(Wrapped):
         out, err, room = bytearray(), bytearray(), command.most
         with _started(host, command.line, command.stdin) as program:
             program.end_input_when_sent()
+            program.goes_on = command.effect is not Effect.READ
             while not program.ended:
                 _refuse_late(host, program, deadline)
                 more = program.read(min(LOOK_SECONDS, deadline.remaining()))
@@ -91,6 +93,7 @@ class _Program:
         self._unsent = memoryview(stdin.encode())
         self._end_input = False
         self._left: bool | None = None
+        self.goes_on = False
         self._ready = selectors.DefaultSelector()
         for stream in (self._stdin, self._stdout, self._stderr):
             os.set_blocking(stream.fileno(), False)
@@ -137,9 +140,14 @@ class _Program:
 
     def end(self) -> bool:
         """End it, and what it has started, if it has not ended: its lifeline is cut first, by which a followed command
-        ends its own. Return whether nothing of it goes on.
+        ends its own. Return whether nothing of it goes on. One that `goes_on` is left alone.
         """
-        if self._left is None:
+        if self._left is None and self.goes_on:
+            self._stdin.close()
+            if left := self.status(0) is None:
+                _reap_late(self._process)
+            self._left = left
+        elif self._left is None:
             self._stdin.close()
             followed = not self._end_input
             ended = self._process.returncode is not None or (followed and self.status(PARTING_SECONDS) is not None)
@@ -268,6 +276,10 @@ def _refuse_late(host: Host, program: _Program, deadline: Deadline) -> None:
     late = f"{host.name}: the command did not end in time"
     if program.end():
         raise DeadlineExceeded(f"{late}, and was ended", where="this computer", sent=True)
+    if program.goes_on:
+        raise DeadlineExceeded(
+            late, where="this computer", next="it may still run here: look before repeating it", sent=True
+        )
     raise DeadlineExceeded(
         f"{late}, and goes on: it could not be ended, not by sudo either",
         where="this computer",

@@ -14,12 +14,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from metalfoundry.commands.command import Command, Raw
+from metalfoundry.commands.command import Command, Effect, Raw
 from metalfoundry.model.errors import CommandError, ConnectError, DeadlineExceeded, TooMuchOutput
 from metalfoundry.model.hosts import Host
 from metalfoundry.transport.this_computer import ThisComputer
 from tests.fakes import FakeTransport
 from tests.transport.servers import ends_when, gone, soon
+from tests.waiting import until
 
 HERE = Host("localhost", "localhost", local=True)
 NOBODY = 65534
@@ -149,6 +150,19 @@ def test_where_sudo_does_not_end_it_that_is_said(door: ThisComputer, somebody: S
         door.run(HERE, command, ends_when(somebody.pid.exists))
     group = os.getpgid(int(somebody.pid.read_text()))
     assert caught.value.next == f"sudo kill -- -{group}"
+
+
+def test_what_writes_goes_on_when_it_is_left(door: ThisComputer, tmp_path: Path) -> None:
+    began, pipe, done = (tmp_path / name for name in ("began", "pipe", "done"))
+    os.mkfifo(pipe)
+    command = shell(
+        f": >{began}; read word <{pipe}; echo $word >{done}.part; mv {done}.part {done}", effect=Effect.WRITE
+    )
+    with pytest.raises(DeadlineExceeded) as late:
+        door.run(HERE, command, ends_when(began.exists))
+    assert late.value.sent and "ended" not in str(late.value)
+    pipe.write_text("go\n")
+    until(done.exists)
 
 
 def test_children_that_outlive_their_shell_are_ended_with_it(door: ThisComputer, tmp_path: Path) -> None:
