@@ -39,7 +39,7 @@ def _ids(machine: MachineFacts) -> Evidence:
     "another-machine",
     BAD_MACHINE,
     link="an address is no identity",
-    explains=["boot-action-running", "mac-mismatch"],
+    explains=["boot-action-running", "mac-mismatch", "host-key-changed"],
 )
 def another_machine(facts: Facts) -> Match | None:
     """What answers at the address is not the machine of this Hardware."""
