@@ -7,7 +7,7 @@ from dataclasses import replace
 from types import ModuleType
 
 from metalfoundry.diagnosis.findings import Rule
-from metalfoundry.diagnosis.rules import host_key, prepare, render, windows
+from metalfoundry.diagnosis.rules import prepare, render, windows
 from metalfoundry.diagnosis.rules.actions import boot_action, images, lost, programs, time
 from metalfoundry.diagnosis.rules.agent import bootkit, connection, work
 from metalfoundry.diagnosis.rules.finished import installer, system, unreachable, workflow
@@ -37,5 +37,5 @@ def first_wins(rules: Sequence[Rule]) -> list[Rule]:
 # A window, and a doubt who answers, is told whatever else is: nothing hides it by standing before it.
 RULES: tuple[Rule, ...] = (
     *(rule for modules in _STAGES for rule in first_wins(_rules(*modules))),
-    *_rules(windows, host_key),
+    *_rules(windows),
 )
