@@ -144,7 +144,10 @@ def stop_guard(site: Site, force: bool) -> None:
     """End it; with claims only by `force`, which closes their windows. Raises PreflightError when it stays."""
     outcome = _said(site, guard.stop(site.kubectl, force), Effect.WRITE)
     if not outcome.ok:
-        raise PreflightError(f"the guard stays: {outcome.stderr}", where=site.jump.name, next=ours("guard.status"))
+        step = ours("guard.status")
+        if outcome.exit_status == guard.HAS_CLAIMS:
+            step = f"wait for its runs ({ours('status')}), or close their windows: {ours('guard.stop', '--force')}"
+        raise PreflightError(f"the guard stays: {outcome.stderr}", where=site.jump.name, next=step)
 
 
 def _said(site: Site, part: Part, effect: Effect) -> Outcome:
