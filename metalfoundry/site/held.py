@@ -15,7 +15,7 @@ def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
     if note.phase == claims.BY_HAND:
         return ClaimedError(
             f"netboot of {server} was opened by hand by {note.holder or 'somebody'} at {note.opened or '?'} "
-            f"({note.reason or 'no reason given'}), until {note.expires or '?'}",
+            f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
             where=f"annotation {claims.RUN}",
             next=ours("netboot.close", server),
         )
