@@ -18,7 +18,6 @@ from metalfoundry.commands.script import Part
 
 _END = "METALFOUNDRY_GUARD"
 REFUSED_BY_LOGIND = 6
-HAS_CLAIMS = 7
 
 
 def ask(kubectl: Kubectl, hardware: str, run: str, renewal: int, wait: int) -> Part:

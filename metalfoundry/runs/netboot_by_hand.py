@@ -22,6 +22,7 @@ from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
 LOOK_SECONDS = 30.0
+HAS_CLAIMS = 7  # what guard.sh ends with
 
 
 def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str:
@@ -145,7 +146,7 @@ def stop_guard(site: Site, force: bool) -> None:
     outcome = _said(site, guard.stop(site.kubectl, force), Effect.WRITE)
     if not outcome.ok:
         step = ours("guard.status")
-        if outcome.exit_status == guard.HAS_CLAIMS:
+        if outcome.exit_status == HAS_CLAIMS:
             step = f"wait for its runs ({ours('status')}), or close their windows: {ours('guard.stop', '--force')}"
         raise PreflightError(f"the guard stays: {outcome.stderr}", where=site.jump.name, next=step)
 

@@ -127,7 +127,7 @@ def snapshot_machine(site: Site, server: Server, address: str | None, deadline: 
         read_facts(outcomes["facts"].stdout, server.verify.marker or DEFAULT_MARKER) if "facts" in outcomes else None
     )
     if facts is None or not facts.boot_id:
-        return MachineSnapshot(outcomes, SshAnswer.OK, "it answers SSH, and tells no boot id")
+        return MachineSnapshot(outcomes, SshAnswer.OK, "it answers SSH, and does not report a boot id")
     key = site.transport.server_key(host)
     facts = replace(facts, host_key=key.fingerprint if key else "")
     refused = None if facts.in_hook or key is None else _objection(known, key)

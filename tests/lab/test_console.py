@@ -70,7 +70,7 @@ def test_nobody_there_to_confirm_is_12(lab: Lab) -> None:
     done = call(lab, "provision", NAME)
     assert done.returncode == 12
     assert "00:00:5e:00:53:4b" in done.stderr
-    assert "nobody is here to confirm" in done.stderr
+    assert "this needs a confirmation" in done.stderr
     assert f"provision {NAME} --yes" in done.stderr
     assert version(lab) == before
 
