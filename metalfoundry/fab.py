@@ -42,16 +42,16 @@ from metalfoundry.ui.tasks.report import report
         replace="remove another live Workflow of the same agent, instead of refusing",
         no_reboot="wait for a person to reboot the server, or to switch it on",
         trust_template="go on even if only Tinkerbell can tell which agent the Template names",
-        wait="how long to wait, in turn, for a server that another run holds: a span such as 30m (default: not at all)",
+        wait="wait in line this long for a server that another run holds, such as 30m (default: not at all)",
         resume="continue a run whose client is gone",
-        parallel="how many servers at a time",
-        canary="how many servers first; if one of them fails, no other is touched",
-        no_canary="begin with all of them, none first",
+        parallel="how many servers at a time (default: 10)",
+        canary="install this many first; if one fails, no other is touched (default: 1)",
+        no_canary="no canary: begin with all",
         max_failures="begin no other server after this many failures: a number, or a share such as 10%",
         keep_going="go on with the next server after any failure",
-        batch="how many servers before the next ones begin (default: no batches)",
+        batch="install in batches of this many (default: no batches)",
         labels="only servers whose Hardware carries these labels: KEY=VALUE,KEY=VALUE…",
-        retry_failed="only servers that did not end well in this run, or fleet: an id from `fab runs`",
+        retry_failed="only servers that failed or were not begun in this run or fleet: an id from `fab runs`",
         spread="a label of the Hardware: at most one server at a time for each of its values",
         **{"except": "not these servers: NAME,NAME…"},
     ),
@@ -169,7 +169,7 @@ def known_hosts(c: Context, server: str = "", inventory: str = INVENTORY) -> Non
 
 @task(help=words("server", "inventory", "json", all="also list what passed"))
 def doctor(c: Context, server: str = "", inventory: str = INVENTORY, all: bool = False, json: bool = False) -> None:
-    """Check the way from here to every disk; exits 10.
+    """Check the way to every disk; exits 10 if a check fails.
 
     Example: fab doctor colo-server-01
     """
@@ -210,7 +210,7 @@ def troubleshoot(
         follow="go on until Ctrl-C, through every reboot of the machine",
         source="where to read: auto, hook (the installer), smee (with the machine's syslog), server or controller",
         since="only lines younger than this, such as 10m, 90s or 1h",
-        tail="how many of the last lines (default: 200; with --source hook 50)",
+        tail="how many lines, counted from the end (default: 200; with --source hook 50)",
         json="print one JSON object for each line",
     ),
 )

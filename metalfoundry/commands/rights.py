@@ -16,7 +16,9 @@ import yaml
 from metalfoundry.commands.kubectl import FIELD_MANAGER
 from metalfoundry.commands.script import Outcome
 from metalfoundry.model.actions import items, mapping
+from metalfoundry.model.errors import UsageError
 from metalfoundry.model.foreign import from_json
+from metalfoundry.model.names import is_object_name
 
 NAME = "metalfoundry-operator"
 TINKERBELL, BMC = "tinkerbell.org", "bmc.tinkerbell.org"
@@ -154,8 +156,10 @@ def group(name: str) -> dict[str, str]:
 
 
 def service_account(name: str, namespace: str) -> dict[str, str]:
-    """The subject of a RoleBinding: a ServiceAccount; `name` may be NAMESPACE:NAME."""
+    """The subject of a RoleBinding: a ServiceAccount; `name` may be NAMESPACE:NAME. Raises UsageError for no name."""
     space, colon, own = name.rpartition(":")
+    if not is_object_name(own) or (colon and (not is_object_name(space) or "." in space)):
+        raise UsageError(f"there can be no ServiceAccount {name}", next="name it NAME, or NAMESPACE:NAME")
     return {"kind": "ServiceAccount", "name": own, "namespace": space if colon else namespace}
 
 

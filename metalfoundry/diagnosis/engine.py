@@ -20,7 +20,7 @@ def judge(facts: Facts, *, all: bool = False, rules: Sequence[Rule] = RULES) -> 
 
     A finding that another one explains is left out unless `all`. A finding may only hide what is no surer than itself.
     After a failed run windows are judged as they are now, and no finding says that nothing is wrong; beside a certain
-    failure none does, either.
+    failure none does, either, nor beside a doubt that it is the machine which answers.
     """
     version, latest, failed = facts.version, facts.latest, facts.aftermath is not None
     matches = (rule.finding(latest if rule.window else facts, version) for rule in rules)
@@ -44,6 +44,8 @@ def _shown(findings: Sequence[Finding]) -> list[Finding]:
 def _without_reassurance(findings: list[Finding]) -> list[Finding]:
     """No finding that reassures where a certain failure is shown; where that is an armed trap alone, it stays as what
     it reports."""
+    if any(item.doubts for item in findings):
+        return [item for item in findings if item.exit_code != FINE or item.window]
     sure = [item for item in _shown(findings) if item.certainty is Certainty.CERTAIN and item.exit_code != FINE]
     if _only_windows(sure):
         return [replace(item, reassurance="") for item in findings] if sure else findings

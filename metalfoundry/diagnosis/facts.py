@@ -71,6 +71,19 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True)
+class KeyRefused:
+    """A host key that is not the known one: why it lets nobody log in, which line or object says so, and what to do.
+
+    `forget`: the command that takes the known key out of known_hosts, "" where it does not stand there.
+    """
+
+    what: str
+    where: str
+    next: str
+    forget: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Aftermath:
     """What there is once a failed run has cleaned up; the Facts that hold it are those of the failure.
 
@@ -93,6 +106,7 @@ class Facts:
     workflow   the one in question; `workflows` all those of the same agent or Hardware, that one included
     smee       HTTP status of Smee's answer by path (commands/smee.py), 0 where a path did not answer
     ssh        how the machine's sshd took us
+    key_refused  the host key that it showed, where another one is known of it; None also where nobody looked
     machine    what the machine says of itself; `before` what it said before a run rebooted it
     logs       by source (commands/log_parser.py: agent, bootkit, action, console, smee, server, controller, web)
     started    when this run rebooted the machine, where a run asks; else NotSeen
@@ -118,6 +132,7 @@ class Facts:
     started: Fact[datetime] = UNSEEN
     logs: Mapping[str, Fact[tuple[LogLine, ...]]] = field(default_factory=dict, hash=False)
     aftermath: Aftermath | None = None
+    key_refused: KeyRefused | None = None
 
     @property
     def latest(self) -> Facts:

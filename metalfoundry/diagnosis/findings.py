@@ -129,6 +129,7 @@ class Finding:
     first: str = ""
     reassurance: str = ""
     window: bool = False
+    doubts: bool = False
 
     @property
     def what(self) -> str:
@@ -206,6 +207,7 @@ class Rule:
     versions: Range = Range()
     explains: frozenset[str] = frozenset()
     window: bool = False
+    doubts: bool = False
 
     def finding(self, facts: Facts, version: Version | None) -> Finding | None:
         """What this rule finds; None also where Tinkerbell's `version` was seen and is outside its range."""
@@ -227,6 +229,7 @@ class Rule:
             first=match.first,
             reassurance=match.reassurance,
             window=self.window,
+            doubts=self.doubts,
         )
 
 
@@ -240,17 +243,19 @@ def rule(
     before: Release | None = None,
     explains: Iterable[str] = (),
     window: bool = False,
+    doubts: bool = False,
 ) -> Callable[[Check], Rule]:
     """Make a Rule of a check; its docstring's first line is the failure as the table in the manual names it.
 
     `explains`: findings of other stages that it makes superfluous. Those of its own stage that stand behind it are so
     anyway, see `rules/__init__.py`. `window`: it judges netboot as it is now, and says nothing of the installation.
+    `doubts`: what is heard may be another machine's word, so no other finding says that all is fine.
     """
 
     def make(check: Check) -> Rule:
         title = (check.__doc__ or id).strip().splitlines()[0].rstrip(".")
         versions = Range(since, before)
-        return Rule(id, numbers, stage, link, exit_code, check, title, versions, frozenset(explains), window)
+        return Rule(id, numbers, stage, link, exit_code, check, title, versions, frozenset(explains), window, doubts)
 
     return make
 

@@ -71,6 +71,21 @@ def provision(facts: Facts) -> str:
     return ours("provision", facts.configured.server)
 
 
+def status(facts: Facts) -> str:
+    """What the server is at."""
+    return ours("status", facts.configured.server)
+
+
+def history(facts: Facts) -> str:
+    """The last runs of the server, whoever led them."""
+    return ours("history", facts.configured.server)
+
+
+def report(run: str) -> str:
+    """The report of one run, on the computer that led it."""
+    return ours("report", run)
+
+
 def close_netboot(facts: Facts) -> str:
     """Close netboot and read it back."""
     return ours("netboot.close", facts.configured.server)

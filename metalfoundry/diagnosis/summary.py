@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from metalfoundry.diagnosis.facts import Facts, NotSeen, seen
-from metalfoundry.diagnosis.verification import System, booted, judged
+from metalfoundry.diagnosis.verification import System, booted, doubtful, judged
 from metalfoundry.model.resources import Workflow
 from metalfoundry.model.states import SshAnswer
 
@@ -66,7 +66,7 @@ def machine_says(facts: Facts) -> str:
         name = machine.os_name or machine.os_id or "a system without a name"
         system = f"the installer ({name})" if machine.in_hook else name
         up = f", up for {machine.uptime:.0f} s" if machine.uptime is not None else ""
-        return f"The machine says that it is {system}{up}{_identity(facts)}."
+        return f"The machine says that it is {system}{up}{_identity(facts)}.{_key(facts)}"
     ssh = seen(facts.ssh)
     if ssh in _SSH:
         return f"The machine {_SSH[ssh]}."
@@ -78,9 +78,16 @@ _SSH = {
     SshAnswer.SILENT: "does not answer",
     SshAnswer.REFUSED: "is on the network, and no sshd listens",
     SshAnswer.DENIED: "answers, and refuses our key",
-    SshAnswer.KEY_CHANGED: "answers with another host key than known_hosts has",
+    SshAnswer.KEY_CHANGED: "answers with another host key than the known one",
     SshAnswer.SLOW: "answers SSH, and was too slow to say what it is",
 }
+
+
+def _key(facts: Facts) -> str:
+    if facts.key_refused is None:
+        return ""
+    doubt = ", so this may be another machine" if doubtful(facts) else ""
+    return f" It shows another host key than the known one{doubt}."
 
 
 def _state(workflow: Workflow) -> str:
@@ -123,7 +130,7 @@ def _identity(facts: Facts) -> str:
 def _agree(facts: Facts) -> bool | None:
     """SUCCESS needs the new system, RUNNING the installer (or a boot action under way), PENDING anything but it."""
     workflow, machine = seen(facts.workflow), facts.machine_facts
-    if workflow is None or machine is None:
+    if workflow is None or machine is None or doubtful(facts):
         return None
     at_boot = workflow.current is not None and workflow.current.name == facts.boot_action
     if workflow.state == "SUCCESS" or (at_boot and workflow.state in ("RUNNING", "TIMEOUT")):

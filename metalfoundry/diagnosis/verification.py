@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.diagnosis.facts import Facts, seen
+from metalfoundry.diagnosis.facts import Facts, Seen, seen
 from metalfoundry.diagnosis.identity import identify
-from metalfoundry.diagnosis.queries import began, ended_ago
+from metalfoundry.diagnosis.queries import began, done, ended_ago
 from metalfoundry.model.inventory import VerifyConfig
 from metalfoundry.model.resources import Hardware
 
@@ -204,6 +204,13 @@ def is_(facts: Facts, *systems: System) -> bool:
     """Whether the machine was heard, and runs one of these."""
     verdict = judged(facts)
     return verdict is not None and verdict.system in systems
+
+
+def doubtful(facts: Facts) -> bool:
+    """Whether what answers may be another machine by its host key, which no installation explains."""
+    if facts.key_refused is None or isinstance(facts.started, Seen):
+        return False
+    return done(facts) is None or not is_(facts, System.NEW)
 
 
 def booted(facts: Facts) -> bool | None:

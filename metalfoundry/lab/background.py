@@ -33,7 +33,7 @@ def up(folder: Path, scenario: str = "installs", speed: float = 1.0, hours: floa
     """
     find_scenario(scenario)
     if importlib.util.find_spec("asyncssh") is None:
-        raise LabError("the lab needs asyncssh: pip install 'metalfoundry[lab]'")
+        raise LabError("the lab needs asyncssh; in a checkout: pip install '.[lab]'")
     folder = folder.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     down(folder)

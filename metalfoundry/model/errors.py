@@ -99,10 +99,12 @@ class AuthError(ConnectError):
 
 class HostKeyError(ConnectError):
     """The host's key is unknown or differs from known_hosts. `unknown`: what known_hosts calls the host, and the
-    key that it shows, where known_hosts has none for it.
+    key that it shows, where known_hosts has none for it. `forget`: the command that takes the known key out of
+    known_hosts, where that has another one; "" elsewhere.
     """
 
     unknown: tuple[str, ServerKey] | None = None
+    forget: str = ""
 
 
 class LinkLost(TransportError):

@@ -10,6 +10,7 @@ from typing import Any
 from metalfoundry.model import inventory_errors, yaml_lines
 from metalfoundry.model.errors import InventoryError
 from metalfoundry.model.inventory import OTHERS, Inventory, InventoryKeys, Server
+from metalfoundry.model.program import ours
 from metalfoundry.model.yaml_lines import Place
 
 ENVIRONMENT = "METALFOUNDRY_INVENTORY"
@@ -98,7 +99,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError as error:
-        next_step = f"write one, such as:\n\n{MINIMAL}"
+        new = ours("inventory.new", "--jump", "USER@HOST")
+        next_step = f"{new} writes one, --inventory FILE names another; the smallest is:\n\n{MINIMAL}"
         raise InventoryError("there is no inventory", where=str(path), next=next_step) from error
     except OSError as error:
         what = f"the inventory cannot be read: {error.strerror}"

@@ -10,7 +10,7 @@ from typing import Any
 
 from metalfoundry.model.events import CommandStarted, MachineSeen, Record
 from metalfoundry.records.run_state import Story, record_of, told
-from metalfoundry.records.run_store import KeptRun, find, kept, latest, report_in
+from metalfoundry.records.run_store import KeptRun, find, first, kept, report_in
 
 LONGEST_CHAIN = 20
 FACTS = {
@@ -100,11 +100,10 @@ def recorded(base: Path, wanted: str) -> list[RecordedRun]:
 
 
 def of_fleet(base: Path, fleet: KeptRun) -> dict[str, RecordedRun]:
-    """The run of each server of a fleet that has begun there, by name; of one without an end its newest since then."""
+    """The run of each server that has begun in a fleet, by name; of one without an end its first since then."""
     begun = {str(row["server"]): str(row["run"]) for row in fleet.report["servers"]}
-    lost = latest(base, {name for name in fleet.servers if not begun.get(name)})
-    found = {name: KeptRun(run, base / run, report_in(base / run)) for name, run in begun.items() if run}
-    found |= {name: run for name, run in lost.items() if run.run > fleet.run.split("-")[0]}
+    lost = first(base, {name for name, run in begun.items() if not run}, fleet.run.split("-")[0])
+    found = {name: KeptRun(run, base / run, report_in(base / run)) for name, run in begun.items() if run} | lost
     return {name: _part(found[name]) for name in fleet.servers if name in found}
 
 

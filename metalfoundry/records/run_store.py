@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from io import TextIOBase
@@ -227,10 +227,23 @@ def kept(base: Path) -> list[KeptRun]:
 
 def latest(base: Path, servers: Collection[str]) -> dict[str, KeptRun]:
     """The newest run of each of these servers that has one; only those reports are read."""
+    return _of_each(base, servers, reversed(_names(base)))
+
+
+def first(base: Path, servers: Collection[str], since: str) -> dict[str, KeptRun]:
+    """As `latest`, the oldest run since a time as the ids have it."""
+    return _of_each(base, servers, (name for name in _names(base) if name > since))
+
+
+def _names(base: Path) -> list[str]:
+    """What is kept, the oldest first."""
     try:
-        names = sorted((folder.name for folder in base.iterdir()), reverse=True)
+        return sorted(folder.name for folder in base.iterdir())
     except OSError:
-        return {}
+        return []
+
+
+def _of_each(base: Path, servers: Collection[str], names: Iterable[str]) -> dict[str, KeptRun]:
     found: dict[str, KeptRun] = {}
     for name in names:
         server = server_of(name)

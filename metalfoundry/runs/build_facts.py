@@ -15,7 +15,7 @@ from metalfoundry.commands.log_commands import read_pods
 from metalfoundry.commands.log_parser import ACTION, AGENT, BOOTKIT, CONSOLE, CONTROLLER, SERVER, SMEE, WEB, LogLine
 from metalfoundry.commands.log_parser import read_log as read_lines
 from metalfoundry.commands.smee import read_answers
-from metalfoundry.diagnosis.facts import Configured, Fact, Facts, NotSeen, Seen, about, seen, split
+from metalfoundry.diagnosis.facts import Configured, Fact, Facts, KeyRefused, NotSeen, Seen, about, seen, split
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware, Workflow
@@ -44,6 +44,7 @@ def facts_of(site: Site, name: str, server: Server, cluster: ClusterSnapshot, ma
         smee=_smee(facts, cluster),
         ssh=Seen(machine.ssh, "ssh") if machine.ssh else NotSeen(machine.reason or "not asked"),
         machine=_machine(cluster, machine),
+        key_refused=_key_refused(machine),
     )
     others = [item for item in survey.hardware.values() if item.name != server.hardware]
     return replace(facts, logs=_logs(facts, others, cluster, machine))
@@ -177,6 +178,11 @@ def _machine(cluster: ClusterSnapshot, machine: MachineSnapshot) -> Any:
         return NotSeen(machine.reason or "not asked", "ssh")
     skew = machine.ahead - cluster.ahead
     return Seen(replace(machine.seen, skew=skew), "ssh", machine.at)
+
+
+def _key_refused(machine: MachineSnapshot) -> KeyRefused | None:
+    error = machine.refused
+    return KeyRefused(error.what, error.where, error.next, error.forget) if error else None
 
 
 def _logs(

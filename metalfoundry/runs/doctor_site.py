@@ -104,7 +104,7 @@ def _reached(checks: Checks, site: Site, looking: Future[ClusterSnapshot]) -> Cl
         kinds = {HostKeyError: 1, AuthError: 2, TransportError: 0}
         at = next((place for kind, place in kinds.items() if isinstance(error, kind)), 3)
         checks.error(steps[at], error)
-    fine = ("it answers", "its host key is the known one", "it lets us in", "it runs our scripts")
+    fine = ("it answers", "its host key is the known one", "it accepts our key", "it runs our scripts")
     if site.jump.local:
         fine = ("it is this computer", "it is this computer", "it is this computer", "it runs our scripts")
     for step, words in list(zip(steps, fine, strict=True))[:at]:

@@ -22,6 +22,7 @@ from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
 
 LOOK_SECONDS = 30.0
+HAS_CLAIMS = 7  # what guard.sh ends with
 
 
 def open_netboot(site: Site, server: Server, reason: str, seconds: float) -> str:
@@ -144,7 +145,10 @@ def stop_guard(site: Site, force: bool) -> None:
     """End it; with claims only by `force`, which closes their windows. Raises PreflightError when it stays."""
     outcome = _said(site, guard.stop(site.kubectl, force), Effect.WRITE)
     if not outcome.ok:
-        raise PreflightError(f"the guard stays: {outcome.stderr}", where=site.jump.name, next=ours("guard.status"))
+        step = ours("guard.status")
+        if outcome.exit_status == HAS_CLAIMS:
+            step = f"wait for its runs ({ours('status')}), or close their windows: {ours('guard.stop', '--force')}"
+        raise PreflightError(f"the guard stays: {outcome.stderr}", where=site.jump.name, next=step)
 
 
 def _said(site: Site, part: Part, effect: Effect) -> Outcome:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -9,7 +10,14 @@ from dataclasses import dataclass, replace
 from metalfoundry.commands import discover
 from metalfoundry.commands.command import Command
 from metalfoundry.commands.script import read_script
-from metalfoundry.model.errors import HostKeyError, MetalfoundryError, PreflightError, TransportError, UsageError
+from metalfoundry.model.errors import (
+    HostKeyError,
+    InventoryError,
+    MetalfoundryError,
+    PreflightError,
+    TransportError,
+    UsageError,
+)
 from metalfoundry.model.hosts import Host
 from metalfoundry.model.inventory import Inventory, Server, ServerKeys
 from metalfoundry.model.inventory_reader import jump_words, of
@@ -47,14 +55,29 @@ TakeKeys = Callable[[Sequence[UnknownKey]], None]
 def place(jump: str, smee: str, defaults: Mapping[str, str]) -> tuple[Inventory, ServerKeys]:
     """An inventory of nothing but the jump host, or `local`, and what `defaults` say of every server.
 
-    Raises InventoryError.
+    Raises InventoryError, whose faults name the options in which they stand.
     """
     both = {key: defaults[key] for key in ("identity", "known_hosts") if key in defaults}
     way = LOCAL if jump.strip() == LOCAL else jump_words(jump) | both
     site = {"jump": way, **({"smee": smee} if smee else {})}
-    known = of({"site": site, "defaults": dict(defaults), "servers": {"any": {}}})
+    try:
+        known = of({"site": site, "defaults": dict(defaults), "servers": {"any": {}}})
+    except InventoryError as error:
+        faults = tuple(dict.fromkeys(_as_option(fault, defaults) for fault in error.faults))
+        what = f"{'one option does' if len(faults) == 1 else 'some options do'} not fit"
+        raise InventoryError(what, next=ours("--help", "inventory.new"), faults=faults) from None
     keys = ServerKeys(**{key: getattr(known.server("any"), key) for key in defaults})
     return known.model_copy(update={"servers": {}}), keys
+
+
+def _as_option(fault: str, given: Mapping[str, str]) -> str:
+    """A fault of the inventory that is never written, as one of the option that it comes from: one of `given`'s keys,
+    which are the jump host's, too, or --jump or --smee."""
+    place, _, what = fault.partition(": ")
+    key = place.rpartition(".")[2]
+    if place.startswith("site.jump.") and key not in given:
+        return f"--jump: {key}: {what}"
+    return f"--{key.replace('_', '-')}: {what}"
 
 
 def explore(site: Site, keys: ServerKeys, take: TakeKeys, namespace: str, kubectl: Sequence[str]) -> SiteSeen:
@@ -84,6 +107,12 @@ def explore(site: Site, keys: ServerKeys, take: TakeKeys, namespace: str, kubect
     place = site.inventory.site.model_copy(update={"kubectl": way.kubectl, "namespace": next(iter(way.namespaces))})
     here = replace(site, inventory=site.inventory.model_copy(update={"site": place}))
     survey, services = _objects(here, deadline)
+    if not survey.hardware:
+        raise PreflightError(
+            f"namespace {place.namespace} has no Hardware",
+            where=site.jump.name,
+            next=f"find its namespace there: {shlex.join((*way.kubectl, 'get', 'hardware', '-A'))}",
+        )
     smee = place.smee or _smee(here, survey, services, deadline)
     return SiteSeen(here.inventory.site, keys, survey, smee, services, _logins(here, survey, keys, take))
 

@@ -9,8 +9,16 @@ from metalfoundry.model.program import ours
 
 
 def claimed(server: str, seen: ClaimSeen, own: bool) -> ClaimedError:
-    """The refusal that shows who holds `server`, since when, why and until when; `own`: the holder is this user."""
+    """The refusal that shows who holds `server`, since when, why and until when; `own`: the holder is this user. No run
+    can be followed or resumed where netboot was opened by hand."""
     note = seen.note
+    if note.phase == claims.BY_HAND:
+        return ClaimedError(
+            f"netboot of {server} was opened by hand by {note.holder or 'somebody'} at {note.opened or '?'} "
+            f"({note.reason or 'no reason given'}), until {note.expires or '?'}; run {seen.run}",
+            where=f"annotation {claims.RUN}",
+            next=ours("netboot.close", server),
+        )
     step = f"{ours('attach', server)}; if that run is dead: {ours('provision', server, '--resume')}"
     return ClaimedError(
         f"{server} is held by {note.holder or 'somebody'} since {note.opened or '?'} "

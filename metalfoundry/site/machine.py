@@ -222,7 +222,7 @@ class Machine:
         seen = said.read_facts(result.stdout, wanted.marker or said.DEFAULT_MARKER)
         if not seen.boot_id:
             raise ConnectError(
-                f"{host.name} answers SSH, but tells no boot id",
+                f"{host.name} answers SSH, but does not report a boot id",
                 where=host.address,
                 next=f"ssh {host.user}@{host.address} cat /proc/sys/kernel/random/boot_id",
                 evidence=(result.stderr or result.stdout)[-500:],

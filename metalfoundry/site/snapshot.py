@@ -75,7 +75,8 @@ class ClusterSnapshot:
 class MachineSnapshot:
     """What the machine gave, by part; `seen` None where it did not answer, and `reason` says why.
 
-    `ssh` None: it was not asked. `ahead` as in ClusterSnapshot.
+    `ssh` None: it was not asked. `refused`: why its host key would let nobody log in, where another one is known.
+    `ahead` as in ClusterSnapshot.
     """
 
     outcomes: Mapping[str, Outcome] = field(hash=False)
@@ -84,6 +85,7 @@ class MachineSnapshot:
     seen: MachineProbe | None = None
     at: datetime | None = None
     ahead: float = 0.0
+    refused: HostKeyError | None = field(default=None, hash=False)
 
 
 def snapshot_cluster(site: Site, wanted: Wanted, deadline: Deadline) -> ClusterSnapshot:
@@ -119,18 +121,19 @@ def snapshot_machine(site: Site, server: Server, address: str | None, deadline: 
     try:
         outcomes = _ask(site, host, gather.machine(server.verify), deadline)
     except TransportError as error:
-        return MachineSnapshot({}, _how(error), error.what)
+        refused = error if isinstance(error, HostKeyError) else None
+        return MachineSnapshot({}, _how(error), error.what, refused=refused)
     facts = (
         read_facts(outcomes["facts"].stdout, server.verify.marker or DEFAULT_MARKER) if "facts" in outcomes else None
     )
     if facts is None or not facts.boot_id:
-        return MachineSnapshot(outcomes, SshAnswer.OK, "it answers SSH, and tells no boot id")
+        return MachineSnapshot(outcomes, SshAnswer.OK, "it answers SSH, and does not report a boot id")
     key = site.transport.server_key(host)
     facts = replace(facts, host_key=key.fingerprint if key else "")
-    changed = not facts.in_hook and _changed(known, key)
+    refused = None if facts.in_hook or key is None else _objection(known, key)
     at, ahead = _clock(site, outcomes)
     seen = gather.read_probe(outcomes, MachineProbe(facts))
-    return MachineSnapshot(outcomes, SshAnswer.KEY_CHANGED if changed else SshAnswer.OK, "", seen, at, ahead)
+    return MachineSnapshot(outcomes, SshAnswer.KEY_CHANGED if refused else SshAnswer.OK, "", seen, at, ahead, refused)
 
 
 def _ask(site: Site, host: Host, command: Command, deadline: Deadline) -> dict[str, Outcome]:
@@ -154,10 +157,10 @@ def _how(error: TransportError) -> SshAnswer:
     return SshAnswer.REFUSED if isinstance(error, PortClosed) else SshAnswer.SILENT
 
 
-def _changed(host: Host, key: ServerKey | None) -> bool:
-    from metalfoundry.transport.ssh_config import is_known  # here: it brings paramiko, which takes its time
+def _objection(host: Host, key: ServerKey) -> HostKeyError | None:
+    from metalfoundry.transport.ssh_config import objection  # here: it brings paramiko, which takes its time
 
-    return key is not None and is_known(host, key) is False
+    return objection(host, key)
 
 
 def _clock(site: Site, outcomes: Mapping[str, Outcome]) -> tuple[datetime, float]:

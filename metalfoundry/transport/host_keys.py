@@ -206,13 +206,16 @@ class HostKeys:
     def _changed(self, key: ServerKey) -> HostKeyError:
         old = next((entry for entry in self.known if entry.type == key.type), self.known[0])
         hint = ", as its Hardware publishes it" if key in self.published else ""
-        return HostKeyError(
+        forget = f"ssh-keygen -R '{self.name}' -f {old.file}"
+        error = HostKeyError(
             f"{self.label}: the host key has changed: known_hosts has {old.type} {old.fingerprint}, "
             f"the host shows {key.type} {key.fingerprint}{hint}",
             where=old.where,
-            next=f"if the host was re-installed: ssh-keygen -R '{self.name}' -f {old.file}",
+            next=f"if the host was re-installed: {forget}",
             evidence=self._line(key),
         )
+        error.forget = forget
+        return error
 
     def _not_pinned(self, key: ServerKey) -> HostKeyError:
         pin = self.pinned if " " not in self.pinned else fingerprint(self.pinned.split(" ")[1])

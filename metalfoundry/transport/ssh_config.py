@@ -21,7 +21,7 @@ from typing import Any
 
 import paramiko
 
-from metalfoundry.model.errors import ConnectError
+from metalfoundry.model.errors import ConnectError, HostKeyError
 from metalfoundry.model.hosts import Host, HostKeyPolicy, ServerKey
 from metalfoundry.transport.host_keys import HostKeys, host_name
 from metalfoundry.transport.known_hosts import add, record_as
@@ -124,9 +124,17 @@ def add_key(host: Host, name: str, key: ServerKey, files: UserFiles | None = Non
     return file
 
 
-def is_known(host: Host, key: ServerKey, files: UserFiles | None = None) -> bool | None:
-    """Whether `key` is known for `host`, by pin, known_hosts or publication; None where none is known for it at all."""
-    return resolve(host, files or UserFiles.of_this_user()).keys().knows(key)
+def objection(host: Host, key: ServerKey, files: UserFiles | None = None) -> HostKeyError | None:
+    """Why a login at `host` is refused for `key` where another one is known, by pin, known_hosts or publication; None
+    where it is the known one, or none is known at all. Raises ConnectError as `resolve`."""
+    keys = resolve(host, files or UserFiles.of_this_user()).keys()
+    if keys.knows(key) is not False:
+        return None
+    try:
+        keys.check(key, host.host_key, lambda _: None)
+    except HostKeyError as error:
+        return error
+    return None
 
 
 def known_as(host: Host, files: UserFiles | None = None) -> str:

@@ -44,7 +44,7 @@ def test_smee_is_looked_for_where_it_can_be() -> None:
     ("text", "words"),
     [
         ("colo", {"host": "colo"}),
-        ("ubuntu@170.9.8.103", {"host": "170.9.8.103", "user": "ubuntu"}),
+        ("ubuntu@192.0.2.10", {"host": "192.0.2.10", "user": "ubuntu"}),
         ("a@b@colo:2222", {"host": "colo", "user": "a@b", "port": "2222"}),
         ("[2001:db8::1]:22", {"host": "2001:db8::1", "port": "22"}),
         ("2001:db8::1", {"host": "2001:db8::1"}),

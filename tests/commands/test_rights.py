@@ -22,6 +22,7 @@ from metalfoundry.commands.rights import (
 )
 from metalfoundry.commands.script import Outcome
 from metalfoundry.fab import ns
+from metalfoundry.model.errors import UsageError
 from scripts import docs
 
 TINKERBELL = "tinkerbell.org"
@@ -85,6 +86,12 @@ def test_the_role_grants_what_the_table_says_and_no_more() -> None:
 def test_a_service_account_may_be_another_namespaces() -> None:
     assert service_account("bot", "here") == {"kind": "ServiceAccount", "name": "bot", "namespace": "here"}
     assert service_account("there:bot", "here")["namespace"] == "there"
+
+
+@pytest.mark.parametrize("name", ["a:b:c", ":bot", "there:", "The Bot"])
+def test_what_can_be_no_service_account_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="there can be no ServiceAccount"):
+        service_account(name, "here")
 
 
 def test_every_task_that_asks_the_cluster_stands_in_the_table() -> None:

@@ -29,7 +29,7 @@ from metalfoundry.commands.kubernetes import (
 from metalfoundry.commands.log_parser import SOURCES, LogLine, read_log
 from metalfoundry.commands.machine import MachineFacts
 from metalfoundry.commands.smee import paths
-from metalfoundry.diagnosis.facts import Configured, Facts, NotSeen, Seen, split
+from metalfoundry.diagnosis.facts import Configured, Facts, KeyRefused, NotSeen, Seen, split
 from metalfoundry.model.inventory import Timeouts, VerifyConfig
 from metalfoundry.model.resources import Hardware, Template, Workflow
 from metalfoundry.model.states import BmcState, ClaimPhase, GuardState, SshAnswer
@@ -107,6 +107,7 @@ def facts(said: Mapping[str, Any]) -> Facts:
         ssh=Seen(SshAnswer(said.get("ssh", "ok" if "machine" in said else "silent"))),
         machine=Seen(_machine(said["machine"])) if "machine" in said else NotSeen("SSH is silent"),
         before=Seen(_machine(said["before"]).facts) if "before" in said else NotSeen("no run asks"),
+        key_refused=KeyRefused(**said["key_refused"]) if "key_refused" in said else None,
         started=Seen(now - timedelta(seconds=said["started"])) if "started" in said else NotSeen("no run asks"),
         logs=_logs(said.get("logs") or {}, now),
     )

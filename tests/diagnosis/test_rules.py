@@ -127,5 +127,5 @@ def test_the_schema_of_a_finding() -> None:
 
 
 def test_fields_lists_every_fact() -> None:
-    others = {"name", "now", "configured", "logs", "aftermath"}
+    others = {"name", "now", "configured", "logs", "aftermath", "key_refused"}
     assert {item.name for item in fields(Facts)} == set(FIELDS) | others

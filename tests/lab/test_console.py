@@ -70,7 +70,7 @@ def test_nobody_there_to_confirm_is_12(lab: Lab) -> None:
     done = call(lab, "provision", NAME)
     assert done.returncode == 12
     assert "00:00:5e:00:53:4b" in done.stderr
-    assert "nobody is here to confirm" in done.stderr
+    assert "this needs a confirmation" in done.stderr
     assert f"provision {NAME} --yes" in done.stderr
     assert version(lab) == before
 
@@ -226,7 +226,9 @@ def test_no_inventory_shows_how_to_write_one(tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert "there is no inventory" in done.stderr
+    assert "metalfoundry inventory.new --jump USER@HOST writes one, --inventory FILE names another" in done.stderr
     assert "jump: {host:" in done.stderr
+    assert [line for line in done.stderr.splitlines() if line != line.rstrip()] == []
 
 
 def test_an_inventory_that_does_not_parse_names_its_line(tmp_path: Path) -> None:

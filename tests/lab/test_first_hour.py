@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from metalfoundry import Declined, Foundry, PreflightError, UsageError, load
+from metalfoundry import Declined, Foundry, InventoryError, PreflightError, UsageError, load
 from metalfoundry.lab import fixtures
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import scenario
-from metalfoundry.runs.new_inventory import UnknownKey
+from metalfoundry.runs.new_inventory import UnknownKey, place
 from metalfoundry.ui.tasks import new_inventory
 from tests.lab.bench import NAME, PROGRAM, SPEED, hardware, is_open
 
@@ -114,7 +114,7 @@ def test_keys_that_are_not_taken_are_not_written(lab: Lab, known: Path) -> None:
 
 
 def test_it_overwrites_nothing_unasked_and_says_what_it_needs(
-    lab: Lab, known: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lab: Lab, known: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = tmp_path / "inventory.yaml"
     there.write_text("mine\n")
@@ -134,10 +134,21 @@ def test_it_overwrites_nothing_unasked_and_says_what_it_needs(
     assert not (tmp_path / "new.yaml").exists()
     new_inventory.new(wanted(jump(lab), there), ask=False, overwrite=True)
     assert NAME in load(there).servers
+    assert capsys.readouterr().out.endswith(f" Now: fab doctor --inventory {there}\n")
+
+
+def test_a_fault_names_the_option_in_which_it_stands(known: Path) -> None:
+    with pytest.raises(InventoryError, match="some options do not fit") as caught:
+        place("root@127.0.0.1:99999", "nowhere", {"identity": "~nobody-at-all/x", "user": "a b"})
+    assert "--jump: port: found '99999'; expected a port number, 1 to 65535" in caught.value.faults
+    assert {fault.partition(":")[0] for fault in caught.value.faults} == {"--jump", "--smee", "--user", "--identity"}
 
 
 def test_ways_that_do_not_work_are_told(lab: Lab, known: Path) -> None:
     assert "namespace: tink-system" in made(lab, known, namespace="tink-system")
+    with pytest.raises(PreflightError, match="namespace nope has no Hardware") as caught:
+        made(lab, known, namespace="nope")
+    assert caught.value.next.endswith("kubectl get hardware -A")
     with pytest.raises(PreflightError, match="no kubectl") as caught:
         made(lab, known, kubectl="sudo -n nokubectl")
     assert "nokubectl" in caught.value.evidence

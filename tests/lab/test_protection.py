@@ -71,7 +71,7 @@ def test_it_is_shown_and_taken_away_by_who_types_its_name(lab: Lab, capsys: pyte
         assert WHY in capsys.readouterr().out
         with pytest.raises(UsageError):
             looking.protect(foundry, servers, " ")
-        with pytest.raises(Declined, match="nobody is here to confirm"):
+        with pytest.raises(Declined, match="this needs a confirmation"):
             looking.unprotect(foundry, servers, ask=True)
         assert PROTECTED in hardware(lab)["metadata"]["annotations"]
         looking.unprotect(foundry, servers, ask=False)

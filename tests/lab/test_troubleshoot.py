@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from metalfoundry import Foundry
+from metalfoundry import Foundry, HostKeyError
 from metalfoundry.diagnosis.facts import Seen
 from metalfoundry.lab.lab import Lab
 from metalfoundry.lab.scenarios import BEGUN, scenario
@@ -222,6 +222,22 @@ def test_the_missions_own_command_goes_over_ssh(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stderr
         assert "error reading/retrieving action" in done.stdout
         assert machine.log == [AGENT_LOG]
+
+
+def test_a_changed_host_key_is_doubted_and_the_machine_is_looked_at_all_the_same(tmp_path: Path) -> None:
+    with Lab(tmp_path / "lab", "wrong-host-key", speed=20, servers=(NAME,)) as lab:
+        with Foundry.load(lab.inventory) as foundry:
+            seen = foundry.troubleshoot(NAME)
+            assert seen.facts.machine_facts is not None
+            assert [finding.id for finding in seen.findings] == ["host-key-changed"]
+            assert seen.summary.machine.endswith(
+                " It shows another host key than the known one, so this may be another machine."
+            )
+            assert "They agree" not in seen.summary.verdict
+            refused = foundry.provision(NAME).error
+        assert isinstance(refused, HostKeyError)
+        assert refused.next == f"if the host was re-installed: {seen.findings[0].remedy}"
+        assert seen.exit_code == 33
 
 
 def test_a_dead_machine_costs_its_deadline_and_no_more(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.events import ActionEnded, ActionStarted, Notice, PhaseEnded, PhaseSkipped, Record
-from metalfoundry.records.run_store import EVENTS, Journal, find, kept, latest, older
+from metalfoundry.records.recorded_run import of_fleet
+from metalfoundry.records.run_store import EVENTS, Journal, KeptRun, find, kept, latest, older
 from tests.lab.bench import NAME, PROGRAM, SPEED, call, hardware
 from tests.lab.bench import clean as safe
 
@@ -118,6 +119,17 @@ def test_runs_are_found_by_id_and_by_server_the_newest_first(base: Path) -> None
     with pytest.raises(UsageError, match="no run forge") as caught:
         find(base, "forge")
     assert caught.value.next == "fab runs"
+
+
+def test_a_fleet_has_the_runs_that_were_begun_in_it(base: Path) -> None:
+    of, later = "20260102T030406Z-{}-0000000a", "20260103T030406Z-{}-0000000b"
+    begun(base, *(id.format(name) for id in (of, later) for name in ("anvil", "forge")), later.format("bellows"))
+    rows = [{"server": "anvil", "run": of.format("anvil")}, {"server": "forge", "run": ""}]
+    report = {"servers": rows, "not_begun": ["bellows"]}
+    found = of_fleet(base, KeptRun("20260102T030405Z-fleet.0000000c", base / "fleet", report))
+    assert {name: one.story.run for name, one in found.items()} == {
+        name: of.format(name) for name in ("anvil", "forge")
+    }
 
 
 def test_only_runs_of_a_known_age_are_old(base: Path) -> None:

@@ -21,6 +21,7 @@ from metalfoundry.model.errors import (
 from metalfoundry.model.events import ClaimChanged, Notice
 from metalfoundry.model.foreign import parse_time
 from metalfoundry.runs import attach, netboot_by_hand
+from metalfoundry.runs.protection import set_protection
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
@@ -145,6 +146,17 @@ def test_the_record_of_the_break_goes_with_the_next_claim(bench: Bench, window: 
     netboot_by_hand.break_claim(bench.site("ann@desk"), SERVER, "run-1", "")
     stolen(bench)
     assert BROKEN not in bench.annotations
+
+
+def test_a_window_by_hand_is_nobodys_run_to_follow_and_is_closed_instead(bench: Bench) -> None:
+    netboot_by_hand.open_netboot(bench.site(), SERVER, "a look", 600.0)
+    for site in (bench.site(), bench.site("ann@desk")):
+        with pytest.raises(ClaimedError, match="netboot of anvil was opened by hand by ") as caught:
+            Window(site, SERVER, "run-2", lease=LEASE).claim.take(None)
+        assert "(a look)" in caught.value.what
+        assert caught.value.next == "fab netboot.close anvil"
+    with pytest.raises(ClaimedError, match="was opened by hand"):
+        set_protection(bench.site(), SERVER, "keep it")
 
 
 def test_breaking_needs_the_run_id(bench: Bench, window: Window) -> None:

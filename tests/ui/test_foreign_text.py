@@ -122,6 +122,24 @@ def test_words_of_ours_and_of_others_keep_their_letters() -> None:
     assert visible("größer ✓ 日本 \\x1b\n\tnext") == "größer ✓ 日本 \\x1b\n\tnext"
 
 
+@pytest.mark.parametrize(("state", "shown"), [("guarding", "not yet"), ("stuck", "nobody"), ("none", "nobody")])
+def test_a_claim_that_waits_for_its_guard_is_not_nobodys(
+    state: str, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Quiet(Windows):
+        def cluster_guard(self) -> Any:
+            return None
+
+        def guard_status(self) -> GuardSeen:
+            return GuardSeen(state, "", "", "", None, 0, "", "")
+
+        def status(self, servers: list[Any]) -> list[Row]:
+            return [Row("anvil", "anvil", "open", run="run-1")]
+
+    guard.status(cast(Foundry, Quiet()), json=False)
+    assert shown in capsys.readouterr().out.splitlines()[-1]
+
+
 @pytest.mark.parametrize("what", ["audit", "guard", "log", "logs"])
 def test_what_a_cluster_says_is_read_and_not_obeyed(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     match what:

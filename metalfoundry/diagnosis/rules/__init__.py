@@ -34,7 +34,7 @@ def first_wins(rules: Sequence[Rule]) -> list[Rule]:
     return [replace(rule, explains=rule.explains.union(ids[place:])) for place, rule in enumerate(rules, 1)]
 
 
-# A window is told whatever else is: nothing hides it by standing before it.
+# A window, and a doubt who answers, is told whatever else is: nothing hides it by standing before it.
 RULES: tuple[Rule, ...] = (
     *(rule for modules in _STAGES for rule in first_wins(_rules(*modules))),
     *_rules(windows),

@@ -38,7 +38,7 @@ def confirm_many(rows: Sequence[Row]) -> None:
 def typed(answer: str, question: str, command: str) -> None:
     """Ask `question`. Raises Declined for another answer; without a terminal, with the `command` that does not ask."""
     if not sys.stdin.isatty():
-        raise Declined("nobody is here to confirm this", where="stdin is not a terminal", next=command)
+        raise Declined("this needs a confirmation, and there is no terminal to ask on", next=command)
     say(question, end="", file=sys.stderr, flush=True)
     if sys.stdin.readline().strip() != answer:
         raise Declined(

@@ -111,7 +111,7 @@ def described(error: BaseException) -> str:
         lines += [f"  proof: {line}" for line in evidence.splitlines()[-8:]]
     if step:
         lines.append("  now:   " + step.replace("\n", "\n         "))
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in "\n".join(lines).rstrip().split("\n"))
 
 
 class Interrupts:

@@ -32,13 +32,14 @@ def status(foundry: Foundry, json: bool) -> None:
         say(f"{seen.guard}, pid {seen.pid}, {seen.state}{since}, version {seen.version}")
     say(f"last close: {seen.closed or 'none'}")
     if rows:
-        Paper().table(_table(rows))
+        guarded = seen.state == "guarding" or (deployed is not None and deployed.guarding)
+        Paper().table(_table(rows, "not yet" if guarded else "nobody"))
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[Row], silent: str) -> Table:
     table = table_of("server", "netboot", "until", "guard", "run")
     for row in rows:
-        table.add_row(row.server, row.netboot, row.until, row.guard or "nobody", row.run)
+        table.add_row(row.server, row.netboot, row.until, row.guard or silent, row.run)
     return table
 
 
@@ -49,5 +50,6 @@ def log(foundry: Foundry) -> None:
 
 def stop(foundry: Foundry, force: bool) -> None:
     """End it."""
+    runs = foundry.guard_status().state != "none"
     foundry.stop_guard(force=force)
-    say("no guard runs on the jump host")
+    say("the guard on the jump host has ended" if runs else "no guard runs on the jump host")

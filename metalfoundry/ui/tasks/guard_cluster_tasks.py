@@ -11,7 +11,7 @@ IMAGE = "instead of the inventory's site.guard.image: one with a POSIX shell and
 
 @task(help=words("inventory", "yes", image=IMAGE))
 def install(c: Context, inventory: str = INVENTORY, image: str = "", yes: bool = False) -> None:
-    """Put the guard into the cluster, and see it guard.
+    """Install the guard in the cluster; wait until it guards.
 
     Example: fab guard.install
     """

@@ -41,7 +41,7 @@ def new(
 ) -> None:
     """Write a first inventory, of what stands at a site.
 
-    Example: fab inventory.new --jump ubuntu@170.9.8.103
+    Example: fab inventory.new --jump ubuntu@192.0.2.10
     """
     with boundary():
         from metalfoundry.ui.tasks import new_inventory as body

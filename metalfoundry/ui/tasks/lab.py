@@ -41,8 +41,7 @@ def down(folder: str) -> None:
     with boundary():
         from metalfoundry.lab import background
 
-        background.down(Path(folder))
-        say("the lab is down")
+        say("the lab is down" if background.down(Path(folder)) else f"no lab runs in {folder}")
 
 
 def _speed(text: str) -> float:

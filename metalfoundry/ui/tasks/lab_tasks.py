@@ -12,9 +12,9 @@ from metalfoundry.ui.tasks.options import task
     name="up",
     help={
         "scenario": "how the machines behave (default: installs; `list` shows all)",
-        "speed": "how many times faster than life (default: 1)",
+        "speed": "how many times faster than real time (default: 1)",
         "dir": "where the lab keeps its files (default: .lab)",
-        "yes": "do not ask before a lab that runs there is replaced",
+        "yes": "replace a lab that runs there without asking",
     },
 )
 def up(c: Context, scenario: str = "installs", speed: str = "1", dir: str = ".lab", yes: bool = False) -> None:

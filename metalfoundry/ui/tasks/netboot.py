@@ -57,6 +57,8 @@ def audit(foundry: Foundry, close: bool, json: bool) -> int:
     Paper().table(table)
     if any(window.kind == PAUSED for window in windows):
         say(f"Flux stays paused for nobody; take that back with: {ours('netboot.audit', '--close')}", file=sys.stderr)
+    if close and not trapped:
+        say("nothing is left to close: a live claim holds each of these", file=sys.stderr)
     if trapped:
         say(
             f"the next boot wipes these servers; close their windows with: {ours('netboot.audit', '--close')}",

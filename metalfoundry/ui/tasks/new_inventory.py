@@ -58,7 +58,8 @@ def new(wanted: InventoryWords, *, ask: bool, overwrite: bool) -> None:
         defaults=wanted.defaults,
     )
     _write(path, text)
-    say(f"{path} is written; what is to be added stands in it as comments. Now: {ours('doctor')}")
+    step = ours("doctor", *(() if path == Path("inventory.yaml") else ("--inventory", wanted.output)))
+    say(f"{path} is written; what is to be added stands in it as comments. Now: {step}")
 
 
 def _asked(question: str, wanted: InventoryWords) -> str:

@@ -29,7 +29,7 @@ HELP = {
     "inventory": "the inventory file (default: $METALFOUNDRY_INVENTORY, else ./inventory.yaml)",
     "json": "print one JSON document on stdout, and everything else on stderr",
     "yes": "do not ask for confirmation",
-    "reason": "why; shown to whoever finds the claim",
+    "reason": "the reason; shown to whoever meets the claim",
     "events": "append every event to this file as a JSON line; - for stdout",
 }
 

@@ -5,6 +5,9 @@ A fault in the command line ends with 2 and shows the right line, where Fabric's
 
 from __future__ import annotations
 
+import atexit
+import sys
+from contextlib import ExitStack
 from importlib.metadata import version
 from inspect import cleandoc
 from typing import Any
@@ -17,7 +20,7 @@ from invoke.parser.context import ParserContext
 from metalfoundry.model.errors import UsageError
 from metalfoundry.model.plain_text import json_text
 from metalfoundry.model.program import called, ours
-from metalfoundry.ui.output.outlet import outlets
+from metalfoundry.ui.output.outlet import Outlet, outlets
 from metalfoundry.ui.output.plain import say
 from metalfoundry.ui.tasks.command_line import HelpWanted, checked, help_text, unknown_task
 from metalfoundry.ui.tasks.errors import described, error_json
@@ -49,7 +52,10 @@ REFUSED = {
 
 
 class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
-    """Fabric's program, with the command line checked first."""
+    """Fabric's program, with the command line checked first. Where it is plain `fab`, its own output may go away like a
+    task's."""
+
+    _streams = ExitStack()
 
     def print_version(self) -> None:
         """Only ours."""
@@ -64,6 +70,9 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
 
     def parse_tasks(self) -> None:
         """As Invoke's; what does not fit is a usage error, and a task's help may stand behind its name."""
+        if not isinstance(sys.stdout, Outlet):  # plain `fab`: it ran before it was of this class
+            self._streams.enter_context(outlets())
+            atexit.register(self._streams.close)
         words = self.core.unparsed
         try:
             tasks = self._tasks()
@@ -86,6 +95,11 @@ class Program(Fab):  # type: ignore[misc]  # Fabric has no type information
             if isinstance(name, str) and name not in known:
                 raise _refused(unknown_task(name, known), False)
         super().parse_cleanup()
+
+    def execute(self) -> None:
+        """As Invoke's. The streams are the tasks' own from here on, for a user's own task may need them whole."""
+        self._streams.close()
+        super().execute()
 
     def print_task_help(self, name: str) -> None:
         """Usage, what the task does, and its options."""

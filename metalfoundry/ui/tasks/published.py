@@ -31,7 +31,7 @@ def history(foundry: Foundry, servers: Sequence[Server], json: bool) -> None:
         "run": [run.run for runs in told.values() for run in runs],
     }
     for name in (name for name, runs in told.items() if not runs):
-        say(f"{name}: no run is told of on its Hardware")
+        say(f"{name}: its Hardware records no runs")
     wanted = {title: cells for title, cells in columns.items() if any(cells)}
     if wanted:
         table = table_of(*wanted)

@@ -39,7 +39,7 @@ def _ids(machine: MachineFacts) -> Evidence:
     "another-machine",
     BAD_MACHINE,
     link="an address is no identity",
-    explains=["boot-action-running", "mac-mismatch"],
+    explains=["boot-action-running", "mac-mismatch", "host-key-changed"],
 )
 def another_machine(facts: Facts) -> Match | None:
     """What answers at the address is not the machine of this Hardware."""
@@ -69,13 +69,14 @@ def old_system(facts: Facts) -> Match | None:
         return None
     problems, advice = "; ".join(verdict.problems), "does DEST_DISK name the disk that boots? Compare it with: lsblk; "
     remedy, advice = remedies.show_template(facts), f"{advice}efibootmgr -v"
-    if any(problem.startswith("cloud-init") for problem in verdict.problems):
+    old = verdict.system is System.OLD
+    if not old and any(problem.startswith("cloud-init") for problem in verdict.problems):
         remedy = remedies.ssh(facts, "cloud-init status --long; tail -n 50 /var/log/cloud-init-output.log")
         advice = "correct the user data, then install it again"
     if booted(facts) is False:
         what = f"the machine never rebooted: up for {machine.uptime or 0:.0f} s, since before the end of the "
         what, remedy, advice = f"{what}installation", remedies.ssh(facts, "reboot"), ""
-    elif verdict.system is System.OLD:
+    elif old:
         what = f"the machine booted the old system: {verdict.why}"
     elif problems and _first_boot(facts, machine):
         return likely(
