@@ -158,7 +158,7 @@ def _tell_disk(run: ProvisionRun, error: Exception | None) -> str:
     if disk and isinstance(error, Interrupted) and run.facts_new is None:
         name = run.server.name
         error.next = (
-            f"see what the machine does: {ours('status', '--server', name)}; when it is through, or with --replace at "
+            f"see what the machine does: {ours('status', name)}; when it is through, or with --replace at "
             f"once: {ours('provision', name)}"
         )
     return disk

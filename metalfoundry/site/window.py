@@ -277,7 +277,7 @@ class Window(Exposure):
             raise MetalfoundryError(
                 f"the guard has shut the window of {self._server.name} already ({self.guard.shut})",
                 where=f"guard {self.guard.name}",
-                next=f"{ours('status', '--server', self._server.name)}; then run again",
+                next=f"{ours('status', self._server.name)}; then run again",
             )
 
     def _closing(self, hardware: Hardware) -> list[dict[str, Any]]:
