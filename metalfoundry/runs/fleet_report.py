@@ -93,7 +93,11 @@ def _cause(report: Report) -> str:
     finding = report.diagnosis.findings[0] if report.diagnosis else None
     if finding is not None and finding.exit_code and finding.certainty is Certainty.CERTAIN:
         return finding.id
-    return _FINGERPRINT.sub("SHA256:…", _what(report).replace(report.server, "NAME"))
+    what = _what(report)
+    for own, word in ((report.server, "NAME"), (report.run, "RUN")):
+        if own:
+            what = re.sub(rf"(?<![\w.-]){re.escape(own)}(?![\w.-]*\w)", word, what)
+    return _FINGERPRINT.sub("SHA256:…", what)
 
 
 def _what(report: Report) -> str:

@@ -7,7 +7,14 @@ from contextlib import suppress
 
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.machine import MachineFacts
-from metalfoundry.model.errors import GateClosed, MetalfoundryError, TransportError, WorkflowFailed, WorkflowTimedOut
+from metalfoundry.model.errors import (
+    GateClosed,
+    Interrupted,
+    MetalfoundryError,
+    TransportError,
+    WorkflowFailed,
+    WorkflowTimedOut,
+)
 from metalfoundry.model.events import Notice, WindowChanged
 from metalfoundry.model.hosts import ServerKey
 from metalfoundry.model.inventory import Server
@@ -75,6 +82,11 @@ class ProvisionRun(Run):
         ours = tuple(rung for rung in self.server.reboot if rung != "bmc" or has_bmc)
         ours = ours if self.options.reboot else ("person",)
         return (TINKERBELL, *ours) if self.target.document.is_power_cycled else ours
+
+    @property
+    def ending(self) -> str:
+        """Why what was done is taken back."""
+        return "the run was interrupted" if isinstance(self.failed, Interrupted) else "the run failed"
 
     @property
     def ssh_alone(self) -> bool:

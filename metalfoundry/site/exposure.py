@@ -155,8 +155,10 @@ class Exposure:
         self._shown = True
 
     def _shut(self, why: str, proof: Proof, words: str) -> None:
+        known = self.proof is not None and self.proof.hardware == proof.hardware
         self.proof, self.opened, self._shown = proof, False, False
-        self.site.bus.emit(WindowChanged(WindowState.CLOSED, why=why, proof=words))
+        if not known:
+            self.site.bus.emit(WindowChanged(WindowState.CLOSED, why=why, proof=words))
 
     def _allowed(self) -> bool:
         """Whether the server's own interface may netboot, as last read."""

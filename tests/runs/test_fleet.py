@@ -351,3 +351,15 @@ def test_failures_that_differ_in_a_name_and_a_key_alone_have_one_cause() -> None
     ]
     (cause,) = causes(failed)
     assert (cause["cause"], cause["servers"]) == ("NAME: the host shows ssh-ed25519 SHA256:…", ["s0", "s1"])
+
+
+def test_a_cause_names_no_run_and_a_name_is_a_whole_word() -> None:
+    first, second = (
+        replace(
+            report(name, MetalfoundryError(f"{name} is held as 2026-{name}-7f; {name}-disk, {name}2")),
+            run=f"2026-{name}-7f",
+        )
+        for name in ("s0", "s1")
+    )
+    assert [cause["cause"] for cause in causes([first])] == ["NAME is held as RUN; s0-disk, s02"]
+    assert len(causes([first, second])) == 2

@@ -87,8 +87,8 @@ def run(
 def test_after_a_failure_no_other_server_is_begun(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(tmp_path, {"bellows": FAILED}) == (50, ["anvil", "bellows"])
     said = capsys.readouterr().err
-    assert "1 of 2 failed:" in said
-    assert "left alone: crucible (--keep-going goes on after a failure)" in said
+    assert "1 of 3 failed, 1 left alone:" in said
+    assert "left alone: crucible (use --keep-going to go on after a failure)" in said
 
 
 def test_the_first_ones_failure_is_the_programs(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ class TakeClaim:
 
         An earlier run's window may be open, and its guard dead: one is started in the same exec.
         """
-        run.undo("close netboot and give the claim back", lambda: run.window.end("the run failed"))
+        run.undo("close netboot and give the claim back", lambda: run.window.end(run.ending))
         target, window = run.target, run.window
         window.claim.take(target.hardware, window.guard.ask)
         run.say(f"held by {run.site.holder} as {run.id}")

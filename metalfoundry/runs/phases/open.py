@@ -21,7 +21,7 @@ class Open:
 
     def act(self, run: ProvisionRun) -> None:
         """Look, if that is some time ago; open; read back."""
-        run.undo("close netboot", lambda: run.window.shut("the run failed"))
+        run.undo("close netboot", lambda: run.window.shut(run.ending))
         if run.runs_meanwhile():
             run.say(WINDOW_NOT_NEEDED)
             return

@@ -10,7 +10,9 @@ def causes(fleet: Mapping[str, Any]) -> list[str]:
     """The lines of a fleet's report; nothing where none has failed. The most frequent cause comes first."""
     rows = {row["server"]: row for row in fleet["servers"]}
     failed = [name for group in fleet["causes"] for name in group["servers"]]
-    lines = [f"{len(failed)} of {len(rows)} failed:"] if failed else []
+    total, alone = len(rows) + len(fleet["not_begun"]), len(fleet["not_begun"])
+    left = f", {alone} left alone" if alone else ""
+    lines = [f"{len(failed)} of {total} failed{left}:"] if failed else []
     wide = max(map(len, failed), default=0)
     for group in fleet["causes"]:
         lines.append(f"  {len(group['servers'])} x {group['cause']}")

@@ -137,7 +137,7 @@ def _tell_end(fleet: Fleet) -> None:
         say(line, file=sys.stderr)
     why = {"unsafe": "netboot of one is not confirmed closed", "interrupted": "you interrupted"}
     if fleet.not_begun:
-        reason = why.get(fleet.stopped, "--keep-going goes on after a failure")
+        reason = why.get(fleet.stopped, "use --keep-going to go on after a failure")
         say(f"left alone: {', '.join(fleet.not_begun)} ({reason})", file=sys.stderr)
     if fleet.unfinished:
         say(f"again: {ours('provision', 'all', '--retry-failed', fleet.id)}", file=sys.stderr)
