@@ -163,12 +163,8 @@ class Story:
 
     @property
     def verdict(self) -> str:
-        """provisioned, failed, interrupted or unsafe; "" without an end."""
-        if self.end is None:
-            return ""
-        return {40: "unsafe", 129: "interrupted", 130: "interrupted", 143: "interrupted"}.get(
-            self.end.exit_code, self.end.verdict
-        )
+        """As in the report; "" without an end."""
+        return self.end.verdict if self.end is not None else ""
 
     def seconds(self, now: datetime) -> float:
         """The whole run, or what has passed of it up to `now`."""

@@ -88,11 +88,11 @@ def provision(site: Site, server: Server, options: Options) -> Report:
         why = diagnosis(last, error) if error is not None else None
     seconds = run.clock.now().mono - begun
     disk = _tell_disk(run, error)
-    report = report_of(story, error, _netboot(run), seconds)
+    report = report_of(story, error, _netboot(run), seconds, claimed=run.window.claim.taken)
     with late:
         hooks.over(report)
     with late:
-        run.bus.emit(RunEnded("provisioned" if error is None else "failed", report.exit_code, seconds))
+        run.bus.emit(RunEnded(report.verdict, report.exit_code, seconds))
     run.bus.drop(*sinks)
     interrupted = report.interrupted or late.interrupt is not None
     before, after = _said(run.found.facts_old if run.found else None), _said(run.facts_new)

@@ -14,6 +14,8 @@ from metalfoundry.runs.troubleshoot import Diagnosis
 from metalfoundry.site.proof import Proof
 
 SCHEMA = 1
+REFUSALS = (10, 11, 12, 20)
+"""Exit codes of a run that was refused, where it never held the server: nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +33,9 @@ class Netboot:
 class Report:
     """What came of one run for one server.
 
-    `verdict`: provisioned, failed, interrupted or unsafe; `error` is None when it went well. `netboot`: as this run
-    left it. `interrupted`: an interrupt ended it, or came while its end was told, so nothing
-    else should be begun. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the
+    `verdict`: provisioned, failed, refused, interrupted or unsafe; `error` is None when it went well. `netboot`: as
+    this run left it. `interrupted`: an interrupt ended it, or came while its end was told, so nothing else should be
+    begun. `remote_commands` leaves out watches and looks at a machine that is awaited. `resumes`: the
     run that this one took up. `before` and `after`: what the machine said of itself. `diagnosis`: why it failed, where
     that could be looked at. `disk`: what a run that failed has left on the disk; empty where nothing was begun.
     """
@@ -99,20 +101,23 @@ class Report:
         return self.netboot.proof
 
 
-def verdict_of(error: BaseException | None) -> str:
-    """The one word for a run that ended with `error`, or well."""
+def verdict_of(error: BaseException | None, *, claimed: bool = True) -> str:
+    """The one word for a run that ended with `error`, or well; `claimed`: whether it ever held the server."""
     kinds: dict[type[BaseException], str] = {Interrupted: "interrupted", UnsafeError: "unsafe"}
-    return "provisioned" if error is None else kinds.get(type(error), "failed")
+    refused = not claimed and getattr(error, "exit_code", 1) in REFUSALS
+    return "provisioned" if error is None else kinds.get(type(error), "refused" if refused else "failed")
 
 
-def report_of(story: Story, error: Exception | None, netboot: Netboot, seconds: float) -> Report:
-    """The report of a run that has ended with `error`, or well, after `seconds`."""
+def report_of(
+    story: Story, error: Exception | None, netboot: Netboot, seconds: float, *, claimed: bool = True
+) -> Report:
+    """The report of a run that has ended with `error`, or well, after `seconds`; `claimed` as for `verdict_of`."""
     events = [record.event for record in story.commands]
     told = story.to_json()
     return Report(
         run=story.run,
         server=story.server,
-        verdict=verdict_of(error),
+        verdict=verdict_of(error, claimed=claimed),
         exit_code=0 if error is None else int(getattr(error, "exit_code", 1)),
         error=error,
         netboot=netboot,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from metalfoundry.model.errors import Interrupted, NeverInstalled, UnsafeError
+from metalfoundry.model.errors import ClaimedError, Interrupted, NeverInstalled, PreflightError, UnsafeError
 from metalfoundry.model.events import (
     ActionEnded,
     ActionStarted,
@@ -16,7 +16,7 @@ from metalfoundry.model.events import (
     Record,
 )
 from metalfoundry.records.run_state import Story
-from metalfoundry.runs.report import Netboot, Report, report_of
+from metalfoundry.runs.report import Netboot, Report, report_of, verdict_of
 from metalfoundry.site.proof import Proof
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
@@ -93,6 +93,23 @@ def test_verdict_and_exit_code_follow_the_error(error: Exception, verdict: str, 
     assert (seen.verdict, seen.exit_code) == (verdict, code)
     assert seen.phases[0]["outcome"] == "failed"
     assert set(seen.to_json()["error"]) == {"what", "where", "next", "evidence"}
+
+
+@pytest.mark.parametrize(
+    ("error", "claimed", "verdict"),
+    [
+        (PreflightError("no"), False, "refused"),
+        (ClaimedError("held"), False, "refused"),
+        (ClaimedError("lost"), True, "failed"),
+        (NeverInstalled("no"), False, "failed"),
+        (Interrupted("interrupted"), False, "interrupted"),
+        (UnsafeError("open"), False, "unsafe"),
+        (ZeroDivisionError("bug"), False, "failed"),
+        (None, True, "provisioned"),
+    ],
+)
+def test_a_run_that_never_held_the_server_was_refused(error: Exception | None, claimed: bool, verdict: str) -> None:
+    assert verdict_of(error, claimed=claimed) == verdict
 
 
 def test_what_is_none_of_ours_says_so() -> None:

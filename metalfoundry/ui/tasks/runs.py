@@ -54,8 +54,8 @@ def cancel(foundry: Foundry, servers: Sequence[Server], reason: str, *, reboot: 
 
 
 def runs(json: bool) -> None:
-    """List the recorded runs."""
-    kept = run_store.kept(run_store.home())
+    """List the recorded runs, the newest first."""
+    kept = reversed(run_store.kept(run_store.home()))
     rows: list[dict[str, Any]] = [
         {
             "run": run.run,
@@ -74,11 +74,12 @@ def runs(json: bool) -> None:
     if not rows:
         say(f"no runs are recorded under {run_store.home()}")
         return
-    table = table_of("run", "server", "verdict", "seconds")
+    table = table_of("run", "server", "verdict", "exit", "seconds")
     for row in rows:
         seconds = f"{row['seconds']:.0f}" if row["seconds"] is not None else ""
         of = row["server"] or f"{len(row['servers'])} servers"
-        table.add_row(row["run"], of, row["verdict"], seconds)
+        code = str(row["exit_code"]) if row["exit_code"] is not None else ""
+        table.add_row(row["run"], of, row["verdict"], code, seconds)
     Paper().table(table)
 
 
