@@ -92,6 +92,7 @@ def _steps(run: ProvisionRun) -> Iterator[PlannedCommand]:
         again = target.machine.reboots_new
         yield PlannedCommand("Stay", target.machine.host.name, again.line, again.effect.value)
     if not run.options.keep_workflow:
+        yield step("Release", kubectl.test(name, netboot.held(run.id)), Effect.RESTORE)
         yield step("Release", kubectl.delete_workflow(target.document.name), Effect.RESTORE)
     written = {claims.RUN: run.id} | ({claims.OLD_SYSTEMS: ""} if old else {})
     claimed = _annotated(opened, written)
