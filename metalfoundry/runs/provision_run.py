@@ -28,6 +28,7 @@ from metalfoundry.runs.progress import Progress
 from metalfoundry.runs.target import Target
 from metalfoundry.site.cluster import Cluster, Gone
 from metalfoundry.site.proof import Proof
+from metalfoundry.site.queue import Queue
 from metalfoundry.site.site import Site
 from metalfoundry.site.window import Window
 from metalfoundry.transport.clock import Deadline
@@ -40,6 +41,8 @@ READ_SECONDS = 30.0
 
 class ProvisionRun(Run):
     """One server's run. Preflight sets `found`, what is known at its end; until then `smee` is all that was read.
+
+    `queue`: its place among those that wait for the server, where it had to.
 
     What comes of it: `rebooted_at` in monotonic seconds; `hook_boot_id` of the installer; `stranger`, why what answered
     last is another machine, and since when; `closed` by our own close; `gone`, somebody deleted the Workflow;
@@ -58,6 +61,7 @@ class ProvisionRun(Run):
         self.progress = Progress(bus, site.clock)
         self.found: Target | None = None
         self.smee: Mapping[str, int] | None = None
+        self.queue: Queue | None = None
         self.rebooted_at: float | None = None
         self.hook_boot_id = ""
         self.stranger: tuple[str, float] | None = None

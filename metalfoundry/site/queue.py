@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 
 from metalfoundry.commands import claims, queue
 from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import HARDWARE
-from metalfoundry.model.errors import ClaimedError
+from metalfoundry.model.errors import ClaimedError, MetalfoundryError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.inventory import Server
 from metalfoundry.model.resources import Hardware
@@ -16,7 +16,7 @@ from metalfoundry.site.claim import Claim
 from metalfoundry.site.cluster import Cluster
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import by_name
-from metalfoundry.transport.clock import Deadline
+from metalfoundry.transport.clock import Cancel, Deadline
 
 WRITE_SECONDS = 60.0
 ATTEMPTS = 5
@@ -32,10 +32,13 @@ class Queue:
         self._site, self._server, self._claim = site, server, claim
         self._cluster = Cluster(site)
         self._renew_at = 0.0
+        self._until: Deadline | None = None
 
     def wait(self, hardware: Hardware, seconds: float) -> None:
-        """Wait until the server may be taken. Raises ClaimedError where it may not after `seconds`."""
-        deadline = Deadline.after(self._site.clock, seconds)
+        """Wait until the server may be taken. Raises ClaimedError where it may not `seconds` after the first time that
+        this was called.
+        """
+        deadline = self._until = self._until or Deadline.after(self._site.clock, seconds)
         told = ""
         with closing(self._sights(self._stand(hardware), deadline)) as sights:  # type: ignore[type-var]
             for seen in sights:
@@ -51,6 +54,25 @@ class Queue:
                 if before != told:
                     told = before
                     self._site.bus.emit(Notice(f"waits for {self._server.name}: {before}"))
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Go on renewing the place once the turn has come, as while a person is asked. A renewal that comes after the
+        claim finds another line, and is refused.
+        """
+        over = Cancel()
+
+        def renew() -> None:
+            while not over.is_set():
+                self._site.clock.wait(RENEW_SECONDS, over)
+                if not over.is_set():
+                    self._renew()
+
+        self._site.background(renew)
+        try:
+            yield
+        finally:
+            over.set("the place is not needed any more")
 
     def leave(self) -> None:
         """Give the place up, where there is one."""
@@ -71,6 +93,13 @@ class Queue:
                 hardware = self._stand(hardware)
             yield hardware
         yield hardware
+
+    def _renew(self) -> None:
+        deadline = Deadline.after(self._site.clock, WRITE_SECONDS)
+        try:
+            self._stand(self._cluster.hardware(self._server.hardware, deadline).hardware)
+        except MetalfoundryError as error:
+            self._site.bus.emit(Notice(f"the place in the queue could not be renewed: {error}", "warning"))
 
     def _stand(self, hardware: Hardware) -> Hardware:
         """Take the place, or renew it; the Hardware as it is then. What is refused, as where many come at once, is

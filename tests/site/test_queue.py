@@ -18,9 +18,10 @@ from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware
 from metalfoundry.site.claim import Claim
 from metalfoundry.site.queue import RENEW_SECONDS, Queue
-from metalfoundry.site.site import Site
+from metalfoundry.site.site import Background, Site
 from metalfoundry.transport.clock import Deadline
 from tests.site.place import SERVER, Bench
+from tests.waiting import until
 
 LONG = 3600.0
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -114,6 +115,30 @@ def test_a_place_is_renewed_for_as_long_as_it_is_waited_in(bench: Bench) -> None
     assert waiting(bench) == ["two"]
     written = [command for command in bench.shell.writes if "dev~1queue" in command.stdin]
     assert len(written) == pytest.approx(500 / RENEW_SECONDS, abs=2)
+
+
+def test_a_place_is_kept_once_the_turn_has_come_for_as_long_as_somebody_is_asked(bench: Bench) -> None:
+    held = claim(bench, "one")
+    held.take(None)
+    mine = claim(bench, "two", lambda: held.release([]))
+    mine._site = replace(mine._site, background=Background())
+    place = Queue(mine._site, SERVER, mine)
+    place.wait(now(bench), 60.0)
+    begun = bench.clock.now().mono
+    with place.kept():
+        until(lambda: bench.clock.now().mono > begun + 3 * queue.PLACE_SECONDS)
+        assert waiting(bench) == ["two"]
+
+
+def test_all_waits_of_a_run_have_one_end(bench: Bench) -> None:
+    claim(bench, "one").take(None)
+    place = line(bench, "two")
+    with pytest.raises(ClaimedError):
+        place.wait(now(bench), 100.0)
+    ended = bench.clock.now().mono
+    with pytest.raises(ClaimedError):
+        place.wait(now(bench), 100.0)
+    assert bench.clock.now().mono - ended < 5.0
 
 
 def test_an_expired_claim_is_waited_for_no_longer(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
+from contextlib import nullcontext
 from dataclasses import replace
 
 from metalfoundry.commands import ssh
@@ -89,14 +90,16 @@ class Preflight:
         identity = _identity(run)
         run.say(f"{identity.hardware} at {identity.address}: {identity.system}")
         if run.options.confirm is not None:
-            run.options.confirm(identity)
+            with run.queue.kept() if run.queue else nullcontext():
+                run.options.confirm(identity)
 
 
 def _wait_for_turn(run: ProvisionRun, hardware: Hardware) -> None:
-    line = Queue(run.site, run.server, run.window.claim)
-    run.undo("leave the queue", line.leave)
+    if run.queue is None:
+        run.queue = Queue(run.site, run.server, run.window.claim)
+        run.undo("leave the queue", run.queue.leave)
     run.smee = None  # what it said is of before
-    line.wait(hardware, run.options.wait)
+    run.queue.wait(hardware, run.options.wait)
 
 
 def _start_looking(
