@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from metalfoundry import Foundry, Options
+from metalfoundry.lab.kubernetes.api_server import MemoryStore
 from metalfoundry.lab.lab import Lab
 from metalfoundry.model.errors import ClaimedError
 from metalfoundry.model.events import MachineSeen, Notice, PhaseStarted, Record, WindowChanged
@@ -62,6 +63,8 @@ def test_at_release_the_server_of_another_run_is_left_alone(tmp_path: Path, caps
 
 def test_who_was_asked_about_another_system_than_there_is_now_does_not_claim(tmp_path: Path) -> None:
     with Lab(tmp_path / "lab", speed=SPEED, servers=[NAME]) as lab:
+        assert isinstance(lab.store, MemoryStore)
+        lab.store.merge("hardware", NAME, {"metadata": {"annotations": {"note": "there are annotations already"}}})
         colleague: list[Ran] = []
         ran = provision(lab, options=Options(confirm=lambda identity: _meanwhile(lab, colleague, identity)))
         assert colleague[0].json["exit_code"] == 0
