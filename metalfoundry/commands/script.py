@@ -28,17 +28,22 @@ case $code in 0) went="$went$label " ;; esac
 _BEGIN = 'case $ticket in ?*) mkdir "/tmp/$ticket" 2>/dev/null || [ ! -d "/tmp/$ticket" ] || exit 9 ;; esac\n'
 _END_OF_TICKET = 'case $ticket in ?*) rmdir "/tmp/$ticket" 2>/dev/null ;; esac\n'
 # Over SSH nothing ends a script whose client has left, so its end is waited for. While it runs its ticket stands among
-# its arguments; grep is told on its stdin what it looks for, or it would find itself.
+# its arguments. No program is told on its command line what is looked for, or it would be found; and not every grep
+# reads on behind a NUL.
 _SETTLE = """settle() {
 turns=$(($1 * 4)); shift
 for ticket in "$@"; do
 mkdir "/tmp/$ticket" 2>/dev/null && continue
-while printf '%s\\n' "$ticket" | grep -qFf - /proc/[0-9]*/cmdline 2>/dev/null; do
+while runs "$ticket"; do
 [ "$turns" -gt 0 ] || return 1
 turns=$((turns - 1)); sleep 0.25
 done
 done
 [ -r /proc/self/cmdline ]
+}
+runs() {
+case $(cat /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' ' ') in *"$1"*) return 0 ;; esac
+return 1
 }
 """
 _TIME = f"""printf '\\n{MARK} %s at %s\\n' "$mark" "$(date +%s 2>/dev/null)"\n"""
