@@ -7,15 +7,16 @@ from dataclasses import dataclass
 
 from metalfoundry.commands import bmc
 from metalfoundry.commands.bmc import BmcMachine, Task
-from metalfoundry.commands.command import Command, Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import Refusal, one, read_list, read_only, refusal
 from metalfoundry.commands.kubernetes import BmcJob
-from metalfoundry.commands.script import Outcome, read_script, script
+from metalfoundry.commands.script import Outcome, script
 from metalfoundry.model import redact
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError
 from metalfoundry.model.resources import Hardware
 from metalfoundry.model.states import BmcState
-from metalfoundry.site.refused import api_away, refused, script_unrun
+from metalfoundry.site.refused import refused
+from metalfoundry.site.scripts import run_script, settle
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import by_name
 from metalfoundry.transport.clock import Deadline
@@ -40,7 +41,8 @@ class Bmc:
 
     def look(self, deadline: Deadline) -> BmcMachine:
         """Its power, and whether Rufio reaches it, as Rufio wrote it down last."""
-        outcome = self._run(read_only(bmc.get_machine(self.site.kubectl, self.name)), deadline).get("machine", _CUT)
+        asked = read_only(bmc.get_machine(self.site.kubectl, self.name))
+        outcome = run_script(self.site, asked, deadline).get("machine", _CUT)
         return BmcMachine.of(self._objects(outcome)[0])
 
     def create(self, job: str, tasks: Sequence[Task], deadline: Deadline) -> None:
@@ -50,9 +52,9 @@ class Bmc:
         kubectl = self.site.kubectl
         parts = [bmc.get_machine(kubectl, self.name), bmc.create_job(kubectl, job, self.name, tasks, after="machine")]
         try:
-            outcomes = self._run(script(parts, effect=Effect.WRITE), deadline)
+            outcomes = run_script(self.site, script(parts, effect=Effect.WRITE), deadline, tested=False)
         except (LinkLost, DeadlineExceeded, ApiAway) as error:
-            if error.sent and self._is_there(job):
+            if error.sent and self._came_to_be(job, deadline):
                 return
             raise
         for part in parts:
@@ -95,28 +97,20 @@ class Bmc:
     def _failed_task(self, job: BmcJob) -> BmcJob:
         """The Task of the Job that failed; the Job itself where no Task says so, or none can be read."""
         try:
-            outcome = self._run(read_only(bmc.list_tasks(self.site.kubectl)), self._soon()).get("tasks", _CUT)
+            asked = read_only(bmc.list_tasks(self.site.kubectl))
+            outcome = run_script(self.site, asked, self._soon()).get("tasks", _CUT)
             tasks = [BmcJob.of(task) for task in bmc.of_job(self._objects(outcome), job.name)]
         except PreflightError:
             return job
         return next((task for task in tasks if task.state == BmcState.FAILED), job)
 
-    def _is_there(self, job: str) -> bool:
+    def _came_to_be(self, job: str, deadline: Deadline) -> bool:
+        settle(self.site, deadline)
         asked = read_only(self.site.kubectl.get(bmc.JOBS, job))
-        return bool(self._objects(self._run(asked, self._soon()).get("object", _CUT)))
+        return bool(self._objects(run_script(self.site, asked, self._soon()).get("object", _CUT)))
 
     def _soon(self) -> Deadline:
         return Deadline.after(self.site.clock, READ_SECONDS)
-
-    def _run(self, command: Command, deadline: Deadline) -> dict[str, Outcome]:
-        with self.site.left.sending(command) as sent:
-            result = self.site.transport.run(self.site.jump, sent, deadline)
-        outcomes = read_script(result.stdout)
-        if not outcomes:
-            raise script_unrun(self.site, result)
-        if silence := api_away(self.site, outcomes, command.effect):
-            raise silence
-        return outcomes
 
     def _objects(self, outcome: Outcome) -> list[dict[str, object]]:
         if not outcome.ok:

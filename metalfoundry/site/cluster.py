@@ -11,14 +11,15 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from metalfoundry.commands import smee, ssh
-from metalfoundry.commands.command import Command, Effect
+from metalfoundry.commands.command import Effect
 from metalfoundry.commands.kubectl import HARDWARE, WORKFLOWS, read_list, read_only
 from metalfoundry.commands.rights import FOR_BMC, NEEDED, missing_rights
-from metalfoundry.commands.script import Outcome, Part, read_script, read_time, script, settling
+from metalfoundry.commands.script import Outcome, Part, script
 from metalfoundry.model.errors import ApiAway, DeadlineExceeded, LinkLost, PreflightError
 from metalfoundry.model.events import Notice
 from metalfoundry.model.resources import Hardware, Template, Workflow
-from metalfoundry.site.refused import api_away, may_not, refused, script_unrun
+from metalfoundry.site.refused import may_not, refused
+from metalfoundry.site.scripts import run_script, settle
 from metalfoundry.site.site import Site
 from metalfoundry.site.stream import by_name
 from metalfoundry.site.survey import Survey
@@ -26,7 +27,6 @@ from metalfoundry.transport.clock import Cancel, Deadline
 
 _UNSETTLED = (LinkLost, DeadlineExceeded, ApiAway)
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 2.0
-_SETTLE_SECONDS, _ANSWER_SECONDS = 8, 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +119,7 @@ class Cluster:
         told = chronicle.parts(self._site.kubectl, name, operations, self._site.holder, self._site.now())
         command = script([*also, *writes, *then, *reads, *told], effect=effect, functions=smee.FUNCTIONS)
         try:
-            outcomes = self._run(command, deadline, tested)
+            outcomes = run_script(self._site, command, deadline, tested=tested)
         except _UNSETTLED as error:
             if isinstance(error, ApiAway) and not patient:
                 raise
@@ -136,7 +136,7 @@ class Cluster:
         command = script([self._site.kubectl.apply(manifest), *reads], effect=Effect.WRITE, secrets=secrets)
         while True:
             try:
-                outcomes = self._run(command, deadline, tested=False)
+                outcomes = run_script(self._site, command, deadline, tested=False)
                 break
             except _UNSETTLED as error:
                 outcomes = self._settle(reads, deadline, error)
@@ -159,11 +159,11 @@ class Cluster:
         while left and failed:
             command = script([self._site.kubectl.delete_workflow(name) for name in left], effect=effect)
             try:
-                outcomes = self._run(command, deadline, tested=False)
+                outcomes = run_script(self._site, command, deadline, tested=False)
             except _UNSETTLED as error:
                 if not error.sent and not isinstance(error, ApiAway):
                     raise
-                self.settle(deadline)
+                settle(self._site, deadline)
                 left = [name for name in left if self.workflow(name, deadline)]
                 continue
             failed = [outcome.stderr for outcome in outcomes.values() if not outcome.ok]
@@ -176,22 +176,6 @@ class Cluster:
                 next=self._site.kubectl_hint("auth", "can-i", "delete", WORKFLOWS),
                 evidence="\n".join(failed),
             )
-
-    def settle(self, deadline: Deadline) -> None:
-        """See that what was left on its way to the jump host has ended there, or will never begin: from then on what is
-        read is what came of it. Raises PreflightError where it still runs at `deadline`.
-        """
-        while tickets := self._site.left.tickets:
-            seconds = int(max(1.0, min(deadline.remaining(), _SETTLE_SECONDS)))
-            settled = self._run(settling(tickets, seconds), deadline.within(seconds + _ANSWER_SECONDS)).get("settled")
-            if settled and settled.ok:
-                self._site.left.forget(tickets)
-            elif deadline.expired():
-                raise PreflightError(
-                    "what was sent to the jump host has not ended there, and may take effect yet",
-                    where=self._site.jump.name,
-                    next=ssh.remotely(self._site.jump, ("ps", "-ef")),
-                )
 
     def workflow(self, name: str, deadline: Deadline) -> Workflow | None:
         """Read one Workflow; None when it does not exist."""
@@ -236,8 +220,7 @@ class Cluster:
         )
 
     def _read(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
-        command = read_only(*parts, functions=smee.FUNCTIONS)
-        return self._run(command, deadline)
+        return run_script(self._site, read_only(*parts, functions=smee.FUNCTIONS), deadline)
 
     def _await(self, parts: Sequence[Part], deadline: Deadline) -> dict[str, Outcome]:
         """Read, and wait for an API server that is away, until `deadline` or a cancellation."""
@@ -263,25 +246,10 @@ class Cluster:
         if deadline.expired() or (not unsettled.sent and not isinstance(unsettled, ApiAway)):
             raise unsettled
         try:
-            self.settle(deadline)
+            settle(self._site, deadline)
             return self._await(reads, deadline)
         except PreflightError as error:
             raise unsettled from error
-
-    def _run(self, command: Command, deadline: Deadline, tested: bool = True) -> dict[str, Outcome]:
-        """`tested`: it may come too late without harm."""
-        if tested:
-            result = self._site.transport.run(self._site.jump, command, deadline)
-        else:
-            with self._site.left.sending(command) as ticketed:
-                result = self._site.transport.run(self._site.jump, ticketed, deadline)
-        outcomes = read_script(result.stdout)
-        if not outcomes:
-            raise script_unrun(self._site, result)
-        self._site.take_time(read_time(result.stdout))
-        if silence := api_away(self._site, outcomes, command.effect):
-            raise silence
-        return outcomes
 
     def _smee_parts(self, mac: str | None) -> list[Part]:
         url = self._site.inventory.site.smee

@@ -32,6 +32,7 @@ from metalfoundry.site.cluster import Cluster, Patched
 from metalfoundry.site.exposure import Exposure
 from metalfoundry.site.guarding import Guarding
 from metalfoundry.site.proof import Proof, smee_words, still_open
+from metalfoundry.site.scripts import settle
 from metalfoundry.site.site import Site
 from metalfoundry.transport.clock import Cancel, Deadline
 
@@ -211,7 +212,7 @@ class Window(Exposure):
         self.site.bus.emit(Notice("waiting until what was sent has ended on the jump host"))
         self._settling = self._settling or Deadline.after(self.site.clock, WRITE_SECONDS)
         try:
-            self._cluster.settle(self._settling)
+            settle(self.site, self._settling)
             self.claim.sighted(self._read_now())
         except MetalfoundryError as error:
             if self.at_risk:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,8 @@ from metalfoundry.model.errors import LinkLost, PreflightError
 from metalfoundry.model.resources import Hardware
 from metalfoundry.site.bmc import Bmc
 from metalfoundry.transport.clock import Deadline
-from tests.site.place import MAC, Bench
+from tests.site.place import MAC, Bench, Shell
+from tests.waiting import until
 
 JOB, JOBS = "metalfoundry-anvil-1", "jobs.bmc.tinkerbell.org"
 HARDWARE: Object = {
@@ -75,6 +78,26 @@ def test_a_job_whose_reply_is_lost_is_looked_for_and_never_sent_again(bench: Ben
             create(bench)
     assert len(bench.store.list(JOBS)) == arrived
     assert len(bench.shell.writes) == 1
+
+
+def test_a_job_that_is_still_on_its_way_when_the_link_is_cut_is_waited_for(bench: Bench, tmp_path: Path) -> None:
+    gate, under_way = tmp_path / "gate", list[threading.Thread]()
+
+    def hold(command: Command) -> None:
+        slow = f'kubectl() {{ until [ -e {gate} ]; do sleep 0.02; done; command kubectl "$@"; }}\n'
+        bench.shell.before = lambda later: gate.touch()
+        there = replace(command, effect=Effect.READ, stdin=slow + command.stdin)
+        deadline = Deadline.after(bench.clock, 60.0)
+        under_way.append(threading.Thread(target=lambda: quiet.run(bench.site().jump, there, deadline)))
+        under_way[0].start()
+        until((Path("/tmp") / command.argv[-1]).exists)
+        raise LinkLost("cut", where="jump", sent=True)
+
+    quiet = Shell(tmp_path / "bin", bench.clock)
+    bench.shell.before = hold
+    create(bench)
+    under_way[0].join()
+    assert len(bench.store.list(JOBS)) == 1
 
 
 def test_what_failed_is_what_the_task_says_else_the_job(bench: Bench) -> None:
